@@ -1,1 +1,18 @@
-//! Placeholder.
+//! HTTP over a larder cache: cached responses, `application/problem+json`, validated input and the cache operations.
+//!
+//! | module | what it is for |
+//! | --- | --- |
+//! | [`problem`] | the one error of every route (RFC 9457) |
+//! | [`input`] | JSON bodies, query strings, pages and path ids; all faults of one request are answered together |
+//! | [`rendered`] | what a route caches: body, content type and `ETag`, made once |
+//! | [`who`] | who is asking, as far as HTTP needs to know |
+
+pub mod input;
+pub mod problem;
+pub mod rendered;
+pub mod who;
+
+pub use input::{Body, Errors, Fields, FromQuery, Json, Page, PageParams, PathId, Query};
+pub use problem::{FieldError, Problem};
+pub use rendered::Rendered;
+pub use who::{Authenticate, ClientAddr, Identity, Role};
