@@ -1,0 +1,134 @@
+//! Third step: the function that looks before it loads.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::{Expr, ExprLit, FnArg, ItemFn, Lit, Pat, ReturnType, Token};
+
+use crate::argument::Argument;
+use crate::check::{Place, Plan, Policy};
+
+impl ToTokens for Plan {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        let ItemFn { attrs, vis, .. } = &self.function;
+        let signature = self.signature();
+        let (tenant, key, policy) = (self.place.tenant(), self.key(), self.policy());
+        let load = self.load();
+        let (method, found) = match self.returns.optional {
+            true => (quote!(fetch_opt), quote!(|(value, _)| value)),
+            false => (quote!(get_or_load), quote!(|value| value)),
+        };
+        let error =
+            quote_spanned!(self.returns.error.resolved_at(Span::mixed_site())=> ::core::convert::From::from);
+        tokens.extend(quote_spanned! {Span::mixed_site()=>
+            #(#attrs)*
+            #vis #signature {
+                #tenant
+                #key
+                #policy
+                let loaded = tenant.#method(key, policy, || #load).await;
+                loaded.map(#found).map_err(#error)
+            }
+        });
+    }
+}
+
+impl Plan {
+    /// As written, but what callers get is shared. A `mut` belongs to the body's copy of an argument.
+    fn signature(&self) -> syn::Signature {
+        let mut signature = self.function.sig.clone();
+        for input in &mut signature.inputs {
+            match input {
+                FnArg::Receiver(receiver) if receiver.reference.is_none() => receiver.mutability = None,
+                FnArg::Receiver(_) => {}
+                FnArg::Typed(typed) => {
+                    if let Pat::Ident(pat) = &mut *typed.pat {
+                        pat.mutability = None;
+                    }
+                }
+            }
+        }
+        signature.output = ReturnType::Type(<Token![->]>::default(), Box::new(self.returns.outer.clone()));
+        signature
+    }
+
+    fn key(&self) -> TokenStream {
+        let segments = &self.key;
+        quote_spanned!(Span::mixed_site()=> let key = ::larder::key!(#(#segments),*);)
+    }
+
+    /// What does not depend on the call is built once.
+    fn policy(&self) -> TokenStream {
+        let at = Span::mixed_site();
+        let (fixed, computed): (Vec<&Expr>, Vec<&Expr>) = self.tags.iter().partition(|tag| is_text(tag));
+        let (base, added) = match &self.policy {
+            Policy::Given(given) => (quote_spanned!(at=> &#given), self.tags.iter().collect()),
+            Policy::Built { ttl, more } => {
+                let (names, periods): (Vec<_>, Vec<_>) =
+                    more.iter().map(|(name, period)| (syn::Ident::new(name, at), period)).unzip();
+                let is_fixed = ttl.is_fixed() && periods.iter().all(|period| period.is_fixed());
+                let built = quote_spanned! {at=>
+                    ::larder::Policy::ttl(#ttl)#(.#names(#periods))*#(.tag(#fixed))*
+                };
+                (if is_fixed { once(&built) } else { quote_spanned!(at=> &#built) }, computed)
+            }
+        };
+        let policy = quote_spanned!(at=> let policy: &::larder::Policy = #base;);
+        match added.is_empty() {
+            true => policy,
+            false => quote_spanned! {at=>
+                #policy
+                let policy = &::core::clone::Clone::clone(policy)#(.tag(#added))*;
+            },
+        }
+    }
+
+    /// The body as a future that owns all it needs. Copies are made only when a load begins.
+    fn load(&self) -> TokenStream {
+        let before = self.captured.iter().map(Argument::before);
+        let inside = self.captured.iter().map(Argument::inside);
+        let (written, body) = (&self.returns.written, &self.body);
+        quote_spanned! {Span::mixed_site()=> {
+            #(#before)*
+            async move {
+                // Tells the compiler the type of every `return` and `?` of the body.
+                #[allow(unreachable_code, clippy::diverging_sub_expression)]
+                if let ::core::option::Option::Some(never) = ::core::option::Option::None::<#written> {
+                    return never;
+                }
+                #(#[allow(unused_variables)] #inside)*
+                let loaded: #written = #body;
+                loaded
+            }
+        }}
+    }
+}
+
+impl Place {
+    fn tenant(&self) -> TokenStream {
+        let at = Span::mixed_site();
+        match self {
+            Place::Tenant(tenant) => quote_spanned!(at=> let tenant: &::larder::Tenant = &#tenant;),
+            Place::Named { cache, tenant } => quote_spanned! {at=>
+                let cache: &::larder::Cache = &#cache;
+                let tenant = &cache.tenant(::core::convert::AsRef::<str>::as_ref(&#tenant));
+            },
+            Place::Shared(cache) => quote_spanned! {at=>
+                let cache: &::larder::Cache = &#cache;
+                let tenant = &cache.shared();
+            },
+        }
+    }
+}
+
+/// A reference to a policy that is built at the first call.
+fn once(policy: &TokenStream) -> TokenStream {
+    quote_spanned! {Span::mixed_site()=> {
+        static POLICY: ::std::sync::LazyLock<::larder::Policy> = ::std::sync::LazyLock::new(|| #policy);
+        &POLICY
+    }}
+}
+
+/// Whether a tag is the same on every call.
+fn is_text(expr: &Expr) -> bool {
+    matches!(expr, Expr::Lit(ExprLit { lit: Lit::Str(_), .. }))
+}
