@@ -1,1 +1,18 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+mod dirs;
+mod poll;
+mod ports;
+pub mod postgres;
+mod process;
+pub mod proxy;
+pub mod redis;
+pub mod stub;
+mod tls;
+
+pub use poll::Poll;
+pub use postgres::PostgresServer;
+pub use proxy::{Fault, TcpProxy};
+pub use redis::{RedisServer, Reply};
+pub use stub::{Answer, Gate, StubHttp};
+pub use tls::TlsFiles;

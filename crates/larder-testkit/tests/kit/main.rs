@@ -1,0 +1,7 @@
+//! The kit against the real servers.
+#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
+
+mod postgres;
+mod proxy;
+mod redis;
+mod stub;

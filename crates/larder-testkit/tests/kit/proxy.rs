@@ -1,0 +1,137 @@
+use larder_testkit::{Fault, RedisServer, TcpProxy, assert_eventually};
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+const LONG: Duration = Duration::from_secs(5);
+const SHORT: Duration = Duration::from_millis(100);
+
+struct Case {
+    server: RedisServer,
+    proxy: TcpProxy,
+}
+
+impl Case {
+    async fn new() -> Self {
+        let server = RedisServer::start();
+        let proxy = TcpProxy::start(format!("127.0.0.1:{}", server.port())).await;
+        Self { server, proxy }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.proxy.address()).await.unwrap()
+    }
+}
+
+async fn ask(stream: &mut TcpStream, request: &[u8]) -> std::io::Result<String> {
+    stream.write_all(request).await?;
+    let mut answer = [0; 7];
+    stream.read_exact(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+async fn ping(stream: &mut TcpStream) -> std::io::Result<String> {
+    ask(stream, b"PING\r\n").await
+}
+
+#[tokio::test]
+async fn bytes_pass_without_a_fault() {
+    let case = Case::new().await;
+    let mut stream = case.connect().await;
+    assert_eq!(ping(&mut stream).await.unwrap(), "+PONG\r\n");
+    assert_eq!((case.proxy.open(), case.proxy.accepted()), (1, 1));
+    drop(stream);
+    assert_eventually!(case.proxy.open() == 0, LONG, "the connection ends with its client");
+}
+
+#[tokio::test]
+async fn a_delay_holds_every_answer_up() {
+    let case = Case::new().await;
+    let mut stream = case.connect().await;
+    case.proxy.set(Fault::Delay(SHORT)).await;
+    let started = Instant::now();
+    assert_eq!(ping(&mut stream).await.unwrap(), "+PONG\r\n");
+    assert!(started.elapsed() >= SHORT * 2, "each direction is delayed: {:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_stalled_network_is_half_open_and_delivers_late() {
+    let case = Case::new().await;
+    let mut old = case.connect().await;
+    assert_eq!(ping(&mut old).await.unwrap(), "+PONG\r\n");
+    case.proxy.set(Fault::Stall).await;
+    let mut new = case.connect().await;
+    assert!(timeout(SHORT, ping(&mut old)).await.is_err());
+    assert!(timeout(SHORT, ping(&mut new)).await.is_err());
+    case.proxy.heal().await;
+    for stream in [&mut old, &mut new] {
+        let mut answer = [0; 7];
+        timeout(LONG, stream.read_exact(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(&answer, b"+PONG\r\n");
+    }
+}
+
+#[tokio::test]
+async fn a_held_reply_belongs_to_a_request_that_was_executed() {
+    let case = Case::new().await;
+    let mut stream = case.connect().await;
+    case.proxy.set(Fault::HoldReplies).await;
+    assert!(timeout(SHORT, ask(&mut stream, b"INCR n\r\n")).await.is_err());
+    assert_eventually!(case.server.command(&["GET", "n"]).text() == "1", LONG, "the request arrives");
+}
+
+#[tokio::test]
+async fn a_reset_network_breaks_old_and_new_connections() {
+    let case = Case::new().await;
+    let mut old = case.connect().await;
+    assert_eq!(ping(&mut old).await.unwrap(), "+PONG\r\n");
+    case.proxy.set(Fault::Reset).await;
+    let mut byte = [0; 1];
+    assert_eq!(old.read(&mut byte).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    let mut new = case.connect().await;
+    assert!(new.read(&mut byte).await.is_err(), "reset, not closed");
+    case.proxy.heal().await;
+    assert_eq!(ping(&mut case.connect().await).await.unwrap(), "+PONG\r\n");
+}
+
+#[tokio::test]
+async fn a_cut_breaks_old_connections_only() {
+    let case = Case::new().await;
+    let mut old = case.connect().await;
+    assert_eq!(ping(&mut old).await.unwrap(), "+PONG\r\n");
+    case.proxy.cut();
+    assert!(old.read(&mut [0; 1]).await.is_err());
+    assert_eq!(ping(&mut case.connect().await).await.unwrap(), "+PONG\r\n");
+}
+
+#[tokio::test]
+async fn refused_connections_leave_existing_ones_alone() {
+    let case = Case::new().await;
+    let mut old = case.connect().await;
+    assert_eq!(ping(&mut old).await.unwrap(), "+PONG\r\n");
+    case.proxy.set(Fault::Refuse).await;
+    let refused = TcpStream::connect(case.proxy.address()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(ping(&mut old).await.unwrap(), "+PONG\r\n");
+    case.proxy.heal().await;
+    assert_eq!(ping(&mut case.connect().await).await.unwrap(), "+PONG\r\n");
+}
+
+#[tokio::test]
+async fn a_trickle_delivers_everything_slowly() {
+    let case = Case::new().await;
+    let mut stream = case.connect().await;
+    case.proxy.set(Fault::Trickle { bytes: 2, every: Duration::from_millis(20) }).await;
+    let started = Instant::now();
+    assert_eq!(ping(&mut stream).await.unwrap(), "+PONG\r\n");
+    assert!(started.elapsed() >= Duration::from_millis(60), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_dead_upstream_breaks_the_connection() {
+    let case = Case::new().await;
+    case.server.kill();
+    assert!(ping(&mut case.connect().await).await.is_err());
+}
