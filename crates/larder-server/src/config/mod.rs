@@ -1,0 +1,185 @@
+//! The configuration: flag > environment > `.env` > `larder.toml` > default, each value with the source it came from.
+
+mod check;
+pub(crate) mod declared;
+mod dotenv;
+pub(crate) mod nearest;
+mod problem;
+mod sources;
+#[cfg(test)]
+mod tests;
+pub(crate) mod ttl;
+pub mod value;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+pub use declared::Config;
+use declared::{Reader, Setting};
+pub use problem::{Problem, Problems};
+pub use sources::Source;
+use sources::Sources;
+pub use ttl::Ttls;
+use value::{Listen, Mode, Secrecy, Timeout, Value, without_password};
+
+/// Where the server listens unless told otherwise.
+pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:8000";
+
+/// One effective value, as `larder config` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub(crate) name: String,
+    /// Nothing where it is unset.
+    pub(crate) value: Option<String>,
+    pub(crate) source: Source,
+}
+
+/// A configuration that is right, with what is worth saying about it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The values.
+    pub config: Config,
+    pub(crate) shown: Vec<Shown>,
+    /// Misspelt variables and the like.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the configuration of this process. `flags` are texts by variable name.
+///
+/// # Errors
+/// Every problem there is, at once.
+pub fn load(flags: BTreeMap<&'static str, String>) -> Result<Loaded, Problems> {
+    read(&Sources::of_process(flags, Path::new(".")))
+}
+
+/// The configuration of a server about which nobody said more than `environment`.
+#[cfg(test)]
+pub(crate) fn of_test(environment: &[(&str, &str)]) -> Config {
+    let environment =
+        environment.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    read(&Sources { environment, ..Sources::default() }).expect("a right configuration").config
+}
+
+fn read(sources: &Sources) -> Result<Loaded, Problems> {
+    let mut reading = Reading::new(sources);
+    let ttl = reading.ttls();
+    let config = Config::read(&mut reading, ttl);
+    let Reading { mut shown, mut problems, ports, .. } = reading;
+    let mut warnings = sources.misspelt();
+    let Some(mut config) = config else { return Err(Problems { problems, warnings }) };
+    check::contradictions(&config, sources, &mut problems, &mut warnings);
+    if !problems.is_empty() {
+        return Err(Problems { problems, warnings });
+    }
+    let (address, source) = listen(&config, ports);
+    if let Some(row) = shown.iter_mut().find(|row| row.name == "LISTEN") {
+        *row = Shown { value: Some(address.0.clone()), source, ..row.clone() };
+    }
+    config.listen = Some(address);
+    shown.extend(config.ttl.iter().map(|(name, ttl)| {
+        let source = if sources.ttl.contains_key(name) { Source::Toml } else { Source::Default };
+        Shown { name: format!("ttl.{name}"), value: Some(value::written(ttl)), source }
+    }));
+    Ok(Loaded { config, shown, warnings })
+}
+
+/// `PORT` means every address of the machine, unless `LISTEN` was said at least as strongly.
+fn listen(config: &Config, (listen, port): (Source, Source)) -> (Listen, Source) {
+    match (&config.listen, &config.port) {
+        (Some(address), None) => (address.clone(), listen),
+        (Some(address), Some(_)) if listen >= port => (address.clone(), listen),
+        (_, Some(number)) => (Listen(format!("0.0.0.0:{}", number.0)), port),
+        (None, None) => (Listen(DEFAULT_LISTEN.to_owned()), Source::Default),
+    }
+}
+
+impl Config {
+    /// The address to listen on, after `PORT` has had its say.
+    pub fn listen_address(&self) -> &str {
+        self.listen.as_ref().map_or(DEFAULT_LISTEN, |listen| listen.0.as_str())
+    }
+
+    /// Whether sample data and logins are wanted.
+    pub fn is_development(&self) -> bool {
+        self.env == Mode::Development
+    }
+
+    /// The coherence lease: by default 1 s, with Redis Cluster 2 s.
+    pub fn lease(&self) -> Duration {
+        let cluster = self.redis_url.as_ref().is_some_and(|url| url.0.starts_with("redis+cluster:"));
+        self.coherence_lease.map_or(Duration::from_secs(if cluster { 2 } else { 1 }), |lease| lease.0)
+    }
+}
+
+/// Reads texts as values and notes what is wrong with them.
+struct Reading<'a> {
+    sources: &'a Sources,
+    mode: Mode,
+    shown: Vec<Shown>,
+    problems: Vec<Problem>,
+    /// The sources of `LISTEN` and `PORT`.
+    ports: (Source, Source),
+}
+
+impl<'a> Reading<'a> {
+    fn new(sources: &'a Sources) -> Self {
+        // Defaults hang on the mode. Where it can't be read that is a problem of its own, found again in its turn.
+        let mode = sources.find("ENV", false).and_then(|(text, _)| Mode::parse(text).ok());
+        Self {
+            sources,
+            mode: mode.unwrap_or(Mode::Development),
+            shown: Vec::new(),
+            problems: sources.problems.clone(),
+            ports: (Source::Default, Source::Default),
+        }
+    }
+
+    fn ttls(&mut self) -> Ttls {
+        let mut ttls = Ttls::default();
+        for (name, text) in &self.sources.ttl {
+            match Timeout::parse(text.trim()) {
+                Ok(ttl) => ttls.set(name, ttl.0),
+                Err(why) => self.problems.push(
+                    Problem::new(format!("ttl.{name}"), format!("{text:?} ({}) {why}", Source::Toml))
+                        .accepted(Timeout::form()),
+                ),
+            }
+        }
+        ttls
+    }
+}
+
+impl Reader for Reading<'_> {
+    fn value<T: Value>(&mut self, setting: &Setting) -> Option<T> {
+        let given = self.sources.find(setting.name, setting.optional);
+        let (text, source) = given.unwrap_or((setting.default.text(self.mode), Source::Default));
+        match setting.name {
+            "LISTEN" => self.ports.0 = source,
+            "PORT" => self.ports.1 = source,
+            _ => {}
+        }
+        let value = (!text.is_empty()).then(|| for_people(text, setting.secrecy));
+        self.shown.push(Shown { name: setting.name.to_owned(), value, source });
+        match T::parse(text) {
+            Ok(value) => Some(value),
+            Err(why) => {
+                let given = match setting.secrecy {
+                    Secrecy::Hidden => "the value".to_owned(),
+                    shown => format!("{:?}", for_people(text, shown)),
+                };
+                let problem = Problem::new(setting.name, format!("{given} ({source}) {why}"));
+                self.problems.push(problem.accepted((setting.form)()));
+                None
+            }
+        }
+    }
+}
+
+fn for_people(text: &str, secrecy: Secrecy) -> String {
+    match secrecy {
+        Secrecy::Open => text.to_owned(),
+        Secrecy::Url => without_password(text),
+        Secrecy::Hidden => "(hidden)".to_owned(),
+    }
+}

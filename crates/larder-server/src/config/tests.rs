@@ -1,0 +1,217 @@
+use super::sources::Sources;
+use super::*;
+
+fn sources(flags: &[(&'static str, &str)], env: &[(&str, &str)], dotenv: &str, toml: &str) -> Sources {
+    let mut sources = Sources {
+        flags: flags.iter().map(|(name, text)| (*name, (*text).to_owned())).collect(),
+        environment: env.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect(),
+        ..Sources::default()
+    };
+    sources.read_dotenv(dotenv);
+    sources.read_toml(toml);
+    sources
+}
+
+fn env(env: &[(&str, &str)]) -> Result<Loaded, Problems> {
+    read(&sources(&[], env, "", ""))
+}
+
+fn row<'a>(loaded: &'a Loaded, name: &str) -> &'a Shown {
+    loaded.shown.iter().find(|row| row.name == name).expect(name)
+}
+
+fn lines(problems: &Problems) -> Vec<String> {
+    problems.problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn with_nothing_said_the_defaults_of_development_hold() {
+    let loaded = env(&[]).unwrap();
+    assert_eq!(loaded.config.listen_address(), "127.0.0.1:8000");
+    assert_eq!(loaded.config.database_url.0, "sqlite://larder.db");
+    assert_eq!(loaded.config.workers.count(8), 1);
+    assert_eq!(loaded.config.cache_memory.0, 256 << 20);
+    assert_eq!(loaded.config.lease(), Duration::from_secs(1));
+    assert!(loaded.config.cors_origins.allow("http://localhost:5173"));
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+}
+
+#[test]
+fn production_has_defaults_of_its_own_and_needs_a_secret() {
+    let problems = env(&[("ENV", "production")]).unwrap_err();
+    assert_eq!(problems.problems.len(), 1);
+    assert!(lines(&problems)[0].starts_with("JWT_SECRET: is required where ENV is production"));
+
+    let secret = "0123456789abcdef0123456789abcdef";
+    let loaded = env(&[("ENV", "production"), ("JWT_SECRET", secret)]).unwrap();
+    assert_eq!(loaded.config.workers.count(8), 8);
+    assert_eq!(loaded.config.sample_data, value::SampleData::None);
+    assert!(!loaded.config.cors_origins.allow("http://localhost:5173"));
+    assert_ne!(loaded.config.rate_limit_api, value::Rate::Off);
+}
+
+#[test]
+fn a_flag_beats_the_environment_beats_dotenv_beats_toml_beats_the_default() {
+    let toml = "cache_memory = \"1mb\"\n";
+    let dotenv = "CACHE_MEMORY=2mb\n";
+    let environment = [("CACHE_MEMORY", "3mb")];
+    let flags = [("CACHE_MEMORY", "4mb")];
+    for (sources, megabytes, source) in [
+        (sources(&[], &[], "", ""), 256, Source::Default),
+        (sources(&[], &[], "", toml), 1, Source::Toml),
+        (sources(&[], &[], dotenv, toml), 2, Source::Dotenv(1)),
+        (sources(&[], &environment, dotenv, toml), 3, Source::Environment),
+        (sources(&flags, &environment, dotenv, toml), 4, Source::Flag),
+    ] {
+        // A value may only be as large as the memory where both were chosen; here one was.
+        let loaded = read(&sources).unwrap();
+        assert_eq!(loaded.config.cache_memory.0, megabytes << 20);
+        assert_eq!(row(&loaded, "CACHE_MEMORY").source, source);
+    }
+}
+
+#[test]
+fn every_default_can_be_read_in_both_modes() {
+    for mode in ["development", "production"] {
+        let loaded = env(&[("ENV", mode), ("JWT_SECRET", &"x".repeat(32))]);
+        assert!(loaded.is_ok(), "{:?}", loaded.err());
+    }
+}
+
+#[test]
+fn all_problems_are_reported_at_once_each_with_name_value_and_accepted_form() {
+    let problems = read(&sources(
+        &[("LISTEN", "nowhere")],
+        &[("CACHE_MEMORY", "lots"), ("WORKERS", "0"), ("REDIS_URL", "http://u:hunter2@h")],
+        "JWT_TTL=soon\nnonsense\n",
+        "cache_memroy = 1\n[ttl]\ncampaings = \"5m\"\njobs = \"never\"\n",
+    ))
+    .unwrap_err();
+    let text = problems.to_string();
+    for part in [
+        "the configuration has 9 problems:",
+        "LISTEN: \"nowhere\" (flag) has no port; accepted: an address with a port",
+        "CACHE_MEMORY: \"lots\" (environment) is not a size; accepted: a number with b, kb, mb or gb",
+        "WORKERS: \"0\" (environment) is out of range; accepted: a whole number from 1 to 1024, or cores",
+        "REDIS_URL: \"http://u:***@h\" (environment) has the unknown scheme http; accepted: redis://",
+        "JWT_TTL: \"soon\" (.env line 1) is not a duration; accepted: a duration such as 250ms",
+        ".env line 2: is no NAME=value",
+        "larder.toml key cache_memroy: is unknown; did you mean cache_memory?",
+        "larder.toml key ttl.campaings: is unknown; did you mean campaigns?",
+        "ttl.jobs: \"never\" (larder.toml) is not a duration",
+    ] {
+        assert!(text.contains(part), "{part}\nis not in\n{text}");
+    }
+    assert!(!text.contains("hunter2"));
+}
+
+#[test]
+fn secrets_are_never_shown_and_passwords_of_urls_neither() {
+    let loaded = env(&[
+        ("JWT_SECRET", "a-secret-that-nobody-may-see-at-all"),
+        ("REDIS_URL", "redis://u:hunter2@localhost:6379/0"),
+        ("DATABASE_URL", "postgres://u:hunter2@localhost/db"),
+    ])
+    .unwrap();
+    assert_eq!(row(&loaded, "JWT_SECRET").value.as_deref(), Some("(hidden)"));
+    assert_eq!(row(&loaded, "REDIS_URL").value.as_deref(), Some("redis://u:***@localhost:6379/0"));
+    let all = format!("{loaded:?}");
+    assert!(!all.contains("hunter2") && !all.contains("nobody-may-see"), "{all}");
+}
+
+#[test]
+fn port_alone_means_every_address_and_listen_beats_it_unless_port_was_said_more_strongly() {
+    assert_eq!(env(&[("PORT", "9000")]).unwrap().config.listen_address(), "0.0.0.0:9000");
+    let both = env(&[("PORT", "9000"), ("LISTEN", "127.0.0.1:1")]).unwrap();
+    assert_eq!(both.config.listen_address(), "127.0.0.1:1");
+    assert_eq!(row(&both, "LISTEN").value.as_deref(), Some("127.0.0.1:1"));
+    let hosted = read(&sources(&[], &[("PORT", "9000")], "", "listen = \"127.0.0.1:1\"")).unwrap();
+    assert_eq!(hosted.config.listen_address(), "0.0.0.0:9000");
+    assert_eq!(row(&hosted, "LISTEN").source, Source::Environment);
+}
+
+#[test]
+fn an_empty_variable_unsets_what_may_be_unset_and_is_ignored_elsewhere() {
+    let loaded = read(&sources(
+        &[],
+        &[("REDIS_URL", ""), ("WORKERS", "")],
+        "REDIS_URL=redis://localhost\nWORKERS=3\n",
+        "",
+    ))
+    .unwrap();
+    assert_eq!(loaded.config.redis_url, None);
+    assert_eq!(row(&loaded, "REDIS_URL").source, Source::Environment);
+    assert_eq!(loaded.config.workers.count(1), 3);
+}
+
+#[test]
+fn toml_values_may_have_their_own_types() {
+    let text = "workers = 3\nsingle_node = true\ncors_origins = [\"http://a.example\", \"http://b.example\"]\n\
+                [ttl]\ncampaigns = \"7m\"\n";
+    let loaded = read(&sources(&[], &[], "", text)).unwrap();
+    assert_eq!(loaded.config.workers.count(1), 3);
+    assert!(loaded.config.single_node);
+    assert!(loaded.config.cors_origins.allow("http://b.example"));
+    assert_eq!(loaded.config.ttl.get("campaigns"), Some(Duration::from_secs(420)));
+    assert_eq!(loaded.config.ttl.get("leads"), Some(Duration::from_secs(300)));
+    assert_eq!(row(&loaded, "ttl.campaigns").source, Source::Toml);
+    assert_eq!(row(&loaded, "ttl.leads").source, Source::Default);
+}
+
+#[test]
+fn toml_that_is_none_or_has_tables_for_values_is_a_problem() {
+    for text in ["workers = ", "workers = { a = 1 }", "ttl = 5", "workers = [[1]]"] {
+        assert!(read(&sources(&[], &[], "", text)).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_misspelt_variable_near_a_known_one_is_a_warning() {
+    let loaded = read(&sources(
+        &[],
+        &[("REDIS_ULR", "redis://localhost"), ("HOME", "/root"), ("LARDER_URL", "http://localhost")],
+        "CACHE_MEMROY=1mb\n",
+        "",
+    ))
+    .unwrap();
+    assert_eq!(
+        loaded.warnings,
+        [
+            "REDIS_ULR (environment) is no setting and has no effect; did you mean REDIS_URL?",
+            "CACHE_MEMROY (.env line 1) is no setting and has no effect; did you mean CACHE_MEMORY?",
+        ]
+    );
+}
+
+#[test]
+fn the_misspelling_behind_a_missing_setting_is_shown_with_it() {
+    let text = env(&[("ENV", "production"), ("JWT_SECERT", "x")]).unwrap_err().to_string();
+    assert!(text.contains("JWT_SECRET: is required") && text.contains("did you mean JWT_SECRET?"), "{text}");
+}
+
+#[test]
+fn contradictions_are_problems() {
+    let dir = tempfile::tempdir().unwrap();
+    let pem = dir.path().join("cert.pem");
+    std::fs::write(&pem, "-----BEGIN CERTIFICATE-----\n").unwrap();
+    let problems = env(&[
+        ("REDIS_TLS_CERT", pem.to_str().unwrap()),
+        ("CACHE_MEMORY", "64kb"),
+        ("CACHE_MAX_VALUE_SIZE", "1mb"),
+    ])
+    .unwrap_err();
+    assert_eq!(
+        lines(&problems),
+        [
+            "REDIS_TLS_KEY: is required where REDIS_TLS_CERT is set",
+            "CACHE_MAX_VALUE_SIZE: 1mb is more than CACHE_MEMORY, 64kb",
+        ]
+    );
+    assert!(env(&[("CACHE_MEMORY", "64kb")]).is_ok());
+}
+
+#[test]
+fn a_cluster_has_the_longer_lease() {
+    let loaded = env(&[("REDIS_URL", "redis+cluster://a,b")]).unwrap();
+    assert_eq!(loaded.config.lease(), Duration::from_secs(2));
+}

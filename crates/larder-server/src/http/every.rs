@@ -1,0 +1,58 @@
+//! What happens to every request and every response: id, client address, log line, security headers, errors as problems.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use larder_http::ClientAddr;
+use tracing::Instrument;
+
+use super::address::{self, Client, Peer};
+use super::{admission, errors, request_id, security};
+use crate::config::Config;
+use crate::config::value::Proxies;
+
+/// What is needed for it.
+pub(super) struct Every {
+    proxies: Proxies,
+}
+
+impl Every {
+    pub(super) fn new(config: &Config) -> Self {
+        Self { proxies: config.trusted_proxies.clone() }
+    }
+}
+
+pub(super) async fn every(State(every): State<Arc<Every>>, mut request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let id = request_id::of(request.headers());
+    request.headers_mut().insert(request_id::REQUEST_ID, id.clone());
+    let client = match request.extensions().get::<Peer>() {
+        Some(Peer(peer)) => address::client(*peer, request.headers(), &every.proxies),
+        // Only a request that came by no socket has none: a unit test.
+        None => Client { ip: [0, 0, 0, 0].into(), https: false },
+    };
+    request.extensions_mut().insert(ClientAddr(client.ip));
+    request.extensions_mut().insert(client);
+
+    let id_text = id.to_str().unwrap_or_default().to_owned();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let span = tracing::info_span!("request", id = id_text);
+    let answer = async { errors::as_problem(next.run(request).await).await };
+    let mut response = answer.instrument(span.clone()).await;
+
+    let headers = response.headers_mut();
+    headers.insert(request_id::REQUEST_ID, id);
+    security::harden(headers, client.https);
+    let _in_span = span.enter();
+    let (status, milliseconds) = (response.status().as_u16(), begun.elapsed().as_secs_f64() * 1e3);
+    // Orchestrators ask for these every few seconds.
+    if admission::is_health(&path) {
+        tracing::debug!(%method, path, status, milliseconds, client = %client.ip, "answered");
+    } else {
+        tracing::info!(%method, path, status, milliseconds, client = %client.ip, "answered");
+    }
+    response
+}

@@ -1,0 +1,148 @@
+//! The socket, and the loop that serves its connections.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+use tokio::sync::Semaphore;
+use tower::ServiceExt;
+
+use super::address::Peer;
+use crate::limits::{BACKLOG, CONNECTIONS, HEAD_TIMEOUT};
+
+/// An address that is ours while nobody can connect yet: the server seeds its database before the socket opens.
+#[derive(Debug)]
+pub struct Bound {
+    socket: TcpSocket,
+}
+
+impl Bound {
+    /// Takes `address`, a host and a port.
+    ///
+    /// # Errors
+    /// Where the host is unknown, or the address is in use or not of this machine.
+    ///
+    /// # Cancel safety
+    /// Dropping the future takes nothing.
+    pub async fn to(address: &str) -> io::Result<Self> {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+        for candidate in lookup_host(address).await? {
+            match Self::to_one(candidate) {
+                Ok(bound) => return Ok(bound),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn to_one(address: SocketAddr) -> io::Result<Self> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // A restarted server takes the place of its predecessor, whose connections may still linger.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(Self { socket })
+    }
+
+    /// The address, with the port that port 0 turned into.
+    ///
+    /// # Errors
+    /// Where the system does not know it.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Opens the socket.
+    pub(crate) fn listen(self) -> io::Result<TcpListener> {
+        self.socket.listen(BACKLOG)
+    }
+}
+
+/// Serves `routes` on `listener` until `shutdown`, then lets requests in flight finish for `grace` at most.
+///
+/// Returns whether all of them did.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    routes: Router,
+    shutdown: impl Future<Output = ()>,
+    grace: Duration,
+) -> bool {
+    let server = Arc::new(builder());
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        let (stream, peer, place) = accepted;
+        let (server, routes, watcher) = (Arc::clone(&server), routes.clone(), graceful.watcher());
+        tokio::spawn(async move {
+            let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+                let mut request = request.map(Body::new);
+                request.extensions_mut().insert(Peer(peer));
+                let routes = routes.clone();
+                async move {
+                    Ok::<_, Infallible>(routes.oneshot(request).await.unwrap_or_else(|never| match never {}))
+                }
+            });
+            let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
+            if let Err(error) = watcher.watch(connection.into_owned()).await {
+                tracing::debug!(%peer, error, "a connection ended early");
+            }
+            drop(place);
+        });
+    }
+    // From here on connecting is refused, which is what a load balancer needs to see.
+    drop(listener);
+    tokio::time::timeout(grace, graceful.shutdown()).await.is_ok()
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD_TIMEOUT).max_concurrent_streams(256);
+    builder
+}
+
+/// The next connection, once there is a place for it.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit) {
+    loop {
+        let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // Answers are written whole; waiting for more to send would only delay them.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%peer, %error, "TCP_NODELAY could not be set");
+                }
+                return (stream, peer, place);
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "a connection could not be accepted");
+                // Out of descriptors, most likely: at once it would fail again.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// The client went away before we came to it.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
