@@ -56,10 +56,10 @@ impl Argument {
     pub(crate) fn before(&self) -> TokenStream {
         let (name, local) = (&self.name, self.local());
         match &self.owned {
-            Owned::Copied(ty) => {
-                let copy = quote_spanned!(ty.span()=> <#ty as ::std::borrow::ToOwned>::to_owned);
-                quote!(let #local = #copy(#name);)
-            }
+            // Located at the type, because that is where a missing `Clone` should be complained about.
+            Owned::Copied(ty) => quote_spanned! {ty.span()=>
+                let #local = <#ty as ::std::borrow::ToOwned>::to_owned(#name);
+            },
             Owned::Moved => quote!(let #local = #name;),
         }
     }

@@ -17,8 +17,9 @@ impl ToTokens for Plan {
             true => (quote!(fetch_opt), quote!(|(value, _)| value)),
             false => (quote!(get_or_load), quote!(|value| value)),
         };
-        let error =
-            quote_spanned!(self.returns.error.resolved_at(Span::mixed_site())=> ::core::convert::From::from);
+        let error = quote_spanned! {self.returns.error.resolved_at(Span::mixed_site())=>
+            .map_err(|error| ::core::convert::From::from(error))
+        };
         tokens.extend(quote_spanned! {Span::mixed_site()=>
             #(#attrs)*
             #vis #signature {
@@ -26,7 +27,7 @@ impl ToTokens for Plan {
                 #key
                 #policy
                 let loaded = tenant.#method(key, policy, || #load).await;
-                loaded.map(#found).map_err(#error)
+                loaded.map(#found)#error
             }
         });
     }

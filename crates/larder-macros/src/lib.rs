@@ -23,7 +23,7 @@ pub fn cached(options: TokenStream, item: TokenStream) -> TokenStream {
     expanded(options, item).unwrap_or_else(|problems| {
         // The function stays as it was, so that only what is wrong here is complained about.
         let problems = problems.into_compile_error();
-        quote!(#problems #written).into()
+        quote!(#problems #[allow(unused_variables)] #written).into()
     })
 }
 

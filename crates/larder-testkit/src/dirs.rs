@@ -11,6 +11,7 @@ pub(crate) fn temporary(purpose: &str) -> tempfile::TempDir {
     let dir = tempfile::Builder::new()
         .prefix(&format!("larder-{purpose}-"))
         .disable_cleanup(keep)
+        .permissions(std::fs::Permissions::from_mode(0o700))
         .tempdir_in(base())
         .unwrap_or_else(|e| panic!("cannot make a temporary directory: {e}"));
     if keep {

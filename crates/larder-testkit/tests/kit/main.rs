@@ -1,6 +1,7 @@
 //! The kit against the real servers.
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
+mod orphans;
 mod postgres;
 mod proxy;
 mod redis;

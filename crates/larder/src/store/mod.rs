@@ -87,6 +87,8 @@ pub enum LeaseReply {
     Retry,
     /// The deadline had passed.
     Late,
+    /// The server's memory is full: load, and do not store. No lease was taken.
+    Full,
     /// A load failed just now; nobody loads for this long.
     Failed(Duration),
     /// Another node (or flight) loads: it has this long at most. We are registered to be woken.
