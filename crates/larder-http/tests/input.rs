@@ -1,5 +1,7 @@
 //! What each kind of bad input is answered with.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use axum::body::Body as HttpBody;
 use axum::routing::{get, post};
 use axum::{Json as Answer, Router};

@@ -1,0 +1,32 @@
+//! Bringing the tables up to date, by one process at a time and all or nothing.
+
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+
+use super::Db;
+
+/// Every step, in order. A step that was released is never changed: a new one is added.
+const STEPS: &[(i64, &str, &str)] = &[(1, "initial", include_str!("../../migrations/0001_initial.sql"))];
+
+/// The advisory lock on PostgreSQL ("larder" in ASCII).
+const LOCK: i64 = 0x6c61_7264_6572;
+
+pub(super) async fn run(db: &Db) -> Result<(), sqlx::migrate::MigrateError> {
+    let steps = STEPS
+        .iter()
+        .map(|&(version, name, sql)| {
+            Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+        })
+        .collect();
+    let mut migrator = Migrator::with_migrations(steps);
+    // The transaction around all of it is the lock.
+    migrator.set_locking(false);
+    let mut tx = db.begin().await.map_err(into_migrate)?;
+    tx.lock(LOCK).await.map_err(into_migrate)?;
+    migrator.run_direct(None, tx.conn(), false).await?;
+    tx.commit().await.map_err(into_migrate)
+}
+
+fn into_migrate(error: super::DbError) -> sqlx::migrate::MigrateError {
+    sqlx::migrate::MigrateError::Source(Box::new(error))
+}
