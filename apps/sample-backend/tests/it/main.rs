@@ -1,0 +1,6 @@
+//! The backend from outside its modules, on SQLite and on PostgreSQL by the same code.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod database;
+mod support;
