@@ -1,1 +1,37 @@
-//! Redis and Valkey.
+//! Redis and Valkey as the tier that all nodes share: one server, one bucket.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `config`, `url` | where the server is, checked without connecting |
+//! | `keys` | every key and channel name |
+//! | `dial`, `wire` | one connection: socket, TLS, log-in; commands with deadlines |
+//! | `identity`, `probe`, `connect` | who the server is, what it can do, and the making of a link |
+//! | `health` | whether a link lives, and what is pushed on it |
+//! | `scripts`, `link` | the atomic steps (Lua), and the calls of [`Link`](super::Link) |
+//! | `error`, `reply`, `msgpack` | reading answers and telling failures apart |
+//! | `check` | `larder check` |
+//!
+//! What is absent on purpose: reconnection inside a link (a link that broke is dead, and a new one is checked from the
+//! beginning), loading a script again when the server forgot it (it is another process then), and any command that
+//! walks keys, except `SCAN` for the administrator's listing.
+
+mod check;
+mod config;
+mod connect;
+mod dial;
+mod error;
+mod health;
+mod identity;
+mod keys;
+mod link;
+mod msgpack;
+mod probe;
+mod reply;
+mod scripts;
+mod url;
+mod wire;
+
+pub use check::{CheckStep, check};
+pub use config::{RedisConfig, TlsFiles};
+pub use connect::RedisConnector;
+pub use keys::{KeyName, MAX_NAMESPACE, MAX_PLAIN_KEY, RawKey, check_namespace, parse_raw_key};

@@ -1,0 +1,248 @@
+//! `larder check`: every step of using Redis, tried one by one, with its latency and, where it fails, a hint.
+
+use super::{
+    config::RedisConfig,
+    connect::{RedisConnector, advice_on_policy, load_one, random_token, subscribe},
+    dial::Dialer,
+    health::Life,
+    identity::Identity,
+    probe,
+    reply::nonsense,
+    wire::{Wire, command},
+};
+use crate::store::{StoreError, StoreErrorKind};
+use redis::{PushInfo, PushKind, Value, cmd};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    task::JoinSet,
+};
+
+/// The smallest script with flags.
+const TINY_SCRIPT: &str = "#!lua\nreturn 'OK'";
+
+/// How long the key that the check writes may live, should the check be cut off.
+const KEY_LIVES_MS: &str = "10000";
+
+/// One thing that was tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckStep {
+    /// What: `connect`, `authenticate`, `ping`, `server`, `command ZMSCORE` …, `script flags`, `set`, `get`, `delete`,
+    /// `sharded pub/sub`, `eviction policy`.
+    pub name: String,
+    /// How long it took.
+    pub took: Duration,
+    /// What came of it, in words; on failure with a hint.
+    pub result: Result<String, String>,
+}
+
+/// Tries all that larder needs of Redis. Writes one key under `namespace`, and deletes it.
+///
+/// Ends after the first step without which the following make no sense (configuration, connection, log-in).
+///
+/// # Panics
+/// Never.
+///
+/// # Cancel safety
+/// Dropping the future ends the check; the key it may have written expires within seconds.
+pub async fn check(config: RedisConfig, namespace: &str) -> Vec<CheckStep> {
+    let mut steps = Steps { tls: false, done: Vec::new() };
+    let started = Instant::now();
+    match RedisConnector::new(config, namespace) {
+        Ok(connector) => {
+            steps.tls = connector.resolved().target.tls();
+            // What ends the check early is the last step.
+            let _ = steps.run(&connector).await;
+        }
+        Err(problems) => {
+            let result = Err(problems.join("; "));
+            steps.done.push(CheckStep { name: "configuration".into(), took: started.elapsed(), result });
+        }
+    }
+    steps.done
+}
+
+struct Steps {
+    tls: bool,
+    done: Vec<CheckStep>,
+}
+
+/// The check has ended with the step before.
+struct Ended;
+
+impl Steps {
+    /// Makes a step; its value if it succeeded.
+    async fn step<T>(
+        &mut self,
+        name: &str,
+        words: impl FnOnce(&T) -> String,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, Ended> {
+        let started = Instant::now();
+        let outcome = work.await;
+        let took = started.elapsed();
+        let result = match &outcome {
+            Ok(value) => Ok(words(value)),
+            Err(error) => Err(match hint(name, error, self.tls) {
+                Some(hint) => format!("{error} (hint: {hint})"),
+                None => error.to_string(),
+            }),
+        };
+        self.done.push(CheckStep { name: name.into(), took, result });
+        outcome.map_err(|_| Ended)
+    }
+
+    async fn run(&mut self, connector: &RedisConnector) -> Result<(), Ended> {
+        let within = connector.config().command_timeout;
+        let address = connector.resolved().target.to_string();
+        let tls = if self.tls { " (TLS)" } else { "" };
+        // They end with this function, and with them the connections.
+        let mut tasks = JoinSet::new();
+        let (life, _pushes) = Life::new();
+
+        let connect = async {
+            let dialer = Dialer::new(connector.config(), connector.resolved()).await?;
+            let socket = dialer.socket().await?;
+            Ok((dialer, socket))
+        };
+        let (dialer, socket) = self.step("connect", |_| format!("{address}{tls}"), connect).await?;
+        let user = connector.resolved().target.user.as_deref().unwrap_or("default");
+        let login = Wire::login(&dialer, socket, &life, None, &mut tasks);
+        let wire = self.step("authenticate", |_| format!("as {user}"), login).await?;
+        let ping = wire.ask_one(cmd("PING"), within);
+        self.step("ping", |_| "answered".into(), ping).await?;
+        let identity = Identity::ask(&wire, "larder:check", within);
+        let identity = self.step("server", |found| found.version.clone(), identity).await?;
+        // These don't depend on each other: all are tried.
+        let Ok(token) = random_token() else { return Err(Ended) };
+        for (name, tried) in probe::needed(connector.keys(), &token) {
+            let try_it = async {
+                // Not `ask_one`: a refused command must not end the check.
+                let mut commands = redis::Pipeline::with_capacity(1);
+                commands.add_command(tried);
+                let answers = wire.ask(&commands, within).await?;
+                answers.iter().find_map(probe::refusal).map_or(Ok(()), Err)
+            };
+            let _ = self.step(&format!("command {name}"), |()| "allowed".into(), try_it).await;
+        }
+        let script = load_one(&wire, TINY_SCRIPT, within);
+        let _ = self.step("script flags", |_| "understood".into(), script).await;
+        let _ = self.set_get_delete(&wire, &connector.keys().probe(&token), within).await;
+        let published = publish(connector, &dialer, &wire, &token);
+        let _ = self.step("sharded pub/sub", |()| "a message came back".into(), published).await;
+        let words = |policy: &Option<String>| match advice_on_policy(policy.as_deref()) {
+            Some(advice) => format!("warning: {advice}"),
+            None => policy.clone().unwrap_or_else(|| "not told by the server".into()),
+        };
+        self.step("eviction policy", words, async { Ok(identity.policy) }).await.map(drop)
+    }
+
+    async fn set_get_delete(&mut self, wire: &Wire, key: &str, within: Duration) -> Result<(), Ended> {
+        let set = wire.ask_one(command(&["SET", key, "larder", "PX", KEY_LIVES_MS]), within);
+        self.step("set", |_| "stored".into(), set).await?;
+        let get = async {
+            match wire.ask_one(command(&["GET", key]), within).await? {
+                Value::BulkString(value) if value == b"larder" => Ok(()),
+                _ => Err(nonsense("GET does not answer what SET stored")),
+            }
+        };
+        let _ = self.step("get", |()| "the stored value came back".into(), get).await;
+        let delete = async {
+            match wire.ask_one(command(&["DEL", key]), within).await? {
+                Value::Int(1) => Ok(()),
+                _ => Err(nonsense("DEL did not find what SET stored")),
+            }
+        };
+        self.step("delete", |()| "deleted".into(), delete).await
+    }
+}
+
+/// Subscribes on a second connection and publishes on the first.
+async fn publish(
+    connector: &RedisConnector,
+    dialer: &Dialer,
+    wire: &Wire,
+    token: &str,
+) -> Result<(), StoreError> {
+    let within = connector.config().command_timeout;
+    let channel = connector.keys().probe(token);
+    let (pushes, mut pushed) = unbounded_channel::<PushInfo>();
+    let mut tasks = JoinSet::new();
+    let (life, _pushes) = Life::new();
+    let subscriber = Wire::open(dialer, &life, Some(Arc::new(pushes)), &mut tasks).await?;
+    subscribe(&subscriber, &[&channel], within).await?;
+    wire.ask_one(command(&["SPUBLISH", &channel, token]), within).await?;
+    super::dial::bounded(within, "the message did not come back", arrival(&mut pushed)).await
+}
+
+async fn arrival(pushed: &mut UnboundedReceiver<PushInfo>) -> Result<(), StoreError> {
+    while let Some(push) = pushed.recv().await {
+        if push.kind == PushKind::SMessage {
+            return Ok(());
+        }
+    }
+    Err(StoreError::new(StoreErrorKind::Disconnected, "the subscription has ended"))
+}
+
+/// What to do about a failure.
+fn hint(step: &str, error: &StoreError, tls: bool) -> Option<&'static str> {
+    let says = |part: &str| error.detail.contains(part);
+    let try_without_tls = "if this port does not speak TLS, write redis:// instead of rediss://";
+    let try_tls = "if this port speaks TLS, write rediss:// instead of redis://";
+    Some(match error.kind {
+        StoreErrorKind::Disconnected if says("connection refused") => {
+            "is Redis running there? Check host and port of the URL"
+        }
+        StoreErrorKind::Disconnected if says("no such socket") => {
+            "is Redis running, with `unixsocket` set to this path?"
+        }
+        StoreErrorKind::Disconnected if says("not found") => "check the host name in the URL",
+        StoreErrorKind::Disconnected if says("max number of clients") => {
+            "the server's `maxclients` is reached"
+        }
+        StoreErrorKind::Disconnected if !tls && matches!(step, "authenticate" | "ping") => try_tls,
+        StoreErrorKind::Timeout if says("TLS handshake") => try_without_tls,
+        StoreErrorKind::Timeout if step == "connect" => {
+            "nothing answers there: check host and port, and firewalls in between"
+        }
+        StoreErrorKind::Timeout if step == "authenticate" && !tls => {
+            "the server takes connections but does not answer: it is paused or overloaded, or the port speaks TLS \
+             (then write rediss://)"
+        }
+        StoreErrorKind::Timeout => {
+            "the server takes connections but does not answer: it is paused or overloaded"
+        }
+        StoreErrorKind::Denied if says("NOAUTH") => {
+            "the server wants a password: redis://:password@host:port/0"
+        }
+        StoreErrorKind::Denied if says("WRONGPASS") => {
+            "check user and password in the URL; there, special characters are percent-encoded (`@` is %40)"
+        }
+        StoreErrorKind::Denied => {
+            "allow it in the server's access list: ACL SETUSER <user> ~ld1:<namespace>:* &ld1:<namespace>:* +@read \
+             +@write +@pubsub +evalsha +script|load +hello -@dangerous +info +time +ping +select +scan"
+        }
+        StoreErrorKind::Tls if says("known authority") => {
+            "configure the PEM file of the authority that issued it (REDIS_TLS_CA)"
+        }
+        StoreErrorKind::Tls if says("not for") => "connect by a name that the certificate is for",
+        StoreErrorKind::Tls if says("client certificate") => {
+            "configure a client certificate that the server trusts (REDIS_TLS_CERT, REDIS_TLS_KEY)"
+        }
+        StoreErrorKind::Tls if says("does not speak TLS") || says("closed the connection") => try_without_tls,
+        StoreErrorKind::NotWritable if says("replica") => "name the primary in the URL",
+        StoreErrorKind::NotWritable if says("LOADING") => "the server is still loading its data: try again",
+        StoreErrorKind::OutOfMemory => {
+            "the server's maxmemory is reached and it may not evict: raise it, or set maxmemory-policy volatile-lru"
+        }
+        StoreErrorKind::Unsupported if says("DB index") => {
+            "the server has fewer databases: check the number in the URL"
+        }
+        StoreErrorKind::Unsupported => "Redis 7.0 or newer, or Valkey, is needed",
+        _ => return None,
+    })
+}

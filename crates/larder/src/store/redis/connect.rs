@@ -1,0 +1,261 @@
+//! Making a link: connections, checks, scripts, subscription, recovery; in this order.
+
+use super::{
+    config::{RedisConfig, Resolved},
+    dial::Dialer,
+    health::{self, Life, PushSink},
+    identity::Identity,
+    keys::{self, Keyspace},
+    link::RedisLink,
+    probe, reply,
+    scripts::{Loaded, Script},
+    wire::{Wire, command},
+};
+use crate::store::{Connector, Link, Recovered, StoreError, StoreErrorKind, StoreFuture};
+use futures_util::future::try_join_all;
+use redis::{Pipeline, Value};
+use std::{sync::Arc, time::Duration};
+use tokio::task::JoinSet;
+
+/// Registrations of nodes that have been gone for longer are forgotten: no entry lives as long.
+const FORGET_NODES_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Makes links to one Redis or Valkey server.
+#[derive(Debug)]
+pub struct RedisConnector {
+    config: RedisConfig,
+    resolved: Resolved,
+    keys: Keyspace,
+}
+
+impl RedisConnector {
+    /// A connector for this server; everything it stores is named with `namespace`. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// Every problem with the configuration and the namespace.
+    pub fn new(config: RedisConfig, namespace: &str) -> Result<Self, Vec<String>> {
+        match (config.resolve(), keys::check_namespace(namespace)) {
+            (Ok(resolved), Ok(())) => {
+                let keys =
+                    Keyspace::new(namespace, resolved.target.database).map_err(|problem| vec![problem])?;
+                Ok(Self { config, resolved, keys })
+            }
+            (resolved, namespace) => {
+                let mut problems = resolved.err().unwrap_or_default();
+                problems.extend(namespace.err());
+                Err(problems)
+            }
+        }
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &RedisConfig {
+        &self.config
+    }
+
+    pub(super) fn resolved(&self) -> &Resolved {
+        &self.resolved
+    }
+
+    pub(super) fn keys(&self) -> &Keyspace {
+        &self.keys
+    }
+
+    async fn open(&self, node: &str, force_epoch: bool) -> Result<(Arc<dyn Link>, Recovered), StoreError> {
+        let within = self.config.command_timeout;
+        let dialer = Dialer::new(&self.config, &self.resolved).await?;
+        let (life, pushes) = Life::new();
+        let mut tasks = JoinSet::new();
+
+        let sink = Arc::new(PushSink::new(&life, &self.keys, node));
+        let coherence = Wire::open(&dialer, &life, Some(sink), &mut tasks).await?;
+        let mut data = Vec::with_capacity(self.config.data_connections);
+        for _ in 0..self.config.data_connections {
+            data.push(Wire::open(&dialer, &life, None, &mut tasks).await?);
+        }
+        let name = format!("larder:{node}");
+        let mut identity = Identity::ask(&coherence, &name, within).await?;
+        for other in try_join_all(data.iter().map(|wire| Identity::ask(wire, &name, within))).await? {
+            if other.label != identity.label {
+                return Err(StoreError::new(
+                    StoreErrorKind::Changed,
+                    "connections reached different servers",
+                ));
+            }
+        }
+
+        probe::check_commands(&data[0], &self.keys, node, within).await?;
+        let mut advice = Vec::new();
+        if let Some(bytes) = self.config.maxmemory {
+            advice = apply_memory_limit(&data[0], bytes, &self.config.maxmemory_policy, within).await?;
+            identity = Identity::ask(&coherence, &name, within).await?;
+        }
+        advice.extend(advice_on_policy(identity.policy.as_deref()));
+        let scripts = load_scripts(&data[0], within).await?;
+        // Before the recovery: what others change from there on must not be missed.
+        subscribe(&coherence, &[self.keys.changes(), &self.keys.wakes_of(node)], within).await?;
+        let recovered = recover(&data[0], &self.keys, &scripts, &identity, force_epoch, within).await?;
+
+        for wire in &data {
+            let watch = health::watch(wire.clone(), Arc::clone(&life), self.config.health_interval, within);
+            tasks.spawn(watch);
+        }
+        let link = RedisLink {
+            life,
+            coherence,
+            data,
+            next: Default::default(),
+            keys: self.keys.clone(),
+            scripts,
+            identity,
+            node: node.to_owned(),
+            pushes: parking_lot::Mutex::new(Some(pushes)),
+            tls: self.resolved.target.tls(),
+            advice,
+            _tasks: tasks,
+        };
+        Ok((Arc::new(link), recovered))
+    }
+}
+
+impl Connector for RedisConnector {
+    fn connect<'a>(
+        &'a self,
+        node: &'a str,
+        force_epoch: bool,
+    ) -> StoreFuture<'a, (Arc<dyn Link>, Recovered)> {
+        Box::pin(self.open(node, force_epoch))
+    }
+
+    fn address(&self) -> String {
+        self.resolved.target.to_string()
+    }
+}
+
+/// Asks whether the server continues the history that it holds; begins a new epoch if not.
+async fn recover(
+    wire: &Wire,
+    keys: &Keyspace,
+    scripts: &Loaded,
+    identity: &Identity,
+    force: bool,
+    within: Duration,
+) -> Result<Recovered, StoreError> {
+    let mut call = scripts.call(Script::Recover, &[keys.state()]);
+    call.arg(epoch_number()?).arg(keys.changes()).arg(if force { "1" } else { "0" });
+    call.arg(u64::try_from(FORGET_NODES_AFTER.as_micros()).expect("30 days in µs fit"));
+    let answer = wire.ask_one(call, within).await?;
+    let answer = reply::Answer::new(&answer)?;
+    let bumped = match answer.word() {
+        "OK" => false,
+        "BUMPED" => true,
+        _ => return Err(reply::nonsense("recover answered an unknown word")),
+    };
+    if answer.text(0)? != identity.label {
+        return Err(StoreError::new(StoreErrorKind::Changed, "the server changed while connecting"));
+    }
+    Ok(Recovered { epoch: answer.number(1)?, bumped })
+}
+
+/// Names what a check leaves nowhere.
+pub(super) fn random_token() -> Result<String, StoreError> {
+    random().map(|number| format!("{number:016x}"))
+}
+
+/// A number for a new epoch: random and below 2^52, so that it is exact as a double, and never 0.
+fn epoch_number() -> Result<u64, StoreError> {
+    random().map(|number| (number >> 12).max(1))
+}
+
+/// From the system's generator: an epoch's number must never come twice, whatever was copied or restored.
+fn random() -> Result<u64, StoreError> {
+    getrandom::u64().map_err(|_| reply::nonsense("the system gives no random numbers"))
+}
+
+/// Loads all scripts.
+async fn load_scripts(wire: &Wire, within: Duration) -> Result<Loaded, StoreError> {
+    let loads = Script::ALL.map(|script| load_one(wire, script.source(), within));
+    let hashes = try_join_all(loads).await?;
+    Ok(Loaded::new(hashes.try_into().expect("there is a hash for each script")))
+}
+
+/// Loads a script; its name.
+///
+/// # Errors
+/// [`StoreErrorKind::Unsupported`] where the server does not understand script flags.
+pub(super) async fn load_one(wire: &Wire, source: &str, within: Duration) -> Result<String, StoreError> {
+    let hash = wire.ask_one(command(&["SCRIPT", "LOAD", source]), within).await.map_err(|error| {
+        match error.kind {
+            // Ours compile: one that does not is one whose first line is not understood.
+            StoreErrorKind::Protocol => {
+                let detail = error.detail;
+                StoreError::new(
+                    StoreErrorKind::Unsupported,
+                    format!("the server lacks script flags (#!lua): {detail}"),
+                )
+            }
+            _ => error,
+        }
+    })?;
+    reply::text(&hash).map(str::to_owned).ok_or_else(|| reply::nonsense("SCRIPT LOAD answered no hash"))
+}
+
+/// Subscribes to what concerns this node.
+pub(super) async fn subscribe(wire: &Wire, channels: &[&str], within: Duration) -> Result<(), StoreError> {
+    // One channel a command: the driver expects one confirmation for each.
+    let mut commands = Pipeline::with_capacity(channels.len());
+    for channel in channels {
+        commands.add_command(command(&["SSUBSCRIBE", channel]));
+    }
+    for answer in wire.ask(&commands, within).await? {
+        match wire.accept(answer)? {
+            Value::Push { kind: redis::PushKind::SSubscribe, .. } => {}
+            _ => return Err(reply::nonsense("SSUBSCRIBE was not confirmed")),
+        }
+    }
+    Ok(())
+}
+
+/// What an administrator should know of the eviction policy.
+pub(super) fn advice_on_policy(policy: Option<&str>) -> Option<String> {
+    policy.filter(|policy| policy.starts_with("allkeys-")).map(|policy| {
+        format!(
+            "the server's maxmemory-policy is {policy}: it may evict the coherence state, after which the cache in \
+             Redis starts cold; volatile-lru evicts the same entries and never that"
+        )
+    })
+}
+
+/// Sets `maxmemory` and the policy. What the server refuses becomes advice.
+async fn apply_memory_limit(
+    wire: &Wire,
+    bytes: u64,
+    policy: &str,
+    within: Duration,
+) -> Result<Vec<String>, StoreError> {
+    let bytes = bytes.to_string();
+    let settings = [("maxmemory-policy", policy), ("maxmemory", bytes.as_str())];
+    let mut commands = Pipeline::with_capacity(settings.len());
+    for (name, value) in settings {
+        commands.add_command(command(&["CONFIG", "SET", name, value]));
+    }
+    let answers = wire.ask(&commands, within).await?;
+    let refused = settings.iter().zip(&answers).filter_map(|((name, value), answer)| {
+        let error = probe::refusal(answer)?;
+        Some(format!("the server refused to set {name} to {value} ({}): set it yourself", error.detail))
+    });
+    Ok(refused.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_policies_that_may_evict_the_state_are_advised_against() {
+        assert!(advice_on_policy(Some("allkeys-lru")).is_some());
+        for fine in [Some("volatile-lru"), Some("noeviction"), None] {
+            assert_eq!(advice_on_policy(fine), None);
+        }
+    }
+}

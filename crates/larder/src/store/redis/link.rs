@@ -1,0 +1,437 @@
+//! The calls of [`Link`] on Redis.
+
+use super::{
+    health::Life,
+    identity::Identity,
+    keys::Keyspace,
+    reply::{self, Answer, nonsense},
+    scripts::{Loaded, Script},
+    wire::{Wire, command},
+};
+use crate::{
+    scope::ScopeHash,
+    store::{
+        EntryName, FillReply, FillRequest, HeartbeatReply, InvalidateReply, InvalidateRequest, LeaseReply,
+        LeaseRequest, Link, Push, ReadReply, StateReply, StoreError, StoreErrorKind, StoreFuture,
+    },
+};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use redis::{Cmd, Pipeline, Value, cmd};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{sync::mpsc::UnboundedReceiver, task::JoinSet};
+
+/// How long the server keeps the stamp of a scope: no entry lives longer.
+const KEEP_STAMPS: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Most members of the coherence state (about 130 bytes each); beyond it the oldest stamps are forgotten and the floor
+/// rises, which drops more than was asked and never less.
+const MAX_STATE: usize = 200_000;
+
+/// Most scopes, and most keys, in one run of the invalidation script: Lua passes them on its stack, and nobody else is
+/// served meanwhile.
+const MAX_BATCH: usize = 500;
+
+/// "No deadline", in µs: the largest exact integer.
+const NEVER_US: u64 = (1 << 53) - 1;
+
+/// One generation of connections to one server process.
+pub(super) struct RedisLink {
+    pub(super) life: Arc<Life>,
+    /// Subscribes and makes heartbeats, nothing else: what publishes runs on a data connection.
+    pub(super) coherence: Wire,
+    /// Never empty.
+    pub(super) data: Vec<Wire>,
+    pub(super) next: AtomicUsize,
+    pub(super) keys: Keyspace,
+    pub(super) scripts: Loaded,
+    pub(super) identity: Identity,
+    pub(super) node: String,
+    pub(super) pushes: Mutex<Option<UnboundedReceiver<Push>>>,
+    pub(super) tls: bool,
+    pub(super) advice: Vec<String>,
+    /// Drivers and health checks: they end with the link, and so do the connections.
+    pub(super) _tasks: JoinSet<()>,
+}
+
+impl RedisLink {
+    fn wire(&self) -> &Wire {
+        &self.data[self.next.fetch_add(1, Ordering::Relaxed) % self.data.len()]
+    }
+
+    async fn read_all(
+        &self,
+        entries: &[EntryName<'_>],
+        scopes: &[ScopeHash],
+        within: Duration,
+    ) -> Result<ReadReply, StoreError> {
+        let mut commands = Pipeline::with_capacity(3);
+        commands.add_command(command(&["ZSCORE", self.keys.state(), "!h"]));
+        if let [entry] = entries {
+            commands.add_command(command(&["GET", &self.keys.entry(*entry)]));
+        } else if !entries.is_empty() {
+            let mut get = cmd("MGET");
+            for entry in entries {
+                get.arg(self.keys.entry(*entry));
+            }
+            commands.add_command(get);
+        }
+        let blessed = format!("!i{}", self.identity.label);
+        let mut stamps = command(&["ZMSCORE", self.keys.state(), "!e", "!h", "!f", &blessed]);
+        for scope in scopes {
+            stamps.arg(scope.as_bytes());
+        }
+        commands.add_command(stamps);
+
+        let wire = self.wire();
+        let mut answers = wire.ask(&commands, within).await?;
+        let stamps = answers.pop().ok_or_else(|| nonsense("answers are missing"))?;
+        let values = answers.drain(1..).next();
+        let head = answers.pop().ok_or_else(|| nonsense("answers are missing"))?;
+        let values = match values {
+            None => Vec::new(),
+            Some(value) if entries.len() == 1 => vec![reply::stored(or_absent(wire, value)?)],
+            Some(values) => match wire.accept(values)? {
+                Value::Array(values) if values.len() == entries.len() => {
+                    values.into_iter().map(reply::stored).collect()
+                }
+                _ => return Err(nonsense("MGET answered no array of that length")),
+            },
+        };
+        let head_before = reply::stamp(&or_absent(wire, head)?)?;
+        let (state, stamps) = match or_absent(wire, stamps)? {
+            Value::Array(all) if all.len() == 4 + scopes.len() => {
+                (state(&all)?, all[4..].iter().map(reply::stamp).collect::<Result<_, _>>()?)
+            }
+            Value::Nil => (None, vec![None; scopes.len()]),
+            _ => return Err(nonsense("ZMSCORE answered no array of that length")),
+        };
+        Ok(ReadReply { head_before, values, state, stamps })
+    }
+
+    fn lease_call(&self, ask: &LeaseRequest<'_>) -> Cmd {
+        let keys = [self.keys.state(), &self.keys.entry(ask.entry), &self.keys.lease(ask.entry)];
+        let mut call = self.scripts.call(Script::Lease, &keys);
+        call.arg(&self.identity.label).arg(&self.node).arg(ask.token).arg(millis(ask.lease));
+        call.arg(if ask.force { "f" } else { "l" }).arg(ask.deadline_us.unwrap_or(NEVER_US).min(NEVER_US));
+        with_scopes(call, ask.scopes)
+    }
+
+    async fn lease_all(
+        &self,
+        asks: &[LeaseRequest<'_>],
+        within: Duration,
+    ) -> Result<Vec<LeaseReply>, StoreError> {
+        if asks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut commands = Pipeline::with_capacity(asks.len());
+        for ask in asks {
+            commands.add_command(self.lease_call(ask));
+        }
+        let wire = self.wire();
+        let answers = wire.ask(&commands, within).await?;
+        answers.into_iter().map(|answer| lease_reply(wire, answer)).collect()
+    }
+
+    fn fill_call(&self, fill: &FillRequest<'_>) -> Cmd {
+        let keys = [self.keys.state(), &self.keys.entry(fill.entry), &self.keys.lease(fill.entry)];
+        let mut call = self.scripts.call(Script::Fill, &keys);
+        call.arg(&self.identity.label).arg(fill.token).arg(fill.epoch).arg(fill.ver).arg(millis(fill.keep));
+        call.arg(&fill.envelope[..]).arg(self.keys.wakes()).arg(fill.key_scope.as_bytes());
+        with_scopes(call, fill.scopes)
+    }
+
+    async fn fill_all(
+        &self,
+        fills: &[FillRequest<'_>],
+        within: Duration,
+    ) -> Result<Vec<Result<FillReply, StoreError>>, StoreError> {
+        if fills.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut commands = Pipeline::with_capacity(fills.len());
+        for fill in fills {
+            commands.add_command(self.fill_call(fill));
+        }
+        let wire = self.wire();
+        let answers = wire.ask(&commands, within).await?;
+        Ok(answers.into_iter().map(|answer| fill_reply(&wire.accept(answer)?)).collect())
+    }
+
+    async fn release_one(
+        &self,
+        entry: EntryName<'_>,
+        key_scope: ScopeHash,
+        token: &str,
+        cooldown: Duration,
+        within: Duration,
+    ) -> Result<(), StoreError> {
+        let mut call = self.scripts.call(Script::Release, &[self.keys.lease(entry)]);
+        let cooldown = if cooldown.is_zero() { 0 } else { millis(cooldown) };
+        call.arg(token).arg(cooldown).arg(self.keys.wakes()).arg(key_scope.as_bytes());
+        self.wire().ask_one(call, within).await.map(drop)
+    }
+
+    /// In batches, one after the other: each is atomic, and the last stamp is later than all before it. If one fails,
+    /// the whole is to be done again.
+    async fn invalidate_all(
+        &self,
+        what: InvalidateRequest<'_>,
+        within: Duration,
+    ) -> Result<InvalidateReply, StoreError> {
+        let (mut scopes, mut keys) = (what.scopes, what.keys);
+        let until = Instant::now() + within;
+        loop {
+            let (now_scopes, more_scopes) = scopes.split_at(scopes.len().min(MAX_BATCH));
+            let (now_keys, more_keys) = keys.split_at(keys.len().min(MAX_BATCH));
+            let left = until.saturating_duration_since(Instant::now());
+            let reply = self.invalidate_batch(now_scopes, now_keys, left).await?;
+            (scopes, keys) = (more_scopes, more_keys);
+            if reply == InvalidateReply::Recover || scopes.is_empty() && keys.is_empty() {
+                return Ok(reply);
+            }
+        }
+    }
+
+    async fn invalidate_batch(
+        &self,
+        scopes: &[ScopeHash],
+        keys: &[(EntryName<'_>, ScopeHash)],
+        within: Duration,
+    ) -> Result<InvalidateReply, StoreError> {
+        let mut names = Vec::with_capacity(1 + 2 * keys.len());
+        names.push(self.keys.state().to_owned());
+        for (entry, _) in keys {
+            names.push(self.keys.entry(*entry));
+            names.push(self.keys.lease(*entry));
+        }
+        let mut call = self.scripts.call(Script::Invalidate, &names);
+        call.arg(&self.identity.label).arg(self.keys.changes()).arg(self.keys.wakes());
+        // "0": acknowledgements are not asked for yet.
+        call.arg(micros(KEEP_STAMPS)).arg(MAX_STATE).arg(&self.node).arg("0").arg(scopes.len());
+        let mut call = with_scopes(call, scopes);
+        for (_, scope) in keys {
+            call.arg(scope.as_bytes());
+        }
+        let answer = self.wire().ask_one(call, within).await?;
+        let answer = Answer::new(&answer)?;
+        match answer.word() {
+            "RECOVER" => Ok(InvalidateReply::Recover),
+            "OK" => Ok(InvalidateReply::Done { epoch: answer.number(0)?, stamp: answer.number(1)? }),
+            _ => Err(nonsense("inv answered an unknown word")),
+        }
+    }
+
+    async fn beat(&self, lease: Duration, within: Duration) -> Result<HeartbeatReply, StoreError> {
+        self.life.heartbeat_begins();
+        let mut call = self.scripts.call(Script::Heartbeat, &[self.keys.state()]);
+        call.arg(&self.identity.label).arg(&self.node).arg(micros(lease));
+        let mut commands = Pipeline::with_capacity(2);
+        commands.add_command(command(&["INFO", "replication"]));
+        commands.add_command(call);
+        let mut answers = self.coherence.ask(&commands, within).await?;
+        // A subscription that ended has taken the place of an answer.
+        self.life.check()?;
+        let beat = answers.pop().ok_or_else(|| nonsense("answers are missing"))?;
+        let replication = answers.pop().ok_or_else(|| nonsense("answers are missing"))?;
+        let replication = reply::info(&self.coherence.accept(replication)?)?;
+        self.identity.still(&replication).map_err(|error| self.life.judge(error))?;
+        heartbeat_reply(&self.coherence.accept(beat)?)
+    }
+
+    async fn info_all(&self, within: Duration) -> Result<BTreeMap<String, String>, StoreError> {
+        reply::info(&self.wire().ask_one(cmd("INFO"), within).await?)
+    }
+
+    async fn scan_page(
+        &self,
+        cursor: u64,
+        count: usize,
+        within: Duration,
+    ) -> Result<(u64, Vec<Bytes>), StoreError> {
+        let mut scan = cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(self.keys.pattern()).arg("COUNT").arg(count.max(1));
+        match self.wire().ask_one(scan, within).await? {
+            Value::Array(parts) => match <[Value; 2]>::try_from(parts) {
+                Ok([next, Value::Array(keys)]) => {
+                    // A cursor uses all 64 bits.
+                    let next = reply::text(&next).and_then(|next| next.parse().ok());
+                    let next = next.ok_or_else(|| nonsense("SCAN answered no cursor"))?;
+                    Ok((next, keys.into_iter().filter_map(reply::stored).collect()))
+                }
+                _ => Err(nonsense("SCAN answered no page")),
+            },
+            _ => Err(nonsense("SCAN answered no page")),
+        }
+    }
+}
+
+impl Link for RedisLink {
+    fn read<'a>(
+        &'a self,
+        entries: &'a [EntryName<'a>],
+        scopes: &'a [ScopeHash],
+        within: Duration,
+    ) -> StoreFuture<'a, ReadReply> {
+        Box::pin(self.read_all(entries, scopes, within))
+    }
+
+    fn lease<'a>(
+        &'a self,
+        asks: &'a [LeaseRequest<'a>],
+        within: Duration,
+    ) -> StoreFuture<'a, Vec<LeaseReply>> {
+        Box::pin(self.lease_all(asks, within))
+    }
+
+    fn fill<'a>(
+        &'a self,
+        fills: &'a [FillRequest<'a>],
+        within: Duration,
+    ) -> StoreFuture<'a, Vec<Result<FillReply, StoreError>>> {
+        Box::pin(self.fill_all(fills, within))
+    }
+
+    fn release<'a>(
+        &'a self,
+        entry: EntryName<'a>,
+        key_scope: ScopeHash,
+        token: &'a str,
+        cooldown: Duration,
+        within: Duration,
+    ) -> StoreFuture<'a, ()> {
+        Box::pin(self.release_one(entry, key_scope, token, cooldown, within))
+    }
+
+    fn invalidate<'a>(
+        &'a self,
+        what: InvalidateRequest<'a>,
+        within: Duration,
+    ) -> StoreFuture<'a, InvalidateReply> {
+        Box::pin(self.invalidate_all(what, within))
+    }
+
+    fn heartbeat<'a>(&'a self, lease: Duration, within: Duration) -> StoreFuture<'a, HeartbeatReply> {
+        Box::pin(self.beat(lease, within))
+    }
+
+    fn pushes(&self) -> Option<UnboundedReceiver<Push>> {
+        self.pushes.lock().take()
+    }
+
+    fn leave<'a>(&'a self, within: Duration) -> StoreFuture<'a, ()> {
+        let registration = format!("!n{}", self.node);
+        let leave = command(&["ZREM", self.keys.state(), &registration]);
+        Box::pin(async move { self.wire().ask_one(leave, within).await.map(drop) })
+    }
+
+    fn ping<'a>(&'a self, within: Duration) -> StoreFuture<'a, ()> {
+        Box::pin(async move { self.wire().ask_one(cmd("PING"), within).await.map(drop) })
+    }
+
+    fn info<'a>(&'a self, within: Duration) -> StoreFuture<'a, BTreeMap<String, String>> {
+        Box::pin(self.info_all(within))
+    }
+
+    fn scan<'a>(&'a self, cursor: u64, count: usize, within: Duration) -> StoreFuture<'a, (u64, Vec<Bytes>)> {
+        Box::pin(self.scan_page(cursor, count, within))
+    }
+
+    fn server(&self) -> &str {
+        &self.identity.version
+    }
+
+    fn tls(&self) -> bool {
+        self.tls
+    }
+
+    fn advice(&self) -> &[String] {
+        &self.advice
+    }
+}
+
+/// A value of another type under our key is as good as none; the engine then loads and overwrites it.
+fn or_absent(wire: &Wire, answer: Value) -> Result<Value, StoreError> {
+    match answer {
+        Value::ServerError(error) if error.code() == "WRONGTYPE" => Ok(Value::Nil),
+        answer => wire.accept(answer),
+    }
+}
+
+/// From the scores of `!e`, `!h`, `!f` and `!i<label>`: nothing unless all are there.
+fn state(scores: &[Value]) -> Result<Option<StateReply>, StoreError> {
+    // The epoch's number is kept negated.
+    let epoch = reply::score(&scores[0])?.map(|epoch| reply::exact(-epoch));
+    let (head, floor) = (reply::stamp(&scores[1])?, reply::stamp(&scores[2])?);
+    match (epoch, head, floor, &scores[3]) {
+        (Some(None), ..) => Err(nonsense("the epoch is no exact integer")),
+        (_, _, _, Value::Nil) => Ok(None),
+        (Some(Some(epoch)), Some(head), Some(floor), _) => Ok(Some(StateReply { epoch, head, floor })),
+        _ => Ok(None),
+    }
+}
+
+fn lease_reply(wire: &Wire, answer: Value) -> Result<LeaseReply, StoreError> {
+    let answer = match wire.accept(answer) {
+        Err(error) if error.kind == StoreErrorKind::OutOfMemory => return Ok(LeaseReply::Full),
+        other => other?,
+    };
+    let answer = Answer::new(&answer)?;
+    Ok(match answer.word() {
+        "RECOVER" => LeaseReply::Recover,
+        "RETRY" => LeaseReply::Retry,
+        "LATE" => LeaseReply::Late,
+        "FAILED" => LeaseReply::Failed(answer.micros(0)?),
+        "WAIT" => LeaseReply::Wait(answer.micros(0)?),
+        "LEASE" => LeaseReply::Granted { epoch: answer.number(0)?, head: answer.number(1)? },
+        _ => return Err(nonsense("lease answered an unknown word")),
+    })
+}
+
+fn fill_reply(answer: &Value) -> Result<FillReply, StoreError> {
+    let answer = Answer::new(answer)?;
+    Ok(match answer.word() {
+        "RECOVER" => FillReply::Recover,
+        "LOST" => FillReply::Lost,
+        "INVALIDATED" => FillReply::Invalidated,
+        "OK" => FillReply::Stored { head: answer.number(0)? },
+        _ => return Err(nonsense("fill answered an unknown word")),
+    })
+}
+
+fn heartbeat_reply(answer: &Value) -> Result<HeartbeatReply, StoreError> {
+    let answer = Answer::new(answer)?;
+    Ok(match answer.word() {
+        "RECOVER" => HeartbeatReply::Recover,
+        "OK" => HeartbeatReply::Alive {
+            state: StateReply { epoch: answer.number(0)?, head: answer.number(1)?, floor: answer.number(2)? },
+            outage: answer.text(3)? == "1",
+            now_us: answer.number(4)?,
+        },
+        _ => return Err(nonsense("hb answered an unknown word")),
+    })
+}
+
+fn with_scopes(mut call: Cmd, scopes: &[ScopeHash]) -> Cmd {
+    for scope in scopes {
+        call.arg(scope.as_bytes());
+    }
+    call
+}
+
+/// In whole milliseconds, at least one: Redis takes no expiry of 0.
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).clamp(1, NEVER_US / 1000)
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX).min(NEVER_US)
+}

@@ -1,0 +1,79 @@
+//! The scripts that run inside Redis, and the names it knows them by.
+//!
+//! They are loaded once per link and called by hash. That hash is also a canary: a server that does not know it is not
+//! the process that it was loaded into (`NOSCRIPT`), so nothing here ever loads a script again behind the caller's
+//! back.
+
+use redis::Cmd;
+
+/// One of the scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Script {
+    Lease,
+    Fill,
+    Release,
+    Invalidate,
+    Heartbeat,
+    Recover,
+}
+
+impl Script {
+    /// All scripts, in the order of their variants.
+    pub(super) const ALL: [Self; 6] =
+        [Self::Lease, Self::Fill, Self::Release, Self::Invalidate, Self::Heartbeat, Self::Recover];
+
+    /// The Lua text.
+    pub(super) const fn source(self) -> &'static str {
+        match self {
+            Self::Lease => include_str!("scripts/lease.lua"),
+            Self::Fill => include_str!("scripts/fill.lua"),
+            Self::Release => include_str!("scripts/release.lua"),
+            Self::Invalidate => include_str!("scripts/inv.lua"),
+            Self::Heartbeat => include_str!("scripts/hb.lua"),
+            Self::Recover => include_str!("scripts/recover.lua"),
+        }
+    }
+}
+
+/// What the server calls our scripts.
+#[derive(Clone, Debug)]
+pub(super) struct Loaded([String; Script::ALL.len()]);
+
+impl Loaded {
+    /// From the answers to `SCRIPT LOAD`, in the order of [`Script::ALL`].
+    pub(super) fn new(hashes: [String; Script::ALL.len()]) -> Self {
+        Self(hashes)
+    }
+
+    /// A call of `script` with these keys. Arguments are appended by the caller.
+    pub(super) fn call(&self, script: Script, keys: &[impl AsRef<str>]) -> Cmd {
+        let mut cmd = redis::cmd("EVALSHA");
+        cmd.arg(&self.0[script as usize]).arg(keys.len());
+        for key in keys {
+            cmd.arg(key.as_ref());
+        }
+        cmd
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_scripts_that_may_grow_nothing_much_run_on_a_full_server() {
+        for script in Script::ALL {
+            let first = script.source().lines().next().unwrap();
+            let allowed = !matches!(script, Script::Lease | Script::Fill);
+            assert_eq!(first == "#!lua flags=allow-oom", allowed, "{script:?}: {first}");
+            assert!(first.starts_with("#!lua"));
+        }
+    }
+
+    #[test]
+    fn scripts_stand_at_the_place_of_their_variant() {
+        for (place, script) in Script::ALL.into_iter().enumerate() {
+            assert_eq!(script as usize, place);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+#!lua flags=allow-oom
+-- Heartbeat: registers a node for one more coherence lease and reads the head.
+--
+-- KEYS  1 state
+-- ARGV  1 label  2 node  3 coherence lease in us
+-- Answers RECOVER | OK epoch head floor outage('1' or '0') now
+local state, lease_us = KEYS[1], tonumber(ARGV[3])
+local function text(number) return string.format('%.0f', number) end
+
+local s = redis.pcall('ZMSCORE', state, '!e', '!h', '!f', '!i' .. ARGV[1], '!l', '!o')
+if s.err then
+  if string.find(s.err, 'WRONGTYPE', 1, true) then return {'RECOVER'} end
+  return s
+end
+if not s[1] or not s[2] or not s[3] or not s[4] then return {'RECOVER'} end
+
+local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+local last, outage = s[5], s[6]
+-- Nobody was heard for longer than a lease: the server was out of reach for all of us. The flag stays until that is
+-- settled.
+if last and not outage and now + tonumber(last) > lease_us then
+  outage = last
+  redis.call('ZADD', state, outage, '!o')
+end
+-- LT on negated times: a registration may be prolonged, never shortened.
+redis.call('ZADD', state, 'LT', '-' .. text(now), '!l', '-' .. text(now + lease_us), '!n' .. ARGV[2])
+return {'OK', text(-tonumber(s[1])), text(tonumber(s[2])), text(tonumber(s[3])), outage and '1' or '0', text(now)}

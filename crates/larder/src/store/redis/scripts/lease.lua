@@ -1,0 +1,79 @@
+#!lua
+-- Asks for the right to load one entry, after a miss or a stale hit.
+--
+-- KEYS  1 state  2 entry  3 lease
+-- ARGV  1 label  2 node  3 token  4 lease in ms  5 'l' = load if missing or stale, 'f' = load in any case
+--       6 time (us) after which the caller has given up  7... the scopes that the caller declares
+-- Answers RECOVER | RETRY | LATE | FAILED us | WAIT us | LEASE epoch head
+--
+-- No allow-oom: a full server must not take in loads that it then can't store.
+local state, entry, lease = KEYS[1], KEYS[2], KEYS[3]
+local label, node, token, lease_ms, mode, deadline = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
+
+-- The head of the envelope, never its payload: 43 bytes and up to 32 scopes of 16. What is no envelope of this
+-- version, and what is no string at all, is as good as absent.
+local HEAD, SCOPE, MAX_SCOPES = 43, 16, 32
+local envelope = redis.pcall('GETRANGE', entry, 0, HEAD + SCOPE * MAX_SCOPES - 1)
+local tags = 0
+if type(envelope) ~= 'string' or #envelope < HEAD or string.sub(envelope, 1, 1) ~= 'L' then
+  envelope = nil
+else
+  tags = string.byte(envelope, 3)
+  if tags > MAX_SCOPES or #envelope < HEAD + SCOPE * tags then envelope = nil end
+end
+
+-- Epoch, head, floor, blessing, and the stamps of all scopes: declared ones and those in the envelope.
+local members = {'!e', '!h', '!f', '!i' .. label}
+for j = 7, #ARGV do members[#members + 1] = ARGV[j] end
+if envelope then
+  for j = 0, tags - 1 do
+    local from = HEAD + 1 + SCOPE * j
+    members[#members + 1] = string.sub(envelope, from, from + SCOPE - 1)
+  end
+end
+local s = redis.pcall('ZMSCORE', state, unpack(members))
+if s.err then
+  if string.find(s.err, 'WRONGTYPE', 1, true) then return {'RECOVER'} end
+  return s
+end
+if not s[1] or not s[2] or not s[3] or not s[4] then return {'RECOVER'} end
+local epoch, head, floor = -tonumber(s[1]), tonumber(s[2]), tonumber(s[3])
+
+local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+
+-- Did somebody fill it meanwhile?
+if envelope and mode ~= 'f' then
+  local ver, its_epoch, soft = struct.unpack('>I8I8I8', string.sub(envelope, 4, 27))
+  local valid = its_epoch == epoch and ver >= floor
+  for j = 5, #s do
+    if s[j] and tonumber(s[j]) > ver then valid = false end
+  end
+  if valid and now < soft * 1000 then return {'RETRY'} end
+end
+
+-- A command that was delayed must not leave a lease that nobody holds.
+if now > deadline then return {'LATE'} end
+
+local held = redis.pcall('HMGET', lease, 'n', 'x', 'f')
+if held.err then
+  redis.call('DEL', lease)
+  held = {false, false, false}
+end
+local holder, expires, failed = held[1], tonumber(held[2] or 0) or 0, held[3]
+if expires > now then
+  local left = string.format('%.0f', expires - now)
+  if failed then return {'FAILED', left} end
+  -- The holder counts only while its node lives: a crashed loader is noticed within one coherence lease.
+  local alive = holder and redis.call('ZSCORE', state, '!n' .. holder)
+  if alive and -tonumber(alive) > now then
+    redis.call('HSET', lease, 'w' .. node, '1')
+    return {'WAIT', left}
+  end
+end
+
+-- Those who wait for a dead holder stay registered: the new one wakes them.
+redis.call('HSET', lease, 't', token, 'n', node, 'x', string.format('%.0f', now + lease_ms * 1000))
+redis.call('HDEL', lease, 'f')
+redis.call('PEXPIRE', lease, lease_ms)
+return {'LEASE', string.format('%.0f', epoch), string.format('%.0f', head)}
