@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
 
+use crate::commands::clear::ClearArgs;
+use crate::commands::crawl::CrawlArgs;
+use crate::commands::keys::KeysArgs;
+use crate::commands::stats::StatsArgs;
 use crate::config::declared::{Fallback, SETTINGS, Setting};
 
 /// A cached multi-tenant backend: memory and SQLite out of the box, Redis and PostgreSQL when you have them.
@@ -19,6 +23,14 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Run the server.
     Serve(SettingFlags),
+    /// Show what the cache of a running server has done.
+    Stats(StatsArgs),
+    /// List the keys in a running server's memory, or show one entry.
+    Keys(KeysArgs),
+    /// Clear the cache of a running server, or a part of it.
+    Clear(ClearArgs),
+    /// Feed threats, one JSON object on each line, to a running server.
+    Crawl(CrawlArgs),
     /// Show the effective configuration with the source of each value.
     Config(SettingFlags),
 }
@@ -79,6 +91,7 @@ mod tests {
     fn flags(line: &[&str]) -> BTreeMap<&'static str, String> {
         match Cli::try_parse_from(line).unwrap().command {
             Verb::Serve(flags) | Verb::Config(flags) => flags.0,
+            other => panic!("{other:?} has no settings"),
         }
     }
 

@@ -3,6 +3,7 @@
 //! The binary calls [`main`]; tests call [`run`] with a configuration, a port and an end of their own.
 
 mod cli;
+mod client;
 mod commands;
 pub mod config;
 mod failure;
@@ -32,6 +33,10 @@ pub fn main() -> ExitCode {
         .expect("nothing ran before that could have installed one");
     let done = match Cli::parse().command {
         Verb::Serve(flags) => commands::serve::start(flags),
+        Verb::Stats(args) => commands::stats::run(&args),
+        Verb::Keys(args) => commands::keys::run(&args),
+        Verb::Clear(args) => commands::clear::run(&args),
+        Verb::Crawl(args) => commands::crawl::run(&args),
         Verb::Config(flags) => commands::config::run(flags),
     };
     match done {

@@ -1,7 +1,12 @@
 //! One module for each verb of the command line.
 
+pub(crate) mod clear;
 pub(crate) mod config;
+pub(crate) mod crawl;
+pub(crate) mod keys;
 pub(crate) mod serve;
+pub(crate) mod stats;
+mod table;
 
 use std::io::{self, Write};
 

@@ -53,6 +53,12 @@ pub fn load(flags: BTreeMap<&'static str, String>) -> Result<Loaded, Problems> {
     read(&Sources::of_process(flags, Path::new(".")))
 }
 
+/// What environment, `.env` and `larder.toml` in `directory` say about each of `names`, whatever it is worth.
+pub(crate) fn said(directory: &Path, names: &[&str]) -> Vec<Option<String>> {
+    let sources = Sources::of_process(BTreeMap::new(), directory);
+    names.iter().map(|name| sources.find(name, false).map(|(text, _)| text.to_owned())).collect()
+}
+
 /// The configuration of a server about which nobody said more than `environment`.
 #[cfg(test)]
 pub(crate) fn of_test(environment: &[(&str, &str)]) -> Config {
