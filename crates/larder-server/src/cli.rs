@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
 
+use crate::commands::bench::BenchArgs;
 use crate::commands::clear::ClearArgs;
 use crate::commands::crawl::CrawlArgs;
 use crate::commands::keys::KeysArgs;
@@ -23,6 +24,10 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Run the server.
     Serve(SettingFlags),
+    /// Measure what the cache of a running server is worth.
+    Bench(BenchArgs),
+    /// Test the Redis connection, step by step.
+    Check(SettingFlags),
     /// Show what the cache of a running server has done.
     Stats(StatsArgs),
     /// List the keys in a running server's memory, or show one entry.
@@ -90,7 +95,7 @@ mod tests {
 
     fn flags(line: &[&str]) -> BTreeMap<&'static str, String> {
         match Cli::try_parse_from(line).unwrap().command {
-            Verb::Serve(flags) | Verb::Config(flags) => flags.0,
+            Verb::Serve(flags) | Verb::Check(flags) | Verb::Config(flags) => flags.0,
             other => panic!("{other:?} has no settings"),
         }
     }

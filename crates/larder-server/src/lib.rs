@@ -33,6 +33,8 @@ pub fn main() -> ExitCode {
         .expect("nothing ran before that could have installed one");
     let done = match Cli::parse().command {
         Verb::Serve(flags) => commands::serve::start(flags),
+        Verb::Bench(args) => commands::bench::run(&args),
+        Verb::Check(flags) => commands::check::run(flags),
         Verb::Stats(args) => commands::stats::run(&args),
         Verb::Keys(args) => commands::keys::run(&args),
         Verb::Clear(args) => commands::clear::run(&args),

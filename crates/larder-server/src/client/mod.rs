@@ -32,6 +32,13 @@ pub(crate) struct ClientArgs {
     token: Option<String>,
 }
 
+impl ClientArgs {
+    /// The same person asking another server, unless a flag names one.
+    pub(crate) fn at_url(&self, url: String) -> Self {
+        Self { url: Some(self.url.clone().unwrap_or(url)), token: self.token.clone() }
+    }
+}
+
 /// A running server, and the token to show it.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -67,11 +74,6 @@ impl Client {
         self.token.is_some()
     }
 
-    /// Where it is.
-    pub(crate) fn base(&self) -> &Url {
-        &self.base
-    }
-
     /// The address of `path` there; a `/` in front or not makes no difference.
     pub(crate) fn url(&self, path: &str) -> Url {
         let mut base = self.base.clone();
@@ -90,7 +92,11 @@ impl Client {
     }
 
     /// The answer to `GET path` as `T`.
-    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Failure> {
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<T, Failure> {
         self.json(self.request(Method::GET, self.url(path)).query(query)).await
     }
 
@@ -146,7 +152,8 @@ impl Client {
         let status = response.status();
         let path = response.url().path().to_owned();
         let problem: Value = response.json().await.unwrap_or_default();
-        let detail = problem["detail"].as_str().unwrap_or_else(|| status.canonical_reason().unwrap_or("refused"));
+        let detail =
+            problem["detail"].as_str().unwrap_or_else(|| status.canonical_reason().unwrap_or("refused"));
         let mut message = format!("{} answered {} to {path}: {detail}", self.base, status.as_u16());
         for error in problem["errors"].as_array().into_iter().flatten() {
             let (field, why) = (error["field"].as_str(), error["message"].as_str());
@@ -161,7 +168,11 @@ impl Client {
     }
 
     fn how_to_sign_in(&self) -> String {
-        let refused = if self.has_token() { "this token is expired, of another server or of the wrong role; " } else { "" };
+        let refused = if self.has_token() {
+            "this token is expired, of another server or of the wrong role; "
+        } else {
+            ""
+        };
         format!(
             "{refused}pass a token with --token or LARDER_TOKEN. A server in development has sample logins; this one may do \
              everything:\n  export LARDER_TOKEN=$(curl -s {} -H 'content-type: application/json' \\\n    -d \
@@ -174,5 +185,7 @@ impl Client {
 /// Runs `work` of a client command to its end.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.map_err(|error| Failure::new(format!("the worker threads could not be started: {error}")))?.block_on(work)
+    runtime
+        .map_err(|error| Failure::new(format!("the worker threads could not be started: {error}")))?
+        .block_on(work)
 }

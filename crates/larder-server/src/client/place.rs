@@ -18,7 +18,9 @@ impl Place {
     /// Flag > environment > `.env`; otherwise the address that `larder serve` would listen on in this directory.
     pub(super) fn find(url: Option<&str>, token: Option<&str>) -> Result<Self, Failure> {
         let said = config::said(Path::new("."), &["LARDER_URL", "LARDER_TOKEN", "LISTEN", "PORT"]);
-        let [url_said, token_said, listen, port] = said.as_slice() else { unreachable!("one answer for each question") };
+        let [url_said, token_said, listen, port] = said.as_slice() else {
+            unreachable!("one answer for each question")
+        };
         let url = match url.or(url_said.as_deref()) {
             Some(url) => parse(url)?,
             None => of_listen(listen.as_deref(), port.as_deref()),

@@ -42,7 +42,8 @@ pub(crate) fn run(args: &CrawlArgs) -> Result<(), Failure> {
         block_on(feed(&client, BufReader::new(io::stdin())))?
     } else {
         let file = File::open(&args.file).map_err(|error| {
-            Failure::new(format!("{} can't be read: {error}", args.file)).hint("name a file, or - for standard input")
+            Failure::new(format!("{} can't be read: {error}", args.file))
+                .hint("name a file, or - for standard input")
         })?;
         block_on(feed(&client, BufReader::new(file)))?
     };
@@ -103,8 +104,9 @@ async fn feed(client: &Client, mut input: impl BufRead) -> Result<u64, Failure> 
 }
 
 fn at(line: usize, what: &str, inserted: u64) -> Failure {
-    Failure::new(format!("line {line} {what}"))
-        .hint(format!("{inserted} threats of the lines before were inserted; put the line right and go on from there"))
+    Failure::new(format!("line {line} {what}")).hint(format!(
+        "{inserted} threats of the lines before were inserted; put the line right and go on from there"
+    ))
 }
 
 async fn send(client: &Client, mut batch: Batch, before: u64) -> Result<u64, Failure> {
@@ -139,7 +141,8 @@ async fn invalid(response: Response, batch: &Batch, inserted: u64) -> Failure {
     let problem: Value = response.json().await.unwrap_or_default();
     let errors = problem["errors"].as_array().into_iter().flatten();
     let named = errors.map(|error| {
-        let (field, why) = (error["field"].as_str().unwrap_or("?"), error["message"].as_str().unwrap_or("not valid"));
+        let (field, why) =
+            (error["field"].as_str().unwrap_or("?"), error["message"].as_str().unwrap_or("not valid"));
         match item(field) {
             Some((index, rest)) => match batch.lines.get(index) {
                 Some(line) => format!("\n  line {line}: {rest} {why}"),

@@ -1,10 +1,15 @@
 //! `larder keys`: the keys in the running server's memory, one entry, or the raw keys in Redis.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
+use larder::store::Connector;
+use larder::store::redis::RedisConnector;
 use serde_json::Value;
 
 use super::{out, table};
 use crate::client::{Client, ClientArgs, block_on};
+use crate::config;
 use crate::failure::Failure;
 
 #[derive(Args, Clone, Debug)]
@@ -20,13 +25,25 @@ pub(crate) struct KeysArgs {
     /// Print the raw keys in Redis (REDIS_URL) instead
     #[arg(long, conflicts_with = "show")]
     redis: bool,
+    /// The Redis whose raw keys are printed [env: REDIS_URL]
+    #[arg(long, value_name = "URL", requires = "redis")]
+    redis_url: Option<String>,
     #[command(flatten)]
     client: ClientArgs,
 }
 
+/// Keys that Redis looks at for one answer; large enough to be done soon, small enough not to hold it up.
+const SCAN_PAGE: usize = 1000;
+
+impl KeysArgs {
+    fn redis_url(&self) -> BTreeMap<&'static str, String> {
+        self.redis_url.iter().map(|url| ("REDIS_URL", url.clone())).collect()
+    }
+}
+
 pub(crate) fn run(args: &KeysArgs) -> Result<(), Failure> {
     if args.redis {
-        return block_on(raw(args.pattern.as_deref()));
+        return block_on(raw(args.redis_url(), args.pattern.as_deref()));
     }
     let client = Client::new(&args.client)?;
     match &args.show {
@@ -56,7 +73,8 @@ async fn list(client: &Client, pattern: Option<&str>, long: bool) -> Result<(), 
 }
 
 fn next(page: &Value) -> Option<String> {
-    let cursor = ["next_cursor", "next", "cursor"].iter().map(|name| &page[*name]).find(|value| !value.is_null())?;
+    let cursor =
+        ["next_cursor", "next", "cursor"].iter().map(|name| &page[*name]).find(|value| !value.is_null())?;
     Some(text(cursor)).filter(|text| !text.is_empty() && text != "0")
 }
 
@@ -72,7 +90,8 @@ async fn show(client: &Client, key: &str) -> Result<(), Failure> {
     if !response.status().is_success() {
         return Err(client.refused(response).await);
     }
-    let entry: Value = response.json().await.map_err(|error| Failure::new(format!("the answer can't be read: {error}")))?;
+    let entry: Value =
+        response.json().await.map_err(|error| Failure::new(format!("the answer can't be read: {error}")))?;
     let fields = entry.as_object().into_iter().flatten();
     out(&table::plain(fields.map(|(name, value)| vec![name.clone(), text(value)])))
 }
@@ -86,6 +105,88 @@ fn text(value: &Value) -> String {
     }
 }
 
-async fn raw(_pattern: Option<&str>) -> Result<(), Failure> {
-    Err(Failure::new("not yet"))
+/// Raw keys come straight from Redis, server or no server.
+async fn raw(flags: BTreeMap<&'static str, String>, pattern: Option<&str>) -> Result<(), Failure> {
+    let config = config::load(flags)?.config;
+    let Some(mut redis) = config.redis() else {
+        return Err(Failure::new("REDIS_URL is not set, so there are no keys in Redis").hint(
+            "set it as for `larder serve`, or leave out --redis to see the keys in the server's memory",
+        ));
+    };
+    // A listing changes nothing on the server.
+    redis.maxmemory = None;
+    let within = redis.command_timeout;
+    let connector = RedisConnector::new(redis, &config.cache_namespace.0)
+        .map_err(|problems| Failure::new(problems.join("; ")))?;
+    let failed =
+        |error| Failure::new(format!("{}: {error}", connector.address())).hint("larder check tells more");
+    let node = format!("keys-{}", uuid::Uuid::now_v7().simple());
+    let (link, _) = connector.connect(&node, false).await.map_err(failed)?;
+    let mut cursor = 0;
+    loop {
+        let (next, keys) = link.scan(cursor, SCAN_PAGE, within).await.map_err(failed)?;
+        let texts = keys.iter().map(|key| String::from_utf8_lossy(key));
+        let wanted = texts.filter(|key| pattern.is_none_or(|pattern| glob(pattern, key)));
+        out(&wanted.map(|key| format!("{key}\n")).collect::<String>())?;
+        cursor = next;
+        if cursor == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// Whether `text` is like `pattern`, where `*` stands for any text and `?` for one character.
+fn glob(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (mut p, mut t) = (0, 0);
+    // Where the last star stood, and how much of the text it covers so far.
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(c) if *c == '?' || *c == text[t] => (p, t) = (p + 1, t + 1),
+            _ => match star {
+                Some((at, covered)) => {
+                    star = Some((at, covered + 1));
+                    (p, t) = (at + 1, covered + 1);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_covers_any_text_and_a_question_mark_one_character() {
+        for (pattern, text, like) in [
+            ("*", "", true),
+            ("ld1:larder:*", "ld1:larder:{0}:e:4:acme:campaigns", true),
+            ("*:campaigns:*:20", "x:campaigns:page:1:limit:20", true),
+            ("*campaigns", "campaigns:1", false),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("abc", "abcd", false),
+            ("a*a*a*b", &"a".repeat(200), false),
+        ] {
+            assert_eq!(glob(pattern, text), like, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_listing_is_a_cursor_that_is_none() {
+        use serde_json::json;
+        assert_eq!(next(&json!({"next_cursor": "7"})), Some("7".into()));
+        for end in [json!({"next_cursor": null}), json!({"next_cursor": ""}), json!({"cursor": 0}), json!({})]
+        {
+            assert_eq!(next(&end), None, "{end}");
+        }
+    }
 }

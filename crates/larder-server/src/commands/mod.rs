@@ -1,5 +1,7 @@
 //! One module for each verb of the command line.
 
+pub(crate) mod bench;
+pub(crate) mod check;
 pub(crate) mod clear;
 pub(crate) mod config;
 pub(crate) mod crawl;

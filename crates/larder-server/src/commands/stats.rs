@@ -31,10 +31,13 @@ fn for_people(stats: &Value) -> String {
     let rows = totals.iter().filter(|(_, value)| !value.is_object() && !value.is_array());
     let mut text = table::plain(rows.map(|(name, value)| vec![name.clone(), cell(value)]));
     let endpoints = stats["by_endpoint"].as_object().unwrap_or(&empty);
-    let asked = |numbers: &&Value| numbers.as_object().is_some_and(|row| row.values().any(|n| n.as_f64() > Some(0.0)));
+    let asked = |numbers: &&Value| {
+        numbers.as_object().is_some_and(|row| row.values().any(|n| n.as_f64() > Some(0.0)))
+    };
     let Some(first) = endpoints.values().find(asked).and_then(Value::as_object) else { return text };
     let columns: Vec<&String> = first.keys().collect();
-    let head = ["endpoint".to_owned()].into_iter().chain(columns.iter().map(|name| (*name).clone())).collect();
+    let head =
+        ["endpoint".to_owned()].into_iter().chain(columns.iter().map(|name| (*name).clone())).collect();
     let body = endpoints.iter().filter(|(_, numbers)| asked(numbers)).map(|(name, numbers)| {
         let cells = columns.iter().map(|column| cell(&numbers[column.as_str()]));
         [name.clone()].into_iter().chain(cells).collect()

@@ -27,14 +27,10 @@ pub(super) fn contradictions(
             warnings.push(format!("{name} is shorter than {SECRET_BYTES} bytes and could be guessed"));
         }
     }
-    match (&config.redis_tls_cert, &config.redis_tls_key) {
-        (Some(_), None) => {
-            problems.push(Problem::new("REDIS_TLS_KEY", "is required where REDIS_TLS_CERT is set"))
-        }
-        (None, Some(_)) => {
-            problems.push(Problem::new("REDIS_TLS_CERT", "is required where REDIS_TLS_KEY is set"))
-        }
-        _ => {}
+    if let Some(redis) = config.redis()
+        && let Err(found) = redis.validate()
+    {
+        problems.extend(found.into_iter().map(|what| Problem::new("REDIS_URL", what)));
     }
     let chosen = |name| sources.find(name, false).is_some();
     if chosen("CACHE_MAX_VALUE_SIZE")
@@ -49,22 +45,16 @@ pub(super) fn contradictions(
     without_redis(config, sources, warnings);
 }
 
-/// Settings that have no effect since there is no Redis, or no TLS, to apply them to.
+const REDIS_ONLY: [&str; 4] = ["REDIS_TLS_CA", "REDIS_TLS_CERT", "REDIS_TLS_KEY", "REDIS_MAXMEMORY"];
+
+/// Settings that have no effect since there is no Redis to apply them to, or another one than it seems.
 fn without_redis(config: &Config, sources: &Sources, warnings: &mut Vec<String>) {
-    let tls = ["REDIS_TLS_CA", "REDIS_TLS_CERT", "REDIS_TLS_KEY"];
     let set = |name: &&str| sources.find(name, false).is_some_and(|(_, source)| source > Source::Default);
-    match &config.redis_url {
-        None => {
-            let names: Vec<&str> = tls.into_iter().chain(["REDIS_MAXMEMORY"]).filter(set).collect();
-            if !names.is_empty() {
-                warnings.push(format!("{} has no effect without REDIS_URL", names.join(", ")));
-            }
+    if config.redis_url.is_none() {
+        let names: Vec<&str> = REDIS_ONLY.into_iter().filter(set).collect();
+        if !names.is_empty() {
+            warnings.push(format!("{} has no effect without REDIS_URL", names.join(", ")));
         }
-        Some(url) if url.0.starts_with("redis://") && tls.iter().any(set) => {
-            warnings
-                .push("REDIS_TLS_CA, _CERT and _KEY have no effect on redis://; TLS is rediss://".to_owned());
-        }
-        Some(_) => {}
     }
     if config.single_node && config.redis_url.is_some() {
         warnings.push(format!(

@@ -168,7 +168,7 @@ declare! {
     /// Private key of the client certificate for Redis
     "REDIS_TLS_KEY" redis_tls_key: Option<PemFile> = Unset;
     /// Connections to one Redis node at most
-    "REDIS_POOL_SIZE" redis_pool_size: Count<1, 1000> = Always("10");
+    "REDIS_POOL_SIZE" redis_pool_size: Count<2, 1000> = Always("10");
     /// How often idle Redis connections are checked
     "REDIS_HEALTH_INTERVAL" redis_health_interval: Timeout = Always("30s");
     /// Endpoints loaded for every tenant at start and again before they expire

@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use larder::store::redis::{RedisConfig, TlsFiles};
+
 pub use declared::Config;
 use declared::{Reader, Setting};
 pub use problem::{Problem, Problems};
@@ -115,6 +117,27 @@ impl Config {
     pub fn lease(&self) -> Duration {
         let cluster = self.redis_url.as_ref().is_some_and(|url| url.0.starts_with("redis+cluster:"));
         self.coherence_lease.map_or(Duration::from_secs(if cluster { 2 } else { 1 }), |lease| lease.0)
+    }
+}
+
+impl Config {
+    /// How to reach Redis, where there is one.
+    pub fn redis(&self) -> Option<RedisConfig> {
+        let path = |file: &Option<value::PemFile>| file.as_ref().map(|file| file.0.clone());
+        let mut redis = RedisConfig::new(&self.redis_url.as_ref()?.0);
+        redis.connect_timeout = self.redis_connect_timeout.0;
+        redis.command_timeout = self.redis_timeout.0;
+        redis.read_timeout = self.redis_read_timeout.0;
+        redis.pool_size = self.redis_pool_size.as_usize();
+        redis.health_interval = self.redis_health_interval.0;
+        redis.tls = TlsFiles {
+            ca: path(&self.redis_tls_ca),
+            cert: path(&self.redis_tls_cert),
+            key: path(&self.redis_tls_key),
+        };
+        redis.maxmemory = self.redis_maxmemory.map(|size| size.0);
+        redis.maxmemory_policy = self.redis_maxmemory_policy.0.to_owned();
+        Some(redis)
     }
 }
 
