@@ -1,4 +1,80 @@
 //! A two-tier cache for multi-tenant backends that is never stale after an invalidation.
+#![doc = ""]
+//! ```
+//! # use std::time::Duration;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), larder::Error> {
+//! use larder::{Cache, Policy, key, tag};
+//!
+//! let cache = Cache::builder("shop").build().await?; // .redis("redis://localhost") where one machine is not enough
+//! let acme = cache.tenant("acme");
+//! let policy = Policy::ttl(Duration::from_secs(300)).tag("campaigns");
+//!
+//! let list = acme
+//!     .get_or_load(key!("campaigns", "page", 1), &policy, || async {
+//!         Ok::<_, std::io::Error>(vec!["Spring sale".to_owned()]) // the slow query
+//!     })
+//!     .await?;
+//! assert_eq!(*list, ["Spring sale"]);
+//!
+//! acme.invalidate(tag("campaigns")).await?; // nobody is served the old list from here on
+//! # Ok(()) }
+//! ```
+//!
+//! | feature | what you gain | default |
+//! | --- | --- | --- |
+//! | `macros` | the `#[cached]` attribute | on |
+//! | `redis` | a tier shared by all nodes, in Redis or Valkey | on |
 
-pub mod scope;
+mod breaker;
+mod builder;
+mod bulk;
+mod cache;
+mod clock;
+mod coherence;
+mod engine;
+mod envelope;
+mod error;
+mod event;
+mod flight;
+mod freshness;
+mod inspect;
+mod invalidate;
+mod job;
+mod key;
+mod l1;
+pub mod limits;
+mod loader;
+mod lookup;
+mod policy;
+mod remote;
+mod scope;
+mod stats;
+mod status;
 pub mod store;
+mod supervise;
+mod tenant;
+mod value;
+mod warm;
+
+pub use builder::CacheBuilder;
+pub use cache::Cache;
+pub use clock::{Clock, ManualClock, Moment, SystemClock};
+pub use error::{BoxError, Error, ErrorKind};
+pub use event::{Event, EventStream, Next};
+pub use inspect::{EntryFilter, EntryInfo, EntryPage, matches};
+pub use invalidate::Stamp;
+pub use key::Key;
+#[cfg(feature = "macros")]
+pub use larder_macros::cached;
+pub use loader::LoadContext;
+pub use policy::Policy;
+pub use remote::RedisState;
+pub use scope::{ScopeHash, Selection, Selector, all, first_segment, tag};
+pub use stats::{Counts, LOAD_BUCKETS, StatsSnapshot};
+pub use status::{Fetched, Outcome, Status, Tier};
+#[cfg(feature = "redis")]
+pub use store::redis::RedisConfig;
+pub use tenant::Tenant;
+pub use value::{Codec, CodecError, Value};
+pub use warm::{Warmed, warm};

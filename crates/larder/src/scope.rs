@@ -1,5 +1,9 @@
 //! Scopes: what an entry belongs to, and so what can invalidate it.
 
+use crate::error::{Error, ErrorKind};
+use crate::key::Key;
+use crate::limits::{MAX_PREFIX_SEGMENTS, MAX_SELECTORS, MAX_TAG_BYTES};
+use smallvec::SmallVec;
 use std::fmt;
 
 /// Sixteen bytes that stand for a scope: `s` and 120 bits of a keyed BLAKE3 hash over kind, tenant and name.
@@ -9,7 +13,47 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ScopeHash([u8; 16]);
 
+/// The key of the hash. Changing it changes every scope, hence the version in it.
+const HASH_KEY: &[u8; 32] = b"larder scope hash, version 1    ";
+
+/// What kind of scope a name is hashed as.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum ScopeKind {
+    All = b'*',
+    First = b'F',
+    Tenant = b'T',
+    Prefix = b'P',
+    Tag = b'G',
+    Key = b'K',
+}
+
 impl ScopeHash {
+    fn of(kind: ScopeKind, tenant: &str, name: &str) -> Self {
+        let mut hasher = blake3::Hasher::new_keyed(HASH_KEY);
+        hasher.update(&[kind as u8]);
+        hasher.update(&(tenant.len() as u64).to_be_bytes());
+        hasher.update(tenant.as_bytes());
+        hasher.update(name.as_bytes());
+        let mut bytes = [b's'; 16];
+        bytes[1..].copy_from_slice(&hasher.finalize().as_bytes()[..15]);
+        Self(bytes)
+    }
+
+    /// The scope of one entry.
+    pub(crate) fn of_key(tenant: &str, key: &Key) -> Self {
+        Self::of(ScopeKind::Key, tenant, key.as_str())
+    }
+
+    /// The scope of everything.
+    pub(crate) fn everything() -> Self {
+        Self::of(ScopeKind::All, "", "")
+    }
+
+    pub(crate) fn of_tag(tenant: &str, tag: &str) -> Self {
+        Self::of(ScopeKind::Tag, tenant, tag)
+    }
+
     /// The bytes.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
@@ -28,5 +72,228 @@ impl fmt::Debug for ScopeHash {
             write!(f, "{byte:02x}")?;
         }
         Ok(())
+    }
+}
+
+/// The scopes of an entry without its tags: its key's own scope first, then all, first segment, tenant, prefixes.
+#[derive(Clone, Debug)]
+pub(crate) struct EntryScopes(SmallVec<[ScopeHash; 12]>);
+
+impl EntryScopes {
+    pub(crate) fn of(tenant: &str, key: &Key) -> Self {
+        let mut scopes = SmallVec::new();
+        scopes.push(ScopeHash::of_key(tenant, key));
+        scopes.push(ScopeHash::everything());
+        scopes.push(ScopeHash::of(ScopeKind::First, "", key.first_segment()));
+        scopes.push(ScopeHash::of(ScopeKind::Tenant, tenant, ""));
+        let text = key.as_str();
+        scopes.extend(
+            key.boundaries()
+                .take(MAX_PREFIX_SEGMENTS)
+                .map(|end| ScopeHash::of(ScopeKind::Prefix, tenant, &text[..end])),
+        );
+        Self(scopes)
+    }
+
+    /// With tags added, those already there left out.
+    pub(crate) fn add_tags<'a>(&mut self, tenant: &str, tags: impl IntoIterator<Item = &'a str>) {
+        for tag in tags {
+            self.add(ScopeHash::of_tag(tenant, tag));
+        }
+    }
+
+    pub(crate) fn add(&mut self, scope: ScopeHash) {
+        if !self.0.contains(&scope) {
+            self.0.push(scope);
+        }
+    }
+
+    /// The key's own scope.
+    pub(crate) fn key(&self) -> ScopeHash {
+        self.0[0]
+    }
+
+    /// All of them: what this node checks.
+    pub(crate) fn all(&self) -> &[ScopeHash] {
+        &self.0
+    }
+
+    /// Those that Redis keeps stamps of: all but the key's own, whose invalidation deletes value and lease instead.
+    pub(crate) fn shared(&self) -> &[ScopeHash] {
+        &self.0[1..]
+    }
+}
+
+/// What an invalidation covers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Selector {
+    /// One entry.
+    Key(Key),
+    /// Every entry of the tenant that carries the tag.
+    Tag(String),
+    /// Every entry of the tenant whose key begins with these segments. Beyond eight segments it is widened to the
+    /// first eight.
+    Prefix(Key),
+    /// Every entry whose key has this first segment, across tenants. Only on [`Cache::invalidate`](crate::Cache::invalidate).
+    FirstSegment(String),
+    /// Every entry: of the tenant, or on [`Cache::invalidate`](crate::Cache::invalidate) of everybody.
+    All,
+}
+
+/// Every entry of the tenant that carries this tag.
+pub fn tag(name: impl Into<String>) -> Selector {
+    Selector::Tag(name.into())
+}
+
+/// Every entry: of the tenant, or on [`Cache::invalidate`](crate::Cache::invalidate) of everybody.
+pub fn all() -> Selector {
+    Selector::All
+}
+
+/// Every entry with this first segment, across tenants.
+pub fn first_segment(name: impl Into<String>) -> Selector {
+    Selector::FirstSegment(name.into())
+}
+
+impl From<Key> for Selector {
+    fn from(key: Key) -> Self {
+        Self::Key(key)
+    }
+}
+
+/// One or more [`Selector`]s, invalidated as one.
+#[derive(Clone, Debug, Default)]
+pub struct Selection(Vec<Selector>);
+
+impl<S: Into<Selector>> From<S> for Selection {
+    fn from(selector: S) -> Self {
+        Self(vec![selector.into()])
+    }
+}
+
+impl<const N: usize> From<[Selector; N]> for Selection {
+    fn from(selectors: [Selector; N]) -> Self {
+        Self(selectors.into())
+    }
+}
+
+impl From<Vec<Selector>> for Selection {
+    fn from(selectors: Vec<Selector>) -> Self {
+        Self(selectors)
+    }
+}
+
+/// A selection with its scopes worked out.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Covered {
+    /// Scopes that get a stamp.
+    pub(crate) scopes: Vec<ScopeHash>,
+    /// Single entries, with their own scopes.
+    pub(crate) keys: Vec<(String, Key, ScopeHash)>,
+}
+
+impl Covered {
+    /// `tenant` is `None` for an invalidation across tenants.
+    pub(crate) fn of(tenant: Option<&str>, selection: Selection) -> Result<Self, Error> {
+        let Selection(selectors) = selection;
+        if selectors.is_empty() || selectors.len() > MAX_SELECTORS {
+            let why =
+                format!("an invalidation takes 1 to {MAX_SELECTORS} selectors, not {}", selectors.len());
+            return Err(Error::new(ErrorKind::InvalidRequest, why));
+        }
+        let mut covered = Self::default();
+        for selector in selectors {
+            covered.add(tenant, selector)?;
+        }
+        Ok(covered)
+    }
+
+    fn add(&mut self, tenant: Option<&str>, selector: Selector) -> Result<(), Error> {
+        let scope = match (selector, tenant) {
+            (Selector::Key(key), Some(tenant)) => {
+                key.check()?;
+                let scope = ScopeHash::of_key(tenant, &key);
+                self.keys.push((tenant.to_owned(), key, scope));
+                return Ok(());
+            }
+            (Selector::Tag(tag), Some(tenant)) => {
+                check_tag(&tag)?;
+                ScopeHash::of_tag(tenant, &tag)
+            }
+            (Selector::Prefix(prefix), Some(tenant)) => {
+                prefix.check()?;
+                let end = prefix.boundaries().take(MAX_PREFIX_SEGMENTS).last().unwrap_or(0);
+                ScopeHash::of(ScopeKind::Prefix, tenant, &prefix.as_str()[..end])
+            }
+            (Selector::All, Some(tenant)) => ScopeHash::of(ScopeKind::Tenant, tenant, ""),
+            (Selector::All, None) => ScopeHash::everything(),
+            (Selector::FirstSegment(name), None) => {
+                let first = Key::empty().with(&name);
+                first.check()?;
+                ScopeHash::of(ScopeKind::First, "", first.as_str())
+            }
+            (Selector::FirstSegment(_), Some(_)) => {
+                let why =
+                    "first_segment covers all tenants: call it on the cache, or use prefix! on the tenant";
+                return Err(Error::new(ErrorKind::InvalidRequest, why));
+            }
+            (Selector::Key(_) | Selector::Tag(_) | Selector::Prefix(_), None) => {
+                let why =
+                    "keys, tags and prefixes belong to a tenant: call it on the tenant, or use first_segment";
+                return Err(Error::new(ErrorKind::InvalidRequest, why));
+            }
+        };
+        self.scopes.push(scope);
+        Ok(())
+    }
+
+    /// Every scope that changes, the keys' own included.
+    pub(crate) fn all(&self) -> Vec<ScopeHash> {
+        self.scopes.iter().copied().chain(self.keys.iter().map(|(_, _, scope)| *scope)).collect()
+    }
+}
+
+pub(crate) fn check_tag(tag: &str) -> Result<(), Error> {
+    if tag.is_empty() || tag.len() > MAX_TAG_BYTES {
+        let why = format!("a tag has 1 to {MAX_TAG_BYTES} bytes, not {}", tag.len());
+        return Err(Error::new(ErrorKind::InvalidTag, why));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key;
+
+    #[test]
+    fn a_prefix_selects_whole_segments_only() {
+        let entry = EntryScopes::of("acme", &key!("usersAbc", 1));
+        let covered = Covered::of(Some("acme"), crate::prefix!("users").into()).expect("valid");
+        assert!(!entry.all().contains(&covered.scopes[0]));
+        let entry = EntryScopes::of("acme", &key!("users", 1));
+        assert!(entry.all().contains(&covered.scopes[0]));
+    }
+
+    #[test]
+    fn tenant_and_name_never_run_into_each_other() {
+        assert_ne!(ScopeHash::of_tag("ab", "c"), ScopeHash::of_tag("a", "bc"));
+        assert_ne!(ScopeHash::of_tag("a", ""), ScopeHash::of(ScopeKind::Tenant, "a", ""));
+    }
+
+    #[test]
+    fn a_prefix_longer_than_the_limit_is_widened() {
+        let long = key!(1, 2, 3, 4, 5, 6, 7, 8, 9, 10);
+        let covered = Covered::of(Some("acme"), Selector::Prefix(long.clone()).into()).expect("valid");
+        assert!(EntryScopes::of("acme", &long).all().contains(&covered.scopes[0]));
+    }
+
+    #[test]
+    fn the_wrong_level_is_refused_with_the_right_one_named() {
+        let err = Covered::of(None, tag("x").into()).expect_err("needs a tenant");
+        assert!(err.to_string().contains("first_segment"));
+        assert!(Covered::of(Some("a"), first_segment("x").into()).is_err());
+        assert!(Covered::of(Some("a"), Vec::new().into()).is_err());
     }
 }

@@ -1,0 +1,227 @@
+//! Building a cache: every setting with its default, and all contradictions refused at once.
+
+use crate::cache::Cache;
+use crate::clock::{Clock, SystemClock};
+use crate::coherence::Mirror;
+use crate::engine::{Engine, Options};
+use crate::error::{Error, ErrorKind};
+use crate::limits::MAX_KEEP;
+use crate::remote::{RedisState, Remote};
+use crate::stats::Stats;
+use crate::store::Connector;
+use crate::supervise::supervise;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Settings of a [`Cache`], from [`Cache::builder`].
+#[must_use = "nothing happens until `build` is called"]
+pub struct CacheBuilder {
+    namespace: String,
+    memory: u64,
+    max_value_size: usize,
+    load_timeout: Duration,
+    outage_memory_ttl: Duration,
+    single_node: bool,
+    lease: Duration,
+    enabled: bool,
+    read_timeout: Duration,
+    clock: Arc<dyn Clock>,
+    store: Shared,
+}
+
+/// Where the shared tier comes from.
+enum Shared {
+    None,
+    Connector(Arc<dyn Connector>),
+    #[cfg(feature = "redis")]
+    Redis(crate::store::redis::RedisConfig),
+}
+
+impl CacheBuilder {
+    pub(crate) fn new(namespace: String) -> Self {
+        Self {
+            namespace,
+            memory: 256 << 20,
+            max_value_size: 1 << 20,
+            load_timeout: Duration::from_secs(10),
+            outage_memory_ttl: Duration::from_secs(5),
+            single_node: false,
+            lease: Duration::from_secs(1),
+            enabled: true,
+            read_timeout: Duration::from_millis(200),
+            clock: Arc::new(SystemClock),
+            store: Shared::None,
+        }
+    }
+
+    /// Bytes that the in-process tier may hold. Default 256 MiB, at least 1 MiB.
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory = bytes;
+        self
+    }
+
+    /// Encoded bytes of the largest value that is kept; a larger one is served and counted. Default 1 MiB, at most
+    /// 64 MiB.
+    pub fn max_value_size(mut self, bytes: usize) -> Self {
+        self.max_value_size = bytes;
+        self
+    }
+
+    /// Hard time-out of one load, where its policy names none. Default 10 s.
+    pub fn load_timeout(mut self, limit: Duration) -> Self {
+        self.load_timeout = limit;
+        self
+    }
+
+    /// How long a value loaded while Redis is out of reach is kept, from the start of its load. Default 5 s; zero keeps
+    /// nothing then.
+    pub fn outage_memory_ttl(mut self, ttl: Duration) -> Self {
+        self.outage_memory_ttl = ttl;
+        self
+    }
+
+    /// Promises that no other process serves these tenants, so that values keep their full TTL while Redis is out of
+    /// reach. Default `false`.
+    pub fn single_node(mut self, single: bool) -> Self {
+        self.single_node = single;
+        self
+    }
+
+    /// The coherence lease: how stale another node can be at worst. 1 s to 60 s, default 1 s; a heartbeat is sent every
+    /// quarter of it.
+    pub fn coherence_lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// `false`: every lookup loads and nothing is kept. Default `true`.
+    pub fn enabled(mut self, enabled: bool) -> Self {
+        self.enabled = enabled;
+        self
+    }
+
+    /// Another clock, for tests.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The tier shared by all nodes, in Redis or Valkey.
+    #[cfg(feature = "redis")]
+    pub fn redis(mut self, config: impl Into<crate::store::redis::RedisConfig>) -> Self {
+        self.store = Shared::Redis(config.into());
+        self
+    }
+
+    /// A shared tier of another make, for tests. `read_timeout` is a request's budget for it.
+    pub fn connector(mut self, connector: Arc<dyn Connector>, read_timeout: Duration) -> Self {
+        self.store = Shared::Connector(connector);
+        self.read_timeout = read_timeout;
+        self
+    }
+
+    /// Builds the cache. With Redis it waits for the first attempt to connect, and goes on without if that fails.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] with all contradictions at once. An unreachable Redis is none.
+    pub async fn build(mut self) -> Result<Cache, Error> {
+        let wrong = self.problems();
+        if !wrong.is_empty() {
+            return Err(Error::new(ErrorKind::Config, wrong.join("; ")));
+        }
+        let connector = self.connector_of()?;
+        let options = self.options();
+        let stats = Arc::new(Stats::default());
+        let Some(connector) = connector else {
+            let mirror = Arc::new(Mirror::alone(Arc::clone(&self.clock)));
+            return Ok(Cache::new(self.namespace, Engine::new(options, self.clock, mirror, stats, None)));
+        };
+        let mirror = Arc::new(Mirror::following(Arc::clone(&self.clock)));
+        let clock = Arc::clone(&self.clock);
+        let remote = Arc::new(Remote::new(connector, clock, Arc::clone(&mirror), Arc::clone(&stats)));
+        let mut state = remote.state.subscribe();
+        let engine = Engine::new(options, self.clock, mirror, stats, Some(Arc::clone(&remote)));
+        let cache = Cache::new(self.namespace, engine);
+        cache.engine.tasks.spawn(supervise(Arc::clone(&cache.engine), remote));
+        // The first attempt ends by itself: every step of it has a deadline.
+        let _ = state.wait_for(|state| *state != RedisState::not_yet()).await;
+        Ok(cache)
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let mut check = |holds: bool, what: String| {
+            if !holds {
+                wrong.push(what);
+            }
+        };
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        check(
+            (1..=64).contains(&self.namespace.len()) && self.namespace.chars().all(plain),
+            format!("namespace {:?}: 1 to 64 letters, digits, '-', '_' or '.'", self.namespace),
+        );
+        check(self.memory >= 1 << 20, format!("memory is {} bytes: at least 1 MiB", self.memory));
+        check(
+            (1..=crate::limits::MAX_PAYLOAD_BYTES).contains(&self.max_value_size),
+            format!("max_value_size is {} bytes: 1 byte to 64 MiB", self.max_value_size),
+        );
+        check(
+            self.max_value_size as u64 <= self.memory,
+            format!(
+                "max_value_size ({} bytes) is larger than memory ({} bytes)",
+                self.max_value_size, self.memory
+            ),
+        );
+        check(
+            !self.load_timeout.is_zero() && self.load_timeout <= Duration::from_secs(3600),
+            format!("load_timeout is {:?}: more than zero, at most 1 h", self.load_timeout),
+        );
+        let lease = Duration::from_secs(1)..=Duration::from_secs(60);
+        check(lease.contains(&self.lease), format!("coherence_lease is {:?}: 1 s to 60 s", self.lease));
+        check(
+            self.outage_memory_ttl <= MAX_KEEP,
+            format!("outage_memory_ttl is {:?}: at most {MAX_KEEP:?}", self.outage_memory_ttl),
+        );
+        #[cfg(feature = "redis")]
+        if let Shared::Redis(config) = &self.store
+            && let Err(problems) = config.validate()
+        {
+            wrong.extend(problems);
+        }
+        wrong
+    }
+
+    fn connector_of(&mut self) -> Result<Option<Arc<dyn Connector>>, Error> {
+        match std::mem::replace(&mut self.store, Shared::None) {
+            Shared::None => Ok(None),
+            Shared::Connector(connector) => Ok(Some(connector)),
+            #[cfg(feature = "redis")]
+            Shared::Redis(config) => {
+                self.read_timeout = config.read_timeout;
+                let connector = crate::store::redis::RedisConnector::new(config, &self.namespace)
+                    .map_err(|problems| Error::new(ErrorKind::Config, problems.join("; ")))?;
+                Ok(Some(Arc::new(connector)))
+            }
+        }
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            enabled: self.enabled,
+            memory: self.memory,
+            max_value_size: self.max_value_size,
+            load_timeout: self.load_timeout,
+            outage_memory_ttl: (!self.single_node).then_some(self.outage_memory_ttl),
+            lease: self.lease,
+            read_timeout: self.read_timeout,
+        }
+    }
+}
+
+#[cfg(feature = "redis")]
+impl From<&str> for crate::store::redis::RedisConfig {
+    /// The URL, with the default settings.
+    fn from(url: &str) -> Self {
+        Self::new(url)
+    }
+}

@@ -1,0 +1,195 @@
+//! Many keys at once: one round trip, one loader call, the same flights.
+
+use crate::engine::Engine;
+use crate::error::{BoxError, Error, ErrorKind};
+use crate::flight::Landed;
+use crate::freshness::Windows;
+use crate::job::{Job, Pending};
+use crate::key::Key;
+use crate::l1::{FullKey, KeyRef};
+use crate::limits::MAX_BULK_KEYS;
+use crate::loader::{LoadFuture, Loaded, Loader, Many, Says};
+use crate::lookup::{Answer, Remembered, answer_landed, closed, scopes_of};
+use crate::policy::Policy;
+use crate::scope::{Selection, Selector};
+use crate::status::Fetched;
+use crate::tenant::Tenant;
+use crate::value::Value;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Tenant {
+    /// The values of `keys`, in their order, `None` where no tier has one fresh. One round trip. At most 1,000 keys.
+    ///
+    /// # Errors
+    /// `InvalidKey`, `InvalidTenant`, `InvalidRequest` (too many keys), `Closed`. A failing Redis is a miss.
+    pub async fn get_many<T: Value>(&self, keys: &[Key]) -> Result<Vec<Option<Fetched<T>>>, Error> {
+        self.check_keys(keys.iter())?;
+        self.engine.check_open()?;
+        if !self.engine.options.enabled {
+            return Ok(keys.iter().map(|_| None).collect());
+        }
+        // A loader that finds nothing: what Redis has is read and admitted in the same way, nothing is stored.
+        let policy = Policy::ttl(Duration::from_secs(1));
+        let mut out = Vec::with_capacity(keys.len());
+        let mut missing = Vec::new();
+        for (index, key) in keys.iter().enumerate() {
+            let recalled = self.engine.recall::<T>(KeyRef { tenant: &self.name, key }, Windows::default());
+            out.push(match recalled {
+                Remembered::Fresh(answer) | Remembered::Stale(answer) => present(answer),
+                Remembered::Fallback(_) => {
+                    missing.push(index);
+                    None
+                }
+            });
+        }
+        if missing.is_empty() {
+            return Ok(out);
+        }
+        let wanted: Vec<FullKey> = missing.iter().map(|index| self.full(keys[*index].clone())).collect();
+        let found = self.engine.read_only::<T>(&wanted, &policy).await;
+        for (index, landed) in missing.into_iter().zip(found) {
+            let counters = self.engine.stats.counters(&self.name, keys[index].first_segment());
+            out[index] = match landed {
+                Some(landed) => present(answer_landed(Ok(landed), false, self.engine.now(), &counters)?),
+                None => {
+                    counters.count_miss();
+                    None
+                }
+            };
+        }
+        Ok(out)
+    }
+
+    /// The values of `keys`, in their order; `None` where the origin has none. One loader call for all that no tier
+    /// has and nobody is loading yet; it returns pairs in any order. At most 1,000 keys. Where this call has to wait
+    /// for other nodes and they bring nothing, the loader is called again for those keys.
+    ///
+    /// # Errors
+    /// As [`Tenant::get_or_load`]: the first that occurs.
+    pub async fn get_or_load_many<T, F, Fut, E>(
+        &self,
+        keys: Vec<Key>,
+        policy: impl AsRef<Policy>,
+        load: F,
+    ) -> Result<Vec<Option<Fetched<T>>>, Error>
+    where
+        T: Value,
+        F: Fn(Vec<Key>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Vec<(Key, T)>, E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        self.check_keys(keys.iter())?;
+        let policy = policy.as_ref();
+        let full: Vec<FullKey> = keys.into_iter().map(|key| self.full(key)).collect();
+        let load = Arc::new(load);
+        let mut loader = move || {
+            let load = Arc::clone(&load);
+            Box::new(Many(move |keys| load(keys))) as Box<dyn Loader<T>>
+        };
+        let answers = self.engine.get_or_load_many(&full, policy, &mut loader).await?;
+        Ok(answers.into_iter().map(present).collect())
+    }
+
+    /// [`Tenant::set`] of many values: one invalidation, one fill.
+    ///
+    /// # Errors
+    /// As [`Tenant::set`]; `InvalidRequest` for more than 1,000 values.
+    pub async fn set_many<T: Value>(
+        &self,
+        values: Vec<(Key, T)>,
+        policy: impl AsRef<Policy>,
+    ) -> Result<(), Error> {
+        self.check_keys(values.iter().map(|(key, _)| key))?;
+        let policy = policy.as_ref();
+        policy.check()?;
+        if values.is_empty() {
+            return self.engine.check_open();
+        }
+        let selectors: Vec<Selector> = values.iter().map(|(key, _)| Selector::Key(key.clone())).collect();
+        self.engine.invalidate(Some(&self.name), Selection::from(selectors)).await?;
+        if !self.engine.options.enabled {
+            return Ok(());
+        }
+        let keys: Vec<FullKey> = values.iter().map(|(key, _)| self.full(key.clone())).collect();
+        let given = Given(values.into_iter().map(|(key, value)| (key, Some(value))).collect());
+        self.engine.begin_all(&keys, policy, Box::new(given)).await
+    }
+
+    fn full(&self, key: Key) -> FullKey {
+        FullKey { tenant: Arc::clone(&self.name), key }
+    }
+
+    fn check_keys<'a>(&self, keys: impl ExactSizeIterator<Item = &'a Key>) -> Result<(), Error> {
+        self.check()?;
+        if keys.len() > MAX_BULK_KEYS {
+            let why = format!("{} keys in one call, at most {MAX_BULK_KEYS}", keys.len());
+            return Err(Error::new(ErrorKind::InvalidRequest, why));
+        }
+        for key in keys {
+            key.check()?;
+        }
+        Ok(())
+    }
+}
+
+fn present<T>((value, status): Answer<T>) -> Option<Fetched<T>> {
+    value.map(|value| Fetched { value, status })
+}
+
+/// Values that are there already.
+struct Given<T>(Vec<(Key, Option<T>)>);
+
+impl<T: Send + 'static> Loader<T> for Given<T> {
+    fn load(&mut self, keys: &[Key]) -> LoadFuture<T> {
+        let mut take = |key: &Key| self.0.iter_mut().find(|(there, _)| there == key)?.1.take();
+        let loaded = keys.iter().map(|key| Loaded { value: take(key), says: Says::default() }).collect();
+        Box::pin(std::future::ready(Ok(loaded)))
+    }
+}
+
+impl Engine {
+    /// What Redis has under these keys; admitted into memory, nothing is loaded.
+    async fn read_only<T: Value>(
+        self: &Arc<Self>,
+        keys: &[FullKey],
+        policy: &Policy,
+    ) -> Vec<Option<Landed<T>>> {
+        let Some(remote) = &self.remote else { return keys.iter().map(|_| None).collect() };
+        let mut flights = Vec::new();
+        let mut pending = Vec::new();
+        for key in keys {
+            let scopes = scopes_of(key, policy);
+            let (flight, sender) = self.take_off(&scopes);
+            flights.push(Arc::clone(&flight));
+            let counters = self.stats.counters(&key.tenant, key.key.first_segment());
+            pending.push(Pending::new(key.clone(), scopes, flight, sender, counters, self.mirror.change()));
+        }
+        let mut job = Job::new(Arc::clone(self), policy.clone(), Box::new(Given(Vec::new())));
+        // A second round for entries with tags that only their loaders knew.
+        for _ in 0..2 {
+            let Some(link) = remote.good_link().filter(|_| !pending.is_empty()) else { break };
+            pending = match job.read(remote, &link, pending).await {
+                Ok((_, again)) => again,
+                Err(_) => break,
+            };
+        }
+        flights.iter().map(|flight| flight.landed()).collect()
+    }
+
+    /// Begins a flight a key, joining nobody, and waits for all.
+    async fn begin_all<T: Value>(
+        self: &Arc<Self>,
+        keys: &[FullKey],
+        policy: &Policy,
+        loader: Box<dyn Loader<T>>,
+    ) -> Result<(), Error> {
+        let mut loader = Some(loader);
+        let mut loader = move || loader.take().expect("one job for all keys");
+        for seat in self.board(keys, 0..keys.len(), policy, |_| false, &mut loader)? {
+            seat.flight.landing().await.ok_or_else(closed)??;
+        }
+        Ok(())
+    }
+}

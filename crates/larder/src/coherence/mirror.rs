@@ -1,0 +1,334 @@
+//! The mirror: the coherence state as this node has seen it, and the lease under which it may rely on it.
+
+use super::map::Map;
+use crate::clock::{Clock, Moment};
+use crate::scope::ScopeHash;
+use crate::store::StateReply;
+use parking_lot::RwLock;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Where a value came from: what must be presented to put it into memory. Only the mirror makes one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fence {
+    /// Read from, or loaded under a lease of, the coherence state.
+    Stamped(Stamped),
+    /// Loaded while Redis was out of reach.
+    Degraded(Ticket),
+}
+
+/// An epoch and the stamp up to which a value reflects every invalidation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamped {
+    pub(crate) epoch: u64,
+    pub(crate) stamp: u64,
+}
+
+/// The state of this node when a load without Redis began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    /// The change counter then.
+    change: u64,
+    /// The untrusted period then.
+    period: u64,
+    /// Until when what was loaded may be served.
+    pub(crate) until: Moment,
+}
+
+/// What an entry carries so that the mirror can judge it.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    fence: Fence,
+    /// Raised whenever the entry was found valid against all that was applied then.
+    stamp: AtomicU64,
+    /// The change counter at which the entry was last found valid: the fast path.
+    seen: AtomicU64,
+}
+
+/// What this node knows of invalidations.
+///
+/// The order of steps here is the protocol (ARCHITECTURE.md, "A hit"): writers change the map first and raise the
+/// change counter after it; readers look at the lease, then at the counter, then at the map.
+pub(crate) struct Mirror {
+    /// Raised by every change of the map.
+    change: AtomicU64,
+    /// End of the coherence lease, in nanoseconds of the clock. Never ends without Redis.
+    until: AtomicU64,
+    /// Whether the node follows the stream: set when recovery is complete.
+    trusted: AtomicBool,
+    /// How often trust began; a heartbeat sent before does not count.
+    trust: AtomicU64,
+    map: RwLock<Map>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Mirror {
+    /// Of a cache that no other node shares: the map is the truth, the lease never ends.
+    pub(crate) fn alone(clock: Arc<dyn Clock>) -> Self {
+        let mirror = Self::following(clock);
+        mirror.map.write().enter(1, 1, 1, 1);
+        mirror.until.store(u64::MAX, Ordering::Release);
+        mirror.trusted.store(true, Ordering::Release);
+        mirror
+    }
+
+    /// Of a node that follows a stream: untrusted until told otherwise.
+    pub(crate) fn following(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            change: AtomicU64::new(1),
+            until: AtomicU64::new(0),
+            trusted: AtomicBool::new(false),
+            trust: AtomicU64::new(0),
+            map: RwLock::default(),
+            clock,
+        }
+    }
+
+    fn lease_is_valid(&self) -> bool {
+        self.clock.now() < Moment::from_nanos(self.until.load(Ordering::Acquire))
+    }
+
+    /// Whether this node follows the stream and its lease has not run out: only then is Redis read.
+    pub(crate) fn is_good(&self) -> bool {
+        self.trusted.load(Ordering::Acquire) && self.lease_is_valid()
+    }
+
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.trusted.load(Ordering::Acquire)
+    }
+
+    /// How long the lease still holds.
+    pub(crate) fn lease_left(&self) -> Duration {
+        Moment::from_nanos(self.until.load(Ordering::Acquire)).since(self.clock.now())
+    }
+
+    /// The change counter: names a moment between changes.
+    pub(crate) fn change(&self) -> u64 {
+        self.change.load(Ordering::Acquire)
+    }
+
+    /// Whether an entry of these scopes may be served from memory now.
+    pub(crate) fn serves(&self, judged: &Judged, scopes: &[ScopeHash]) -> bool {
+        match judged.fence {
+            Fence::Stamped(stamped) => {
+                if !self.lease_is_valid() {
+                    return false;
+                }
+                let change = self.change.load(Ordering::Acquire);
+                judged.seen.load(Ordering::Acquire) == change
+                    || self.serves_after_a_change(judged, stamped.epoch, scopes, change)
+            }
+            Fence::Degraded(ticket) => self.serves_degraded(&ticket, scopes),
+        }
+    }
+
+    #[cold]
+    fn serves_after_a_change(&self, judged: &Judged, epoch: u64, scopes: &[ScopeHash], change: u64) -> bool {
+        let map = self.map.read();
+        if !map.allows(scopes, epoch, judged.stamp.load(Ordering::Acquire)) {
+            return false;
+        }
+        judged.stamp.fetch_max(map.applied, Ordering::AcqRel);
+        drop(map);
+        judged.seen.store(change, Ordering::Release);
+        true
+    }
+
+    fn serves_degraded(&self, ticket: &Ticket, scopes: &[ScopeHash]) -> bool {
+        if self.is_good() || self.clock.now() >= ticket.until {
+            return false;
+        }
+        let map = self.map.read();
+        map.period == ticket.period && map.unchanged_since(scopes, ticket.change)
+    }
+
+    /// Admission: whether a value with this fence may be put into memory, and if so what its entry carries.
+    pub(crate) fn admit(&self, fence: Fence, scopes: &[ScopeHash]) -> Option<Judged> {
+        let map = self.map.read();
+        // Loaded under the lock: no change can come between the counter and the check.
+        let change = self.change.load(Ordering::Acquire);
+        let stamp = match fence {
+            Fence::Stamped(at) => map.allows(scopes, at.epoch, at.stamp).then_some(at.stamp)?,
+            Fence::Degraded(ticket) => {
+                drop(map);
+                self.serves_degraded(&ticket, scopes).then_some(0)?
+            }
+        };
+        Some(Judged { fence, stamp: AtomicU64::new(stamp), seen: AtomicU64::new(change) })
+    }
+
+    /// The fence of a load that begins now, in a cache that no other node shares.
+    pub(crate) fn fence_alone(&self) -> Stamped {
+        let map = self.map.read();
+        Stamped { epoch: map.epoch, stamp: map.applied }
+    }
+
+    /// The ticket of a load that begins now without Redis. `None` in good state, where nothing is kept that way.
+    pub(crate) fn ticket(&self, keep: Duration) -> Option<Ticket> {
+        let now = self.clock.now();
+        let map = self.map.read();
+        let change = self.change.load(Ordering::Acquire);
+        let ticket = Ticket { change, period: map.period, until: now.plus(keep) };
+        drop(map);
+        (!self.is_good()).then_some(ticket)
+    }
+
+    /// Whether what was loaded under this ticket may be handed to somebody who asks now.
+    pub(crate) fn honours(&self, ticket: &Ticket, scopes: &[ScopeHash]) -> bool {
+        self.serves_degraded(ticket, scopes)
+    }
+
+    /// Whether no scope changed between two moments named by [`Mirror::change`], as far as can be told.
+    pub(crate) fn unchanged_since(&self, scopes: &[ScopeHash], change: u64) -> bool {
+        self.map.read().unchanged_since(scopes, change)
+    }
+
+    /// Invalidates in a cache that no other node shares; returns the stamp.
+    pub(crate) fn stamp_alone(&self, scopes: &[ScopeHash]) -> Stamped {
+        let mut map = self.map.write();
+        let (epoch, stamp) = (map.epoch, map.applied + 1);
+        let change = self.change.load(Ordering::Acquire) + 1;
+        for scope in scopes {
+            map.raise(*scope, stamp, change);
+        }
+        map.applied = stamp;
+        self.change.store(change, Ordering::Release);
+        Stamped { epoch, stamp }
+    }
+
+    /// An own invalidation begins: nothing of these scopes is served until its reply is here.
+    pub(crate) fn block(&self, scopes: &[ScopeHash]) {
+        self.changing(|map, change| scopes.iter().for_each(|scope| map.block(*scope, change)));
+    }
+
+    /// Takes one block back. The stamp that replaces it is in the map already.
+    pub(crate) fn unblock(&self, scopes: &[ScopeHash]) {
+        self.changing(|map, _| scopes.iter().for_each(|scope| map.unblock(*scope)));
+    }
+
+    /// The reply of an own invalidation: its stamp takes the place of the block, in one step.
+    pub(crate) fn settle(&self, scopes: &[ScopeHash], at: Stamped) {
+        self.changing(|map, change| {
+            let over = map.is_over(at.epoch);
+            if at.epoch != map.epoch && !over {
+                // The reply overtook the news of its epoch.
+                map.enter(at.epoch, at.stamp, at.stamp, change);
+            }
+            for scope in scopes {
+                map.raise(*scope, if over { 0 } else { at.stamp }, change);
+                map.unblock(*scope);
+            }
+        });
+    }
+
+    /// A push. Returns whether something before it was missed, so that all that was stamped before is in doubt.
+    pub(crate) fn apply(&self, epoch: u64, prev: u64, stamp: u64, scopes: &[ScopeHash]) -> bool {
+        self.changing(|map, change| {
+            if map.is_over(epoch) {
+                return false;
+            }
+            // Behind the head (a resync overtook it): the map still takes it, the head does not go back.
+            let behind = epoch == map.epoch && stamp <= map.applied;
+            let gap = !behind && (epoch != map.epoch || prev != map.applied);
+            if gap {
+                map.enter(epoch, stamp, prev, change);
+            }
+            for scope in scopes {
+                map.raise(*scope, stamp, change);
+            }
+            map.applied = map.applied.max(stamp);
+            gap
+        })
+    }
+
+    /// A new epoch, or news of the head of the current one: whatever is stamped before it and not applied is in doubt.
+    /// Returns whether anything was.
+    pub(crate) fn resync(&self, epoch: u64, head: u64) -> bool {
+        self.changing(|map, change| {
+            // A head behind ours is older news: the pushes after it came first, without a gap.
+            let news = !map.is_over(epoch) && (epoch != map.epoch || head > map.applied);
+            if news {
+                map.enter(epoch, head, head, change);
+            }
+            news
+        })
+    }
+
+    /// Recovery is complete. The lease begins with a heartbeat sent after this. Returns the number of this trust.
+    pub(crate) fn begin_trust(&self, state: StateReply) -> u64 {
+        self.changing(|map, change| {
+            if map.epoch != state.epoch || map.applied != state.head {
+                map.enter(state.epoch, state.head, state.head, change);
+            }
+            map.period += 1;
+            self.until.store(0, Ordering::Release);
+            self.trusted.store(true, Ordering::Release);
+        });
+        self.trust.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// The stream or the server is in doubt: what is in memory is served until the lease ends, Redis not at all.
+    pub(crate) fn end_trust(&self) {
+        self.trusted.store(false, Ordering::Release);
+        self.trust.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The reply of a heartbeat that was sent at `sent` under `trust`; every push before it has been applied. Returns
+    /// whether pushes had been missed.
+    pub(crate) fn renew(&self, trust: u64, sent: Moment, state: StateReply, lease: Duration) -> bool {
+        if self.map.read().is_over(state.epoch) {
+            return false;
+        }
+        let missed = self.resync(state.epoch, state.head);
+        if !self.is_trusted() || self.trust.load(Ordering::Acquire) != trust {
+            return missed;
+        }
+        let end = sent.plus(lease);
+        if !self.lease_is_valid() && self.clock.now() < end {
+            self.changing(|map, _| map.period += 1);
+        }
+        self.until.fetch_max(end.as_nanos(), Ordering::AcqRel);
+        missed
+    }
+
+    /// The map first, the counter after it, both before the lock is let go.
+    fn changing<R>(&self, change_map: impl FnOnce(&mut Map, u64) -> R) -> R {
+        let mut map = self.map.write();
+        let change = self.change.load(Ordering::Acquire) + 1;
+        let result = change_map(&mut map, change);
+        self.change.store(change, Ordering::Release);
+        result
+    }
+
+    /// Whether the map has outgrown its bound: time for [`Mirror::prune`].
+    pub(crate) fn is_full(&self) -> bool {
+        self.map.read().is_full()
+    }
+
+    /// Forgets the older half of the map. `sweep` is given a function that re-stamps an entry that is still valid, and
+    /// calls it for all of memory: what it does not reach grows cold, never stale.
+    pub(crate) fn prune(&self, sweep: impl FnOnce(&dyn Fn(&Judged, &[ScopeHash]))) {
+        let (bound, applied) = {
+            let map = self.map.read();
+            (map.prune_bound(), map.applied)
+        };
+        sweep(&|judged, scopes| {
+            let Fence::Stamped(stamped) = judged.fence else { return };
+            let map = self.map.read();
+            if map.allows(scopes, stamped.epoch, judged.stamp.load(Ordering::Acquire)) {
+                // `applied` of before the check: what was applied since is still in the map.
+                judged.stamp.fetch_max(applied, Ordering::AcqRel);
+            }
+        });
+        let mut map = self.map.write();
+        if map.applied >= applied {
+            map.prune(bound);
+        }
+    }
+
+    /// How many scopes are remembered.
+    pub(crate) fn scopes_remembered(&self) -> usize {
+        self.map.read().len()
+    }
+}

@@ -1,0 +1,9 @@
+//! What this node knows of invalidations, its own and those of other nodes.
+//!
+//! **Architecture invariant:** no entry is served from memory without asking the [`Mirror`], and nothing but the mirror
+//! makes a [`Fence`], without which nothing gets into memory.
+
+mod map;
+mod mirror;
+
+pub(crate) use mirror::{Fence, Judged, Mirror, Stamped, Ticket};

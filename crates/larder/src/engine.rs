@@ -1,0 +1,141 @@
+//! The engine: everything that lookups, loads and invalidations share.
+
+use crate::clock::{Clock, Moment};
+use crate::coherence::{Fence, Mirror};
+use crate::error::{Error, ErrorKind};
+use crate::event::Event;
+use crate::flight::Flights;
+use crate::freshness::{Expiry, Windows};
+use crate::l1::{Entry, FullKey, KeyRef, L1, Stored, weigh};
+use crate::limits::MAX_CONCURRENT_LOADS;
+use crate::policy::Policy;
+use crate::remote::{Remote, random_part};
+use crate::scope::EntryScopes;
+use crate::stats::{Counters, Stats};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+use tokio::sync::{Semaphore, broadcast};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What the builder settles.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) enabled: bool,
+    pub(crate) memory: u64,
+    pub(crate) max_value_size: usize,
+    pub(crate) load_timeout: Duration,
+    /// How long a value loaded without Redis is kept; `None`: its full TTL, since no other node serves these tenants.
+    pub(crate) outage_memory_ttl: Option<Duration>,
+    pub(crate) lease: Duration,
+    pub(crate) read_timeout: Duration,
+}
+
+/// Everything that lookups, loads and invalidations share.
+pub(crate) struct Engine {
+    pub(crate) options: Options,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) mirror: Arc<Mirror>,
+    pub(crate) l1: L1,
+    pub(crate) flights: Flights,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) remote: Option<Arc<Remote>>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) closing: CancellationToken,
+    pub(crate) loads: Semaphore,
+    pub(crate) events: broadcast::Sender<Arc<Event>>,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        options: Options,
+        clock: Arc<dyn Clock>,
+        mirror: Arc<Mirror>,
+        stats: Arc<Stats>,
+        remote: Option<Arc<Remote>>,
+    ) -> Self {
+        // A decoded value may weigh a few times its bytes.
+        let largest = (options.max_value_size as u64).saturating_mul(4);
+        Self {
+            l1: L1::new(options.memory, largest, Arc::clone(&stats)),
+            options,
+            clock,
+            mirror,
+            flights: Flights::default(),
+            stats,
+            remote,
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            loads: Semaphore::new(MAX_CONCURRENT_LOADS),
+            events: broadcast::channel(crate::limits::EVENT_BACKLOG).0,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        if self.closing.is_cancelled() {
+            return Err(Error::new(ErrorKind::Closed, "the cache has been shut down"));
+        }
+        Ok(())
+    }
+
+    /// The entry in memory, if it may be served by what is known of invalidations; its age is another question.
+    pub(crate) fn valid_entry(&self, key: KeyRef<'_>) -> Option<Arc<Entry>> {
+        let entry = self.l1.get(key)?;
+        self.mirror.serves(&entry.judged, entry.scopes.all()).then_some(entry)
+    }
+
+    /// Puts a value into memory, if its fence holds.
+    pub(crate) fn admit(&self, value: NewEntry, fence: Fence, ver: u64) {
+        let Some(judged) = self.mirror.admit(fence, value.scopes.all()) else { return };
+        let weight = weigh(&value.key.key, value.scopes.all().len(), value.weight);
+        let entry = Entry {
+            value: value.value,
+            scopes: value.scopes,
+            tags: value.tags,
+            judged,
+            ver,
+            expiry: value.expiry,
+            retry_at: AtomicU64::new(0),
+            load: value.load,
+            weight,
+            counters: value.counters,
+        };
+        self.l1.put(value.key, Arc::new(entry), &self.mirror);
+        tracing::debug!(target: "larder::cache", tier = "memory", "Cache SET");
+    }
+
+    /// Expiry of a value that was made at `made` under this policy. Jitter shortens.
+    pub(crate) fn expiry(made: Moment, policy: &Policy, ttl: Duration) -> Expiry {
+        let ttl = ttl.mul_f64(1.0 - f64::from(policy.jitter) * random_part());
+        Expiry { made, soft: made.plus(ttl), hard: made.plus(ttl.saturating_add(policy.stale_window())) }
+    }
+
+    pub(crate) fn windows(policy: &Policy) -> Windows {
+        Windows { while_revalidate: policy.stale_while_revalidate, if_error: policy.stale_if_error }
+    }
+
+    /// Keeps the map of invalidated scopes within its bound.
+    pub(crate) fn prune_if_full(&self) {
+        if self.mirror.is_full() {
+            self.mirror.prune(|restamp| self.l1.sweep(restamp));
+        }
+    }
+}
+
+/// A value on its way into memory.
+pub(crate) struct NewEntry {
+    pub(crate) key: FullKey,
+    pub(crate) value: Stored,
+    pub(crate) scopes: EntryScopes,
+    pub(crate) tags: Vec<Arc<str>>,
+    pub(crate) expiry: Expiry,
+    pub(crate) load: Duration,
+    /// Bytes of the value in memory.
+    pub(crate) weight: usize,
+    pub(crate) counters: Arc<Counters>,
+}

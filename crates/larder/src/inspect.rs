@@ -1,0 +1,174 @@
+//! What is in memory, for administrators. Nothing here is on the way of a lookup.
+
+use crate::engine::Engine;
+use crate::key::Key;
+use crate::l1::{Entry, KeyRef};
+use std::time::Duration;
+
+/// One entry of this node's memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EntryInfo {
+    /// As people see it: `campaigns:acme:page:1`.
+    pub key: String,
+    /// The tenant; empty for shared entries.
+    pub tenant: String,
+    /// Weight in memory, in bytes.
+    pub size: u64,
+    /// Fresh time left; zero when stale.
+    pub ttl: Duration,
+    /// Time since it was loaded.
+    pub age: Duration,
+    /// The declared tags.
+    pub tags: Vec<String>,
+    /// How long its load took.
+    pub load: Duration,
+}
+
+/// Which entries to list.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct EntryFilter {
+    /// Only this tenant's (empty: only shared entries).
+    pub tenant: Option<String>,
+    /// Only keys that match: `*` stands for anything, also for nothing; every other character for itself.
+    pub pattern: Option<String>,
+}
+
+impl EntryFilter {
+    /// Only keys that match the pattern.
+    #[must_use]
+    pub fn pattern(mut self, pattern: impl Into<String>) -> Self {
+        self.pattern = Some(pattern.into());
+        self
+    }
+
+    /// Only this tenant's.
+    #[must_use]
+    pub fn tenant(mut self, tenant: impl Into<String>) -> Self {
+        self.tenant = Some(tenant.into());
+        self
+    }
+}
+
+/// One page of a listing, in the order of keys.
+#[derive(Clone, Debug)]
+pub struct EntryPage {
+    /// The entries.
+    pub entries: Vec<EntryInfo>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<String>,
+}
+
+impl Engine {
+    /// Entries that would be served now, after `cursor`, at most `limit`.
+    pub(crate) fn list(&self, filter: &EntryFilter, cursor: Option<&str>, limit: usize) -> EntryPage {
+        let mut entries = Vec::new();
+        self.l1.for_each(|key, entry| {
+            let wanted = filter.tenant.as_ref().is_none_or(|tenant| **tenant == *key.tenant);
+            if wanted && let Some(info) = self.describe(key.borrow(), entry) {
+                let matches = filter.pattern.as_ref().is_none_or(|pattern| matches(pattern, &info.key));
+                if matches && cursor.is_none_or(|cursor| info.key.as_str() > cursor) {
+                    entries.push(info);
+                }
+            }
+        });
+        entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        let more = entries.len() > limit;
+        entries.truncate(limit);
+        let next = if more { entries.last().map(|last| last.key.clone()) } else { None };
+        EntryPage { entries, next }
+    }
+
+    /// The entry that people see under this name: of the tenant in its second segment, or shared.
+    pub(crate) fn find(&self, rendered: &str) -> Option<EntryInfo> {
+        if let Some(info) = Key::from_encoded(rendered).ok().and_then(|key| self.describe_key("", key)) {
+            return Some(info);
+        }
+        let (first, rest) = rendered.split_once(':')?;
+        let (tenant, key) = match rest.split_once(':') {
+            Some((tenant, rest)) => (tenant, format!("{first}:{rest}")),
+            None => (rest, first.to_owned()),
+        };
+        self.describe_key(&decode(tenant)?, Key::from_encoded(&key).ok()?)
+    }
+
+    fn describe_key(&self, tenant: &str, key: Key) -> Option<EntryInfo> {
+        let key = KeyRef { tenant, key: &key };
+        self.describe(key, &*self.l1.get(key)?)
+    }
+
+    fn describe(&self, key: KeyRef<'_>, entry: &Entry) -> Option<EntryInfo> {
+        let now = self.now();
+        let servable = now < entry.expiry.hard && self.mirror.serves(&entry.judged, entry.scopes.all());
+        servable.then(|| EntryInfo {
+            key: key.key.render(key.tenant),
+            tenant: key.tenant.to_owned(),
+            size: entry.weight,
+            ttl: entry.expiry.soft.since(now),
+            age: now.since(entry.expiry.made),
+            tags: entry.tags.iter().map(ToString::to_string).collect(),
+            load: entry.load,
+        })
+    }
+}
+
+/// Takes the escapes of a segment back.
+fn decode(segment: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(segment.len());
+    let mut bytes = segment.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let digits = [bytes.next()?, bytes.next()?];
+            out.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+        } else {
+            out.push(byte);
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
+/// Whether `text` matches, where `*` stands for anything. Takes time in the product of both lengths at most.
+pub fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_whole_texts() {
+        for (pattern, text, expected) in [
+            ("", "", true),
+            ("", "a", false),
+            ("*", "", true),
+            ("campaigns:*", "campaigns:acme:page:1", true),
+            ("campaigns:*", "campaign:acme:1", false),
+            ("*:page:*", "campaigns:acme:page:1", true),
+            ("a*b*c", "axxbyyc", true),
+            ("a*b*c", "axxbyy", false),
+            ("a*a", "a", false),
+            ("[a]", "[a]", true),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn escapes_are_taken_back() {
+        assert_eq!(decode("a%3Ab"), Some("a:b".to_owned()));
+        assert_eq!(decode("a%3"), None);
+    }
+}

@@ -1,0 +1,179 @@
+//! Filling: what was loaded under a lease goes to Redis, and from there into memory.
+
+use super::{Granted, Job};
+use crate::clock::Moment;
+use crate::coherence::{Fence, Stamped};
+use crate::envelope::{self, Header};
+use crate::flight::Landed;
+use crate::loader::Loaded;
+use crate::remote::Remote;
+use crate::stats::Counters;
+use crate::store::{EntryName, FillReply, FillRequest, Link, StoreErrorKind};
+use crate::value::Value;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A loaded value on its way to Redis.
+struct Parcel<T: Value> {
+    granted: Granted<T>,
+    landed: Landed<T>,
+    /// `None`: it is not to be stored.
+    envelope: Option<Bytes>,
+    weight: usize,
+    keep: Duration,
+    took: Duration,
+}
+
+impl<T: Value> Parcel<T> {
+    fn request(&self) -> FillRequest<'_> {
+        FillRequest {
+            entry: self.granted.pending.name(),
+            key_scope: self.granted.pending.scopes.key(),
+            token: &self.granted.token,
+            epoch: self.granted.epoch,
+            ver: self.granted.ver,
+            keep: self.keep,
+            envelope: self.envelope.clone().unwrap_or_default(),
+            scopes: self.landed.scopes.shared(),
+        }
+    }
+}
+
+impl<T: Value> Job<T> {
+    /// Loads under leases, fills Redis, admits and lands.
+    pub(super) async fn load_granted(
+        &mut self,
+        remote: &Arc<Remote>,
+        link: &Arc<dyn Link>,
+        granted: Vec<Granted<T>>,
+    ) {
+        let change = self.engine.mirror.change();
+        let keys: Vec<_> = granted.iter().map(|one| one.pending.key.key.clone()).collect();
+        let counters: Vec<&Counters> = granted.iter().map(|one| &*one.pending.counters).collect();
+        let loaded = self.run_loader(&keys, &counters).await;
+        let (loaded, made, took) = match loaded {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                for one in &granted {
+                    self.release(link, one);
+                    one.pending.land(Err(error.clone()));
+                }
+                return;
+            }
+        };
+        let parcels: Vec<Parcel<T>> = granted
+            .into_iter()
+            .zip(loaded)
+            .map(|(granted, loaded)| self.pack(remote, granted, loaded, made, took, change))
+            .collect();
+        self.fill(remote, link, &parcels).await;
+        for parcel in parcels {
+            parcel.granted.pending.land(Ok(parcel.landed));
+        }
+    }
+
+    /// Puts what was loaded into an envelope, if it is to be stored.
+    fn pack(
+        &self,
+        remote: &Remote,
+        granted: Granted<T>,
+        loaded: Loaded<T>,
+        made: Moment,
+        took: Duration,
+        change: u64,
+    ) -> Parcel<T> {
+        let prepared = self.prepare(&granted.pending, loaded, made);
+        let landed = prepared.landed(took, change);
+        let mut payload = Vec::new();
+        let encoded = match &prepared.value {
+            Some(value) => value.encode(&mut payload).is_ok(),
+            None => true,
+        };
+        let (mut envelope, mut weight) = (None, 0);
+        if prepared.store && encoded && self.fits(payload.len()) {
+            weight = prepared.value.as_ref().map_or(0, |value| value.weight(payload.len()));
+            let ms = |moment: Moment| remote.server_us(moment) / 1000;
+            let own = prepared.scopes.all();
+            let header = Header {
+                ver: granted.ver,
+                epoch: granted.epoch,
+                soft_at: ms(prepared.expiry.soft),
+                hard_at: ms(prepared.expiry.hard),
+                load: took,
+                ttl: prepared.expiry.soft.since(prepared.expiry.made),
+                codec: T::CODEC as u8,
+                tags: own[prepared.base_scopes..].to_vec(),
+            };
+            let key = granted.pending.key.key.as_str();
+            envelope = Some(envelope::seal(&header, key, prepared.value.is_some().then_some(&payload[..])));
+        }
+        let keep = prepared.expiry.hard.since(prepared.expiry.made);
+        Parcel { granted, landed, envelope, weight, keep, took }
+    }
+
+    /// Stores parcels in Redis and, where that was accepted, in memory. A parcel that is not to be stored, or was
+    /// refused, gives its lease back.
+    async fn fill(&mut self, remote: &Arc<Remote>, link: &Arc<dyn Link>, parcels: &[Parcel<T>]) {
+        let stored: Vec<&Parcel<T>> = parcels.iter().filter(|parcel| parcel.envelope.is_some()).collect();
+        for parcel in parcels.iter().filter(|parcel| parcel.envelope.is_none()) {
+            self.release(link, &parcel.granted);
+        }
+        if stored.is_empty() {
+            return;
+        }
+        let reply = {
+            let fills: Vec<FillRequest<'_>> = stored.iter().map(|parcel| parcel.request()).collect();
+            self.call(remote, link, link.fill(&fills, self.budget)).await
+        };
+        let Ok(answers) = reply else {
+            // It may have been stored or not, now or later: the lease decides, and goes.
+            return stored.iter().for_each(|parcel| self.release(link, &parcel.granted));
+        };
+        for (parcel, answer) in stored.into_iter().zip(answers) {
+            let Granted { pending, epoch, ver, .. } = &parcel.granted;
+            let stamp = match answer {
+                Ok(FillReply::Stored { head }) => {
+                    tracing::debug!(target: "larder::cache", tier = "redis", "Cache SET");
+                    head
+                }
+                Ok(FillReply::Recover) => {
+                    remote.lose("the coherence state is gone");
+                    continue;
+                }
+                Ok(FillReply::Lost | FillReply::Invalidated) => continue,
+                Err(error) => {
+                    self.release(link, &parcel.granted);
+                    if error.kind != StoreErrorKind::OutOfMemory {
+                        continue;
+                    }
+                    // A full server keeps nothing, but what was loaded under its lease is as good as it was: the
+                    // mirror holds every invalidation since the grant.
+                    *ver
+                }
+            };
+            let fence = Fence::Stamped(Stamped { epoch: *epoch, stamp });
+            let landed = &parcel.landed;
+            let entry = self.new_entry(
+                pending,
+                landed.value.clone(),
+                landed.scopes.clone(),
+                landed.expiry,
+                parcel.took,
+                parcel.weight,
+            );
+            self.engine.admit(entry, fence, *ver);
+        }
+    }
+
+    /// Gives a lease back, behind: nobody waits for it, and one that cannot be given back ends with its time.
+    fn release(&self, link: &Arc<dyn Link>, granted: &Granted<T>) {
+        let (link, within) = (Arc::clone(link), self.engine.options.read_timeout);
+        let (key, scope, token) =
+            (granted.pending.key.clone(), granted.pending.scopes.key(), granted.token.clone());
+        self.engine.tasks.spawn(async move {
+            let entry = EntryName { tenant: &key.tenant, key: key.key.as_str() };
+            let _ = link.release(entry, scope, &token, Duration::ZERO, within).await;
+        });
+    }
+}

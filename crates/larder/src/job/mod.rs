@@ -1,0 +1,231 @@
+//! A flight's task: read Redis, get the lease, load, fill, land.
+//!
+//! One key or many, with Redis or without: the way is the same. Without Redis the fence is the mirror's own head; with
+//! it, the lease's; while it is out of reach, a ticket.
+
+mod fill;
+mod lease;
+mod load;
+mod read;
+
+use crate::clock::Moment;
+use crate::coherence::{Fence, Stamped};
+use crate::engine::{Engine, NewEntry};
+
+use crate::flight::{Flight, Landing};
+use crate::freshness::Expiry;
+use crate::l1::FullKey;
+use crate::loader::Loader;
+use crate::policy::Policy;
+use crate::remote::{Remote, WakeUp};
+use crate::scope::EntryScopes;
+use crate::stats::Counters;
+use crate::store::{EntryName, Link, StoreError, StoreErrorKind, StoreFuture};
+use crate::value::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Rounds of reading, leasing and waiting before a key is loaded without Redis.
+const MAX_ROUNDS: usize = 32;
+
+/// One key of a job, with its flight.
+pub(crate) struct Pending<T: Value> {
+    pub(crate) key: FullKey,
+    pub(crate) scopes: EntryScopes,
+    pub(crate) flight: Arc<Flight<T>>,
+    pub(crate) sender: watch::Sender<Option<Landing<T>>>,
+    pub(crate) counters: Arc<Counters>,
+    /// The mirror's change counter when the flight began.
+    pub(crate) change: u64,
+    /// What was found in Redis is no value of ours: it is dropped before a lease is asked for.
+    corrupt: bool,
+    /// Where a value loaded after the last read of Redis stands.
+    fence: Option<Stamped>,
+}
+
+impl<T: Value> Pending<T> {
+    pub(crate) fn new(
+        key: FullKey,
+        scopes: EntryScopes,
+        flight: Arc<Flight<T>>,
+        sender: watch::Sender<Option<Landing<T>>>,
+        counters: Arc<Counters>,
+        change: u64,
+    ) -> Self {
+        Self { key, scopes, flight, sender, counters, change, corrupt: false, fence: None }
+    }
+
+    pub(super) fn name(&self) -> EntryName<'_> {
+        EntryName { tenant: &self.key.tenant, key: self.key.key.as_str() }
+    }
+
+    /// Lands, unless a stale value was handed out already.
+    pub(super) fn land(&self, landing: Landing<T>) {
+        if self.sender.borrow().is_none() {
+            self.sender.send_replace(Some(landing));
+        }
+    }
+}
+
+/// A pending key with the right to load it.
+struct Granted<T: Value> {
+    pending: Pending<T>,
+    token: String,
+    epoch: u64,
+    ver: u64,
+}
+
+/// The task of one or more flights that began together.
+pub(crate) struct Job<T: Value> {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) policy: Policy,
+    pub(crate) loader: Box<dyn Loader<T>>,
+    pub(crate) began: Moment,
+    /// Time this request may still spend on Redis.
+    budget: Duration,
+}
+
+impl<T: Value> Job<T> {
+    pub(crate) fn new(engine: Arc<Engine>, policy: Policy, loader: Box<dyn Loader<T>>) -> Self {
+        let (began, budget) = (engine.now(), engine.options.read_timeout);
+        Self { engine, policy, loader, began, budget }
+    }
+
+    fn timeout(&self) -> Duration {
+        self.policy.load_timeout.unwrap_or(self.engine.options.load_timeout)
+    }
+
+    /// Flies. Every pending key has landed when this returns.
+    pub(crate) async fn run(mut self, mut pending: Vec<Pending<T>>) {
+        let _board = LeaveBoard::of(&self.engine, &pending);
+        match self.engine.remote.clone() {
+            None => self.load_alone(pending).await,
+            Some(remote) => {
+                pending = self.fly_shared(&remote, pending).await;
+                if !pending.is_empty() {
+                    self.load_degraded(pending).await;
+                }
+            }
+        }
+    }
+
+    /// Without other nodes: the fence is the mirror's own head.
+    async fn load_alone(&mut self, pending: Vec<Pending<T>>) {
+        let at = self.engine.mirror.fence_alone();
+        let loaded = self.load(&pending).await;
+        self.land_loaded(pending, loaded, Some(Fence::Stamped(at)), at.stamp);
+    }
+
+    /// While Redis is out of reach: the value is kept for a short while at most.
+    async fn load_degraded(&mut self, pending: Vec<Pending<T>>) {
+        let keep = self.engine.options.outage_memory_ttl.unwrap_or(self.policy.ttl);
+        let ticket = self.engine.mirror.ticket(keep);
+        let loaded = self.load(&pending).await;
+        self.land_loaded(pending, loaded, ticket.map(Fence::Degraded), 0);
+    }
+
+    /// Over Redis. Returns the keys for which Redis cannot be relied on, to be loaded without it.
+    async fn fly_shared(&mut self, remote: &Arc<Remote>, mut pending: Vec<Pending<T>>) -> Vec<Pending<T>> {
+        // A key is read, waited for and read again; one that changes hands over and over ends it here.
+        for _ in 0..MAX_ROUNDS {
+            let Some(link) = remote.good_link() else { return pending };
+            let (missing, mut again) = match self.read(remote, &link, pending).await {
+                Ok(missing) => missing,
+                Err(all) => return all,
+            };
+            let wakes: Vec<WakeUp> = missing.iter().map(|one| remote.listen(one.scopes.key())).collect();
+            let mut leased = lease::Leased::default();
+            if !missing.is_empty() {
+                match self.lease(remote, &link, missing).await {
+                    Ok(answers) => leased = answers,
+                    Err(mut all) => {
+                        all.append(&mut again);
+                        return all;
+                    }
+                }
+            }
+            if !leased.granted.is_empty() {
+                self.load_granted(remote, &link, leased.granted).await;
+            }
+            if !leased.refused.is_empty() {
+                self.load_degraded(leased.refused).await;
+            }
+            again.append(&mut leased.again);
+            if again.is_empty() {
+                again = self.wait(leased.waiting, &wakes).await;
+            } else {
+                again.append(&mut leased.waiting);
+            }
+            if again.is_empty() {
+                return again;
+            }
+            pending = again;
+        }
+        pending
+    }
+
+    /// Runs a Redis call, which was given no more than what is left of the budget.
+    async fn call<R>(
+        &mut self,
+        remote: &Remote,
+        link: &Arc<dyn Link>,
+        call: StoreFuture<'_, R>,
+    ) -> Result<R, StoreError> {
+        if self.budget.is_zero() {
+            return Err(StoreError::new(StoreErrorKind::Timeout, "the request's time for Redis is spent"));
+        }
+        let sent = self.engine.now();
+        let outcome = call.await;
+        self.budget = self.budget.saturating_sub(self.engine.now().since(sent));
+        remote.note(link, &outcome);
+        outcome
+    }
+
+    fn new_entry(
+        &self,
+        one: &Pending<T>,
+        value: Option<Arc<T>>,
+        scopes: EntryScopes,
+        expiry: Expiry,
+        load: Duration,
+        weight: usize,
+    ) -> NewEntry {
+        NewEntry {
+            key: one.key.clone(),
+            value: value.map(|value| value as _),
+            scopes,
+            tags: self.policy.tags.to_vec(),
+            expiry,
+            load,
+            weight,
+            counters: Arc::clone(&one.counters),
+        }
+    }
+}
+
+/// Takes the flights off the board when the job ends, however it ends.
+struct LeaveBoard<T: Value> {
+    engine: Arc<Engine>,
+    flights: Vec<(FullKey, Arc<Flight<T>>)>,
+}
+
+impl<T: Value> LeaveBoard<T> {
+    fn of(engine: &Arc<Engine>, pending: &[Pending<T>]) -> Self {
+        let flights = pending.iter().map(|one| (one.key.clone(), Arc::clone(&one.flight))).collect();
+        Self { engine: Arc::clone(engine), flights }
+    }
+}
+
+impl<T: Value> Drop for LeaveBoard<T> {
+    fn drop(&mut self) {
+        for (key, flight) in &self.flights {
+            self.engine.flights.remove(key, flight);
+        }
+    }
+}
+
+fn all_corrupt<T: Value>(mut pending: Vec<Pending<T>>) -> Vec<Pending<T>> {
+    pending.iter_mut().for_each(|one| one.corrupt = true);
+    pending
+}

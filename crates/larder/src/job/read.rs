@@ -1,0 +1,179 @@
+//! Reading Redis: one pipeline, and a judgement of what it brought.
+
+use super::{Job, Pending, all_corrupt};
+use crate::clock::Moment;
+use crate::coherence::{Fence, Stamped};
+use crate::engine::Engine;
+use crate::envelope::{self, Header};
+use crate::flight::Landed;
+use crate::freshness::{Expiry, Freshness, freshness};
+use crate::remote::Remote;
+use crate::scope::ScopeHash;
+use crate::status::Tier;
+use crate::store::{EntryName, Link, ReadReply, StateReply, StoreErrorKind};
+use crate::value::Value;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Keys that are not there, and keys to be read again at once.
+pub(crate) type Missing<T> = (Vec<Pending<T>>, Vec<Pending<T>>);
+
+/// One read of Redis.
+struct Read {
+    reply: ReadReply,
+    state: StateReply,
+    /// The scopes whose stamps were asked for.
+    asked: Vec<ScopeHash>,
+    sent: Moment,
+    /// The mirror's change counter before it.
+    change: u64,
+}
+
+impl Read {
+    /// The head before the values were read.
+    fn fence(&self, epoch: u64) -> Option<Stamped> {
+        self.reply.head_before.map(|stamp| Stamped { epoch, stamp })
+    }
+}
+
+/// What Redis holds under a key.
+enum Found {
+    Landed,
+    Missing,
+    MoreTags(Vec<ScopeHash>),
+    Corrupt,
+}
+
+impl<T: Value> Job<T> {
+    /// Reads all pending keys; lands those that are there and fresh. `Err`: Redis cannot be relied on.
+    pub(crate) async fn read(
+        &mut self,
+        remote: &Arc<Remote>,
+        link: &Arc<dyn Link>,
+        pending: Vec<Pending<T>>,
+    ) -> Result<Missing<T>, Vec<Pending<T>>> {
+        let change = self.engine.mirror.change();
+        let sent = self.engine.now();
+        let scopes = union(&pending);
+        let reply = {
+            let names: Vec<EntryName<'_>> = pending.iter().map(Pending::name).collect();
+            // Once more within the deadline if the first try is not answered in half of it.
+            let first = self.budget / 2;
+            let mut reply = self.call(remote, link, link.read(&names, &scopes, first)).await;
+            if matches!(&reply, Err(error) if error.kind == StoreErrorKind::Timeout) {
+                reply = self.call(remote, link, link.read(&names, &scopes, self.budget)).await;
+            }
+            reply
+        };
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(error) if error.kind == StoreErrorKind::Protocol => {
+                return Ok((all_corrupt(pending), Vec::new()));
+            }
+            Err(_) => return Err(pending),
+        };
+        let Some(state) = reply.state else {
+            remote.lose("the coherence state is gone");
+            return Err(pending);
+        };
+        let read = Read { reply, state, asked: scopes, sent, change };
+        let (mut missing, mut again) = (Vec::new(), Vec::new());
+        for (index, mut one) in pending.into_iter().enumerate() {
+            one.fence = read.fence(state.epoch);
+            let Some(bytes) = read.reply.values.get(index).and_then(Option::as_ref) else {
+                missing.push(one);
+                continue;
+            };
+            match self.found(remote, &one, bytes, &read) {
+                Found::Landed => {}
+                Found::Missing => missing.push(one),
+                Found::MoreTags(tags) => {
+                    tags.into_iter().for_each(|tag| one.scopes.add(tag));
+                    again.push(one);
+                }
+                Found::Corrupt => {
+                    self.engine.stats.corrupt.fetch_add(1, Ordering::Relaxed);
+                    one.corrupt = true;
+                    missing.push(one);
+                }
+            }
+        }
+        Ok((missing, again))
+    }
+
+    /// Judges what Redis holds under a key; lands and admits it if it may be served.
+    fn found(&self, remote: &Remote, one: &Pending<T>, bytes: &Bytes, read: &Read) -> Found {
+        let Some(opened) = envelope::open(bytes, one.key.key.as_str()) else { return Found::Corrupt };
+        let header = opened.header;
+        if header.codec != T::CODEC as u8 {
+            return Found::Corrupt;
+        }
+        if header.epoch != read.state.epoch || header.ver < read.state.floor {
+            return Found::Missing;
+        }
+        let unknown: Vec<_> = header.tags.iter().copied().filter(|tag| !read.asked.contains(tag)).collect();
+        if !unknown.is_empty() {
+            return Found::MoreTags(unknown);
+        }
+        let concerns = |scope| one.scopes.shared().contains(scope) || header.tags.contains(scope);
+        let mut stamps = read.asked.iter().zip(&read.reply.stamps);
+        let stamped_later =
+            stamps.any(|(scope, stamp)| concerns(scope) && stamp.is_some_and(|stamp| stamp > header.ver));
+        if stamped_later {
+            return Found::Missing;
+        }
+        let expiry = local_expiry(remote, &header, read.sent);
+        let age = freshness(expiry, Engine::windows(&self.policy), self.engine.now());
+        if age == Freshness::Expired {
+            return Found::Missing;
+        }
+        let value = match opened.payload.as_deref().map(T::decode).transpose() {
+            Ok(value) => value.map(Arc::new),
+            Err(_) => return Found::Corrupt,
+        };
+        let mut scopes = one.scopes.clone();
+        header.tags.iter().for_each(|tag| scopes.add(*tag));
+        let payload_len = opened.payload.as_ref().map_or(0, Bytes::len);
+        if let Some(stamped) = read.fence(header.epoch) {
+            let fence = Fence::Stamped(stamped);
+            let weight = value.as_ref().map_or(0, |value| value.weight(payload_len));
+            let entry = self.new_entry(one, value.clone(), scopes.clone(), expiry, header.load, weight);
+            self.engine.admit(entry, fence, header.ver);
+        }
+        let landed =
+            Landed { value, tier: Tier::Redis, expiry, load: Some(header.load), scopes, change: read.change };
+        match age {
+            Freshness::Fresh => {
+                one.land(Ok(landed));
+                Found::Landed
+            }
+            Freshness::StaleUsable => {
+                one.land(Ok(landed));
+                Found::Missing
+            }
+            Freshness::StaleIfError | Freshness::Expired => Found::Missing,
+        }
+    }
+}
+
+/// The scopes of all pending keys, each once.
+fn union<T: Value>(pending: &[Pending<T>]) -> Vec<ScopeHash> {
+    let mut union: Vec<_> = pending.iter().flat_map(|one| one.scopes.shared()).copied().collect();
+    if pending.len() > 1 {
+        union.sort_unstable();
+        union.dedup();
+    }
+    union
+}
+
+/// Expiry on our clock of an envelope that was asked for at `sent`: what remains is counted from then.
+fn local_expiry(remote: &Remote, header: &Header, sent: Moment) -> Expiry {
+    let server_ms = remote.server_us(sent) / 1000;
+    let left = |at: u64| Duration::from_millis(at.saturating_sub(server_ms));
+    let soft = sent.plus(left(header.soft_at));
+    let age = header.ttl.saturating_sub(left(header.soft_at));
+    let made = Moment::from_nanos(sent.as_nanos().saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(0)));
+    Expiry { made, soft, hard: sent.plus(left(header.hard_at)) }
+}

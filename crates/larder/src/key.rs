@@ -1,0 +1,199 @@
+//! Keys: a sequence of segments, encoded once into the form in which they are compared, hashed and stored.
+//!
+//! Segments are joined by `:`; a `:`, `%` or control character inside a segment is written as `%` and two hexadecimal
+//! digits, so two different sequences never have the same encoding.
+
+use crate::error::{Error, ErrorKind};
+use crate::limits::MAX_KEY_BYTES;
+use smallvec::SmallVec;
+use std::fmt::{self, Write as _};
+
+/// Names a cached value within a tenant. Made by [`key!`](crate::key!).
+///
+/// Keys up to 96 encoded bytes are made without an allocation. A key that is too long is not an error until it is
+/// used: the call then fails with [`ErrorKind::InvalidKey`].
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    text: SmallVec<[u8; 96]>,
+    segments: u16,
+    too_long: bool,
+}
+
+impl Key {
+    /// A key without a segment, to be pushed to. Without any it is refused when used.
+    pub fn empty() -> Self {
+        Self { text: SmallVec::new(), segments: 0, too_long: false }
+    }
+
+    /// The key with one more segment. An empty segment is a segment.
+    #[must_use]
+    pub fn with(mut self, segment: impl fmt::Display) -> Self {
+        if self.segments > 0 {
+            self.push_byte(b':');
+        }
+        self.segments = self.segments.saturating_add(1);
+        write!(SegmentWriter(&mut self), "{segment}").expect("writing to memory does not fail");
+        self
+    }
+
+    /// The encoded form.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.text).unwrap_or("")
+    }
+
+    /// The first segment, encoded: the endpoint, as far as statistics are concerned.
+    pub fn first_segment(&self) -> &str {
+        let text = self.as_str();
+        text.split_once(':').map_or(text, |(first, _)| first)
+    }
+
+    /// From the encoded form, as [`Key::as_str`] gives it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidKey`] if the text is empty or too long.
+    pub fn from_encoded(text: &str) -> Result<Self, Error> {
+        let segments = u16::try_from(text.split(':').count()).unwrap_or(u16::MAX);
+        let key = Self {
+            text: SmallVec::from_slice(text.as_bytes()),
+            segments: if text.is_empty() { 0 } else { segments },
+            too_long: text.len() > MAX_KEY_BYTES,
+        };
+        key.check()?;
+        Ok(key)
+    }
+
+    /// How people see the key of a tenant (`campaigns:acme:page:1`); of shared entries, whose tenant is empty, without
+    /// one (`threats:page=1`).
+    pub fn render(&self, tenant: &str) -> String {
+        let text = self.as_str();
+        if tenant.is_empty() {
+            return text.to_owned();
+        }
+        let tenant = Self::empty().with(tenant);
+        match text.split_once(':') {
+            Some((first, rest)) => format!("{first}:{}:{rest}", tenant.as_str()),
+            None => format!("{text}:{}", tenant.as_str()),
+        }
+    }
+
+    /// Byte offsets at which segments end: the boundaries of prefixes, the whole key included.
+    pub(crate) fn boundaries(&self) -> impl Iterator<Item = usize> + '_ {
+        let inner = self.text.iter().enumerate().filter_map(|(at, byte)| (*byte == b':').then_some(at));
+        inner.chain(std::iter::once(self.text.len()))
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.segments == 0 {
+            return Err(Error::new(ErrorKind::InvalidKey, "the key has no segment"));
+        }
+        if self.too_long {
+            let why = format!(
+                "the key is longer than {MAX_KEY_BYTES} encoded bytes: put a hash of the long part into it"
+            );
+            return Err(Error::new(ErrorKind::InvalidKey, why));
+        }
+        Ok(())
+    }
+
+    fn push_byte(&mut self, byte: u8) {
+        if self.text.len() < MAX_KEY_BYTES {
+            self.text.push(byte);
+        } else {
+            self.too_long = true;
+        }
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Escapes what a segment may not hold.
+struct SegmentWriter<'a>(&'a mut Key);
+
+impl fmt::Write for SegmentWriter<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let key = &mut *self.0;
+        if key.text.len() + text.len() > MAX_KEY_BYTES {
+            key.too_long = true;
+            return Ok(());
+        }
+        if text.bytes().all(is_plain) {
+            key.text.extend_from_slice(text.as_bytes());
+            return Ok(());
+        }
+        for byte in text.bytes() {
+            if is_plain(byte) {
+                key.push_byte(byte);
+            } else {
+                const HEX: &[u8; 16] = b"0123456789ABCDEF";
+                key.push_byte(b'%');
+                key.push_byte(HEX[usize::from(byte >> 4)]);
+                key.push_byte(HEX[usize::from(byte & 15)]);
+            }
+        }
+        Ok(())
+    }
+}
+
+const fn is_plain(byte: u8) -> bool {
+    byte >= 0x20 && byte != 0x7f && byte != b':' && byte != b'%'
+}
+
+/// Makes a [`Key`] of segments: anything that implements `Display`.
+///
+/// ```
+/// let key = larder::key!("dashboard_trends", "days", 30);
+/// assert_eq!(key.as_str(), "dashboard_trends:days:30");
+/// assert_eq!(key.render("acme"), "dashboard_trends:acme:days:30");
+/// ```
+#[macro_export]
+macro_rules! key {
+    ($($segment:expr),+ $(,)?) => { $crate::Key::empty()$(.with(&$segment))+ };
+}
+
+/// Selects every key that begins with these segments. A segment is matched whole: `prefix!("users")` does not cover
+/// `usersAbc`.
+#[macro_export]
+macro_rules! prefix {
+    ($($segment:expr),+ $(,)?) => { $crate::Selector::Prefix($crate::key!($($segment),+)) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_never_run_into_each_other() {
+        assert_ne!(key!("a:b", "c"), key!("a", "b:c"));
+        assert_ne!(key!("a%3Ab"), key!("a:b"));
+        assert_ne!(key!("a"), key!("a", ""));
+        assert_eq!(key!("stats", "").as_str(), "stats:");
+    }
+
+    #[test]
+    fn control_characters_are_escaped_and_the_rest_is_kept() {
+        assert_eq!(key!("a\0b", "*?[{", "🦀 x").as_str(), "a%00b:*?[{:🦀 x");
+    }
+
+    #[test]
+    fn a_key_of_the_longest_length_is_taken_and_one_more_byte_refused() {
+        assert!(key!("x".repeat(MAX_KEY_BYTES)).check().is_ok());
+        let err = key!("x".repeat(MAX_KEY_BYTES + 1)).check().expect_err("too long");
+        assert_eq!(err.kind(), ErrorKind::InvalidKey);
+        assert!(key!(":".repeat(400)).check().is_err());
+    }
+
+    #[test]
+    fn a_key_without_segments_is_refused() {
+        assert_eq!(Key::empty().check().expect_err("empty").kind(), ErrorKind::InvalidKey);
+    }
+
+    #[test]
+    fn the_encoded_form_reads_back() {
+        let key = key!("campaigns", "a:b", 1);
+        assert_eq!(Key::from_encoded(key.as_str()).expect("valid"), key);
+    }
+}

@@ -1,0 +1,185 @@
+//! The in-process tier: entries by tenant and key, bounded by weight.
+//!
+//! **Architecture invariant:** the whole key decides. A hash finds the shelf, tenant and key bytes are compared.
+
+use crate::clock::Moment;
+use crate::coherence::{Judged, Mirror};
+use crate::freshness::Expiry;
+use crate::key::Key;
+use crate::scope::{EntryScopes, ScopeHash};
+use crate::stats::{Counters, Stats};
+use quick_cache::sync::Cache as Quick;
+use quick_cache::{Equivalent, Lifecycle, OptionsBuilder, Weighter};
+use std::any::Any;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A cached value of any type, or its absence.
+pub(crate) type Stored = Option<Arc<dyn Any + Send + Sync>>;
+
+/// One entry in memory.
+pub(crate) struct Entry {
+    pub(crate) value: Stored,
+    pub(crate) scopes: EntryScopes,
+    /// The declared tags, for people.
+    pub(crate) tags: Vec<Arc<str>>,
+    pub(crate) judged: Judged,
+    /// Version within the epoch: an entry is never replaced by an older one.
+    pub(crate) ver: u64,
+    pub(crate) expiry: Expiry,
+    /// After a failed load nobody tries again before this.
+    pub(crate) retry_at: AtomicU64,
+    /// How long the load took.
+    pub(crate) load: Duration,
+    pub(crate) weight: u64,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Entry {
+    pub(crate) fn may_retry(&self, now: Moment) -> bool {
+        now.as_nanos() >= self.retry_at.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn retry_not_before(&self, moment: Moment) {
+        self.retry_at.store(moment.as_nanos(), Ordering::Relaxed);
+    }
+}
+
+/// The key of an entry: tenant and encoded key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FullKey {
+    pub(crate) tenant: Arc<str>,
+    pub(crate) key: Key,
+}
+
+impl FullKey {
+    pub(crate) fn borrow(&self) -> KeyRef<'_> {
+        KeyRef { tenant: &self.tenant, key: &self.key }
+    }
+}
+
+/// A key to look up, without owning it.
+#[derive(Clone, Copy)]
+pub(crate) struct KeyRef<'a> {
+    pub(crate) tenant: &'a str,
+    pub(crate) key: &'a Key,
+}
+
+impl Hash for FullKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.borrow().hash(state);
+    }
+}
+
+impl Hash for KeyRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.tenant.hash(state);
+        self.key.hash(state);
+    }
+}
+
+impl Equivalent<FullKey> for KeyRef<'_> {
+    fn equivalent(&self, full: &FullKey) -> bool {
+        *self.tenant == *full.tenant && *self.key == full.key
+    }
+}
+
+#[derive(Clone)]
+struct ByWeight;
+
+impl Weighter<FullKey, Arc<Entry>> for ByWeight {
+    fn weight(&self, _key: &FullKey, entry: &Arc<Entry>) -> u64 {
+        entry.weight
+    }
+}
+
+#[derive(Clone)]
+struct CountEvictions(Arc<Stats>);
+
+impl Lifecycle<FullKey, Arc<Entry>> for CountEvictions {
+    type RequestState = ();
+
+    fn on_evict(&self, (): &mut (), _key: FullKey, _entry: Arc<Entry>) {
+        self.0.evictions.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What an entry weighs beyond its value: entry, key, scopes, and the map's own overhead.
+const OVERHEAD: usize = 512;
+
+/// Bytes that an entry takes in memory.
+pub(crate) fn weigh(key: &Key, scopes: usize, value: usize) -> u64 {
+    let bytes = OVERHEAD + key.as_str().len() + 16 * scopes + value;
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+/// The in-process tier.
+pub(crate) struct L1 {
+    entries: Quick<FullKey, Arc<Entry>, ByWeight, ahash::RandomState, CountEvictions>,
+    capacity: u64,
+}
+
+impl L1 {
+    /// Bounded to `capacity` bytes, where one entry may weigh up to `largest`.
+    pub(crate) fn new(capacity: u64, largest: u64, stats: Arc<Stats>) -> Self {
+        // Capacity is split among shards, and an entry that outweighs its shard is refused: so few enough of them.
+        let shards = usize::try_from(capacity / largest.max(1).saturating_mul(4)).unwrap_or(1).clamp(1, 64);
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity(usize::try_from(capacity / 8192).unwrap_or(1024).clamp(64, 1 << 20))
+            .weight_capacity(capacity)
+            .shards(shards)
+            .build()
+            .expect("every option is set");
+        let entries =
+            Quick::with_options(options, ByWeight, ahash::RandomState::new(), CountEvictions(stats));
+        Self { entries, capacity }
+    }
+
+    pub(crate) fn get(&self, key: KeyRef<'_>) -> Option<Arc<Entry>> {
+        self.entries.get(&key)
+    }
+
+    /// Puts an admitted entry in, unless a newer version is there.
+    pub(crate) fn put(&self, key: FullKey, entry: Arc<Entry>, mirror: &Mirror) {
+        let older = self
+            .entries
+            .peek(&key)
+            .is_some_and(|there| there.ver > entry.ver && mirror.serves(&there.judged, there.scopes.all()));
+        if !older {
+            self.entries.insert(key, entry);
+        }
+    }
+
+    /// Drops one entry: its space is not needed any more. Correctness never depends on it.
+    pub(crate) fn remove(&self, key: KeyRef<'_>) {
+        self.entries.remove(&key);
+    }
+
+    /// Drops an entry that was found invalid, unless another has taken its place.
+    pub(crate) fn remove_this(&self, key: KeyRef<'_>, entry: &Arc<Entry>) {
+        self.entries.remove_if(&key, |there| Arc::ptr_eq(there, entry));
+    }
+
+    pub(crate) fn for_each(&self, mut see: impl FnMut(&FullKey, &Arc<Entry>)) {
+        self.entries.iter().for_each(|(key, entry)| see(&key, &entry));
+    }
+
+    /// Re-stamps every entry that is still valid, so that the mirror may forget the older half of its map.
+    pub(crate) fn sweep(&self, restamp: &dyn Fn(&Judged, &[ScopeHash])) {
+        self.for_each(|_, entry| restamp(&entry.judged, entry.scopes.all()));
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.entries.len() as u64
+    }
+
+    pub(crate) fn weight(&self) -> u64 {
+        self.entries.weight()
+    }
+
+    pub(crate) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+}

@@ -1,0 +1,34 @@
+//! Every bound of the engine, each with its reason.
+
+use std::time::Duration;
+
+/// Bytes of an encoded key. Keys are held per entry and compared on every hit; 1 KiB is far beyond any honest one.
+pub const MAX_KEY_BYTES: usize = 1024;
+/// Bytes of a tenant's name. It stands in every key, message and metric label.
+pub const MAX_TENANT_BYTES: usize = 128;
+/// Tags of one entry. Each is compared on a hit after a change, and carried in the envelope's header.
+pub const MAX_TAGS: usize = 32;
+/// Bytes of a tag.
+pub const MAX_TAG_BYTES: usize = 256;
+/// Segment prefixes of a key that are scopes; a longer prefix is widened to this many segments.
+pub const MAX_PREFIX_SEGMENTS: usize = 8;
+/// The longest time any entry is kept, stale time included. Redis forgets invalidations older than this.
+pub const MAX_KEEP: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Bytes that a compressed payload may expand to: a corrupt size must not allocate the machine away.
+pub const MAX_PAYLOAD_BYTES: usize = 64 << 20;
+/// Selectors of one invalidation: one message on the coherence stream.
+pub const MAX_SELECTORS: usize = 1000;
+/// Keys of one bulk call: one pipeline.
+pub const MAX_BULK_KEYS: usize = 1000;
+/// Loads in flight on one node. Beyond it a caller gets `TooManyLoads` at once instead of a longer queue.
+pub const MAX_FLIGHTS: usize = 100_000;
+/// Loaders that run at once on one node; further flights wait for a place within their time-out.
+pub const MAX_CONCURRENT_LOADS: usize = 1000;
+/// Scopes that the mirror remembers. Beyond it the oldest are forgotten and what they could have guarded is dropped.
+pub const MAX_MIRROR_SCOPES: usize = 65_536;
+/// Undelivered invalidations that are remembered one by one; beyond it everything is blocked as one.
+pub const MAX_UNDELIVERED: usize = 10_000;
+/// Pairs of tenant and endpoint that are counted apart; the rest is counted together as `other`.
+pub const MAX_COUNTERS: usize = 10_000;
+/// Events that a slow subscriber may fall behind before it is told that it missed some.
+pub const EVENT_BACKLOG: usize = 4096;

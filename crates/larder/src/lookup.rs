@@ -1,0 +1,357 @@
+//! A lookup: memory, then the flight of the key.
+
+use crate::clock::Moment;
+use crate::engine::Engine;
+use crate::error::{Error, ErrorKind};
+use crate::flight::{Boarding, Flight, Landed};
+use crate::freshness::{Freshness, Windows, freshness};
+use crate::job::{Job, Pending};
+use crate::key::Key;
+use crate::l1::{Entry, FullKey, KeyRef};
+use crate::loader::Loader;
+use crate::policy::Policy;
+use crate::scope::EntryScopes;
+use crate::status::{Outcome, Status, Tier};
+use crate::value::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A value, or the knowledge that there is none, and how it was come by.
+pub(crate) type Answer<T> = (Option<Arc<T>>, Status);
+
+/// How often a lookup joins flights that then turn out to have begun too early for it.
+const MAX_JOINS: usize = 3;
+
+/// What memory has to say about a key.
+pub(crate) enum Remembered<T> {
+    /// Serve this.
+    Fresh(Answer<T>),
+    /// Serve this, and see to it that it is loaded again.
+    Stale(Answer<T>),
+    /// Load; this is what may be served if that fails.
+    Fallback(Option<Arc<Entry>>),
+}
+
+impl Engine {
+    /// Looks into memory. The way of a hit: no allocation but the returned handle, no lock but the shard's.
+    pub(crate) fn recall<T: Value>(&self, key: KeyRef<'_>, windows: Windows) -> Remembered<T> {
+        let Some(entry) = self.l1.get(key) else { return Remembered::Fallback(None) };
+        if !self.mirror.serves(&entry.judged, entry.scopes.all()) {
+            return Remembered::Fallback(None);
+        }
+        let now = self.now();
+        match freshness(entry.expiry, windows, now) {
+            Freshness::Fresh => match answer::<T>(&entry, Outcome::Hit, now) {
+                Some(answer) => {
+                    entry.counters.count(&answer.1);
+                    Remembered::Fresh(answer)
+                }
+                None => Remembered::Fallback(None),
+            },
+            Freshness::StaleUsable => match answer::<T>(&entry, Outcome::Stale, now) {
+                Some(answer) => {
+                    entry.counters.count(&answer.1);
+                    Remembered::Stale(answer)
+                }
+                None => Remembered::Fallback(None),
+            },
+            Freshness::StaleIfError => Remembered::Fallback(Some(entry)),
+            Freshness::Expired => {
+                self.l1.remove_this(key, &entry);
+                Remembered::Fallback(None)
+            }
+        }
+    }
+
+    /// Looks up a key and loads it where no tier has it.
+    pub(crate) async fn get_or_load<T: Value>(
+        self: &Arc<Self>,
+        tenant: &Arc<str>,
+        key: Key,
+        policy: &Policy,
+        loader: impl FnOnce() -> Box<dyn Loader<T>> + Send,
+    ) -> Result<Answer<T>, Error> {
+        self.check_open()?;
+        if self.options.enabled
+            && let Remembered::Fresh(answer) = self.recall(KeyRef { tenant, key: &key }, Windows::default())
+        {
+            return Ok(answer);
+        }
+        let mut loader = Some(loader);
+        let mut loader = move || (loader.take().expect("one key is loaded at most once"))();
+        let full = [FullKey { tenant: Arc::clone(tenant), key }];
+        let answers = self.get_or_load_many(&full, policy, &mut loader).await?;
+        Ok(answers.into_iter().next().expect("one answer a key"))
+    }
+
+    /// Looks up keys and loads those that no tier has: one loader, so one loader call, for all that are loaded here.
+    pub(crate) async fn get_or_load_many<T: Value>(
+        self: &Arc<Self>,
+        keys: &[FullKey],
+        policy: &Policy,
+        loader: &mut (dyn FnMut() -> Box<dyn Loader<T>> + Send),
+    ) -> Result<Vec<Answer<T>>, Error> {
+        self.check_open()?;
+        policy.check()?;
+        if !self.options.enabled {
+            return self.bypass(keys, policy, loader()).await;
+        }
+        let mut answers: Vec<Option<Answer<T>>> = Vec::with_capacity(keys.len());
+        let mut stale = Vec::new();
+        for (index, full) in keys.iter().enumerate() {
+            answers.push(match self.recall(full.borrow(), Engine::windows(policy)) {
+                Remembered::Fresh(answer) => Some(answer),
+                Remembered::Stale(answer) => {
+                    stale.push(index);
+                    Some(answer)
+                }
+                Remembered::Fallback(entry) => entry.and_then(|entry| self.not_again_yet(&entry)),
+            });
+        }
+        if !stale.is_empty() {
+            self.refresh(stale.into_iter().map(|index| &keys[index]), policy, loader);
+        }
+        if answers.iter().any(Option::is_none) {
+            self.fly(keys, &mut answers, policy, loader).await?;
+        }
+        Ok(answers.into_iter().map(|answer| answer.expect("every key has been answered")).collect())
+    }
+
+    /// The stale value, if a load failed a moment ago and is not to be tried again yet.
+    fn not_again_yet<T: Value>(&self, entry: &Arc<Entry>) -> Option<Answer<T>> {
+        let now = self.now();
+        if entry.may_retry(now) {
+            return None;
+        }
+        let answer = answer::<T>(entry, Outcome::Stale, now)?;
+        entry.counters.count(&answer.1);
+        Some(answer)
+    }
+
+    /// A load failed: the stale value, if there is one that may still be served.
+    fn fall_back<T: Value>(
+        &self,
+        key: KeyRef<'_>,
+        policy: &Policy,
+        error: Error,
+    ) -> Result<Answer<T>, Error> {
+        let failed_load = matches!(
+            error.kind(),
+            ErrorKind::Load | ErrorKind::LoadPanicked | ErrorKind::LoadTimeout | ErrorKind::TooManyLoads
+        );
+        // Asked again: what was valid before the load may have been invalidated during it.
+        if failed_load && let Some(entry) = self.valid_entry(key) {
+            let now = self.now();
+            let age = freshness(entry.expiry, Engine::windows(policy), now);
+            if age != Freshness::Expired {
+                entry.retry_not_before(now.plus(policy.retry_after));
+                if let Some(answer) = answer::<T>(&entry, Outcome::Stale, now) {
+                    entry.counters.count(&answer.1);
+                    return Ok(answer);
+                }
+            }
+        }
+        self.stats.counters(key.tenant, key.key.first_segment()).count_miss();
+        Err(error)
+    }
+
+    /// Joins or begins the flights of all keys without an answer, and waits for landings that are good enough for a
+    /// lookup that began now.
+    async fn fly<T: Value>(
+        self: &Arc<Self>,
+        keys: &[FullKey],
+        answers: &mut [Option<Answer<T>>],
+        policy: &Policy,
+        loader: &mut (dyn FnMut() -> Box<dyn Loader<T>> + Send),
+    ) -> Result<(), Error> {
+        let asked_at = self.mirror.change();
+        for attempt in 0..=MAX_JOINS {
+            // The last attempt joins nobody: its own load is good enough by itself.
+            let may_join = |flight: &Flight<T>| attempt < MAX_JOINS && self.may_join(flight);
+            let missing = (0..keys.len()).filter(|index| answers[*index].is_none());
+            let aboard = self.board(keys, missing, policy, may_join, loader)?;
+            for Seat { index, flight, joined } in aboard {
+                let key = &keys[index];
+                let Some(landing) = flight.landing().await else {
+                    if joined {
+                        continue;
+                    }
+                    return Err(closed());
+                };
+                // It may have begun before an invalidation that this lookup came after, of a tag that only its loader
+                // knew.
+                let too_old = |landed: &Landed<T>| {
+                    landed.change < asked_at
+                        && !self.mirror.unchanged_since(landed.scopes.all(), landed.change)
+                };
+                if joined && landing.as_ref().is_ok_and(too_old) {
+                    continue;
+                }
+                let counters = self.stats.counters(&key.tenant, key.key.first_segment());
+                let answer = match answer_landed(landing, joined, self.now(), &counters) {
+                    Ok(answer) => answer,
+                    Err(error) => self.fall_back(key.borrow(), policy, error)?,
+                };
+                answers[index] = Some(answer);
+            }
+            if answers.iter().all(Option::is_some) {
+                return Ok(());
+            }
+        }
+        Err(closed())
+    }
+
+    /// Joins or begins a flight a key; those that are begun share one task and one loader.
+    pub(crate) fn board<T: Value>(
+        self: &Arc<Self>,
+        keys: &[FullKey],
+        wanted: impl Iterator<Item = usize>,
+        policy: &Policy,
+        may_join: impl Fn(&Flight<T>) -> bool,
+        loader: &mut (dyn FnMut() -> Box<dyn Loader<T>> + Send),
+    ) -> Result<Vec<Seat<T>>, Error> {
+        let (mut aboard, mut begun) = (Vec::new(), Vec::new());
+        let mut full = false;
+        for index in wanted {
+            let key = &keys[index];
+            let scopes = scopes_of(key, policy);
+            match self.flights.board(key, &may_join, || self.take_off(&scopes)) {
+                Boarding::Full => full = true,
+                Boarding::Join(flight) => aboard.push(Seat { index, flight, joined: true }),
+                Boarding::Begin(flight, sender) => {
+                    let counters = self.stats.counters(&key.tenant, key.key.first_segment());
+                    let (seat, change) = (Arc::clone(&flight), self.mirror.change());
+                    begun.push(Pending::new(key.clone(), scopes, flight, sender, counters, change));
+                    aboard.push(Seat { index, flight: seat, joined: false });
+                }
+            }
+        }
+        if !begun.is_empty() {
+            let job = Job::new(Arc::clone(self), policy.clone(), loader());
+            self.tasks.spawn(job.run(begun));
+        }
+        if full { Err(too_many()) } else { Ok(aboard) }
+    }
+
+    /// Loads behind what was just served, unless that is under way.
+    fn refresh<'a, T: Value>(
+        self: &Arc<Self>,
+        keys: impl Iterator<Item = &'a FullKey>,
+        policy: &Policy,
+        loader: &mut (dyn FnMut() -> Box<dyn Loader<T>> + Send),
+    ) {
+        let keys: Vec<FullKey> = keys.cloned().collect();
+        // Too many flights: the next lookup tries again.
+        let _ = self.board(&keys, 0..keys.len(), policy, |flight| self.may_join(flight), loader);
+    }
+
+    /// Whether somebody who asks now may wait for this flight.
+    ///
+    /// In good state every invalidation that a lookup must see has detached the flights it concerns. Without Redis,
+    /// what a flight brings is as good as an entry kept from its beginning, and has the same bound.
+    pub(crate) fn may_join<T>(&self, flight: &Flight<T>) -> bool {
+        if self.mirror.is_good() {
+            return flight.began_good;
+        }
+        flight.ticket.as_ref().is_some_and(|ticket| self.mirror.honours(ticket, flight.scopes.all()))
+    }
+
+    pub(crate) fn take_off<T>(&self, scopes: &EntryScopes) -> NewFlight<T> {
+        let keep = self.options.outage_memory_ttl.unwrap_or(crate::limits::MAX_KEEP);
+        let ticket = self.mirror.ticket(keep);
+        let began_good = ticket.is_none();
+        Flight::new(scopes.clone(), ticket, began_good)
+    }
+
+    /// With the cache switched off: every lookup loads, in a task of its own all the same.
+    async fn bypass<T: Value>(
+        self: &Arc<Self>,
+        keys: &[FullKey],
+        policy: &Policy,
+        loader: Box<dyn Loader<T>>,
+    ) -> Result<Vec<Answer<T>>, Error> {
+        let counters: Vec<_> =
+            keys.iter().map(|full| self.stats.counters(&full.tenant, full.key.first_segment())).collect();
+        let mut job = Job::new(Arc::clone(self), policy.clone(), loader);
+        let (counted, keys) =
+            (counters.clone(), keys.iter().map(|full| full.key.clone()).collect::<Vec<_>>());
+        let loaded = self.tasks.spawn(async move { job.load_uncached(&keys, &counted).await }).await;
+        let (values, took) = loaded.map_err(|_| closed())??;
+        let status = Status {
+            outcome: Outcome::Bypass,
+            tier: Tier::Origin,
+            coalesced: false,
+            age: Duration::ZERO,
+            ttl: Duration::ZERO,
+            load: Some(took),
+        };
+        counters.iter().for_each(|counters| counters.count(&status));
+        Ok(values.into_iter().map(|value| (value.map(Arc::new), status)).collect())
+    }
+}
+
+/// A place in a flight.
+pub(crate) struct Seat<T> {
+    pub(crate) index: usize,
+    pub(crate) flight: Arc<Flight<T>>,
+    /// Whether another lookup began it.
+    pub(crate) joined: bool,
+}
+
+type NewFlight<T> = (Arc<Flight<T>>, tokio::sync::watch::Sender<Option<crate::flight::Landing<T>>>);
+
+pub(crate) fn scopes_of(full: &FullKey, policy: &Policy) -> EntryScopes {
+    let mut scopes = EntryScopes::of(&full.tenant, &full.key);
+    scopes.add_tags(&full.tenant, policy.tags.iter().map(|tag| &**tag));
+    scopes
+}
+
+/// The entry's value with its status; `None` if it is of another type.
+pub(crate) fn answer<T: Value>(entry: &Arc<Entry>, outcome: Outcome, now: Moment) -> Option<Answer<T>> {
+    let value = match &entry.value {
+        None => None,
+        Some(value) => Some(Arc::clone(value).downcast::<T>().ok()?),
+    };
+    let status = Status {
+        outcome,
+        tier: Tier::Memory,
+        coalesced: false,
+        age: now.since(entry.expiry.made),
+        ttl: entry.expiry.soft.since(now),
+        load: None,
+    };
+    Some((value, status))
+}
+
+pub(crate) fn answer_landed<T>(
+    landing: Result<Landed<T>, Error>,
+    coalesced: bool,
+    now: Moment,
+    counters: &crate::stats::Counters,
+) -> Result<Answer<T>, Error> {
+    let landed = landing?;
+    let outcome = match landed.tier {
+        Tier::Redis if now < landed.expiry.soft => Outcome::Hit,
+        Tier::Redis => Outcome::Stale,
+        Tier::Memory | Tier::Origin => Outcome::Miss,
+    };
+    let status = Status {
+        outcome,
+        tier: landed.tier,
+        coalesced,
+        age: now.since(landed.expiry.made),
+        ttl: landed.expiry.soft.since(now),
+        load: landed.load,
+    };
+    counters.count(&status);
+    Ok((landed.value, status))
+}
+
+pub(crate) fn too_many() -> Error {
+    let why = format!("more than {} loads are under way on this node", crate::limits::MAX_FLIGHTS);
+    Error::new(ErrorKind::TooManyLoads, why)
+}
+
+pub(crate) fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the cache is shutting down")
+}

@@ -1,0 +1,290 @@
+//! This node's side of the shared tier: the link as long as there is one, and what is known of the server.
+
+use crate::breaker::Breaker;
+use crate::clock::{Clock, Moment};
+use crate::coherence::Mirror;
+use crate::limits::MAX_UNDELIVERED;
+use crate::scope::ScopeHash;
+use crate::stats::Stats;
+use crate::store::{Connector, Link, StoreError, StoreErrorKind};
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+
+/// What an administrator should know about the shared tier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RedisState {
+    /// None is configured.
+    Disabled,
+    /// In use.
+    Connected {
+        /// As the server names itself: `redis 7.0.15`.
+        server: String,
+        /// The address, without password.
+        address: String,
+        /// Whether the connection is encrypted.
+        tls: bool,
+        /// What should be changed on the server.
+        advice: Vec<String>,
+    },
+    /// Not in reach now; it is tried again and again.
+    Unavailable {
+        /// Why.
+        reason: String,
+    },
+    /// The server lacks something that is needed.
+    Unsupported {
+        /// What it lacks.
+        missing: String,
+    },
+}
+
+struct Live(Arc<dyn Link>);
+
+impl RedisState {
+    /// Before the first attempt to connect has ended.
+    pub(crate) fn not_yet() -> Self {
+        Self::Unavailable { reason: "not connected yet".to_owned() }
+    }
+}
+
+/// Invalidations that Redis has not been told.
+#[derive(Default)]
+struct Undelivered {
+    scopes: Vec<Vec<ScopeHash>>,
+    /// How often the list was collapsed into one block: a mark taken before is void.
+    collapsed: u64,
+}
+
+/// A moment in the list of undelivered invalidations.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    count: usize,
+    collapsed: u64,
+}
+
+impl Mark {
+    /// Whether nothing was undelivered.
+    pub(crate) fn is_empty(self) -> bool {
+        self.count == 0
+    }
+}
+
+/// This node's side of the shared tier.
+pub(crate) struct Remote {
+    pub(crate) connector: Arc<dyn Connector>,
+    /// This process's name in the protocol: random, never used again.
+    pub(crate) node: String,
+    link: ArcSwapOption<Live>,
+    breaker: Breaker,
+    /// Server time in µs minus our clock in µs.
+    offset: AtomicI64,
+    /// When Redis last answered, in nanoseconds of our clock.
+    last_contact: AtomicU64,
+    /// Told when the link is lost, so that the supervisor makes another.
+    pub(crate) lost: Notify,
+    pub(crate) state: watch::Sender<RedisState>,
+    undelivered: Mutex<Undelivered>,
+    wakes: Mutex<HashMap<ScopeHash, Vec<Arc<Notify>>>>,
+    clock: Arc<dyn Clock>,
+    mirror: Arc<Mirror>,
+    stats: Arc<Stats>,
+}
+
+impl Remote {
+    pub(crate) fn new(
+        connector: Arc<dyn Connector>,
+        clock: Arc<dyn Clock>,
+        mirror: Arc<Mirror>,
+        stats: Arc<Stats>,
+    ) -> Self {
+        Self {
+            connector,
+            node: random_name(),
+            link: ArcSwapOption::empty(),
+            breaker: Breaker::default(),
+            offset: AtomicI64::new(0),
+            last_contact: AtomicU64::new(clock.now().as_nanos()),
+            lost: Notify::new(),
+            state: watch::channel(RedisState::not_yet()).0,
+            undelivered: Mutex::default(),
+            wakes: Mutex::default(),
+            clock,
+            mirror,
+            stats,
+        }
+    }
+
+    /// The link, if there is one.
+    pub(crate) fn link(&self) -> Option<Arc<dyn Link>> {
+        self.link.load().as_ref().map(|live| Arc::clone(&live.0))
+    }
+
+    /// The link, if what is read over it can be trusted now.
+    pub(crate) fn good_link(&self) -> Option<Arc<dyn Link>> {
+        if self.mirror.is_good() { self.link() } else { None }
+    }
+
+    pub(crate) fn set_link(&self, link: Arc<dyn Link>) {
+        self.breaker.answered();
+        self.link.store(Some(Arc::new(Live(link))));
+    }
+
+    /// The link is no good: distrust, and have another made.
+    pub(crate) fn lose(&self, reason: &str) {
+        let had = self.link.swap(None).is_some();
+        self.mirror.end_trust();
+        if had {
+            tracing::warn!(target: "larder::redis", reason, "Redis unavailable, using memory cache");
+            self.state.send_replace(RedisState::Unavailable { reason: reason.to_owned() });
+        }
+        self.lost.notify_one();
+    }
+
+    /// Learns from the outcome of a call over `link`.
+    pub(crate) fn note<T>(&self, link: &Arc<dyn Link>, outcome: &Result<T, StoreError>) {
+        let Err(error) = outcome else {
+            self.breaker.answered();
+            self.contacted(self.clock.now());
+            return;
+        };
+        self.stats.redis_errors.fetch_add(1, Ordering::Relaxed);
+        let current = self.link().is_some_and(|current| Arc::ptr_eq(&current, link));
+        match error.kind {
+            StoreErrorKind::Timeout => {
+                self.stats.redis_timeouts.fetch_add(1, Ordering::Relaxed);
+                if self.breaker.timed_out() && current {
+                    self.lose("it does not answer in time");
+                }
+            }
+            kind if kind.link_survives() => self.breaker.answered(),
+            _ if current => self.lose(&error.to_string()),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn contacted(&self, at: Moment) {
+        self.last_contact.fetch_max(at.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// How long Redis has been silent.
+    pub(crate) fn silence(&self) -> Duration {
+        self.clock.now().since(Moment::from_nanos(self.last_contact.load(Ordering::Relaxed)))
+    }
+
+    /// The server said that its time is `now_us`, in answer to what was sent at `sent`.
+    pub(crate) fn set_server_time(&self, now_us: u64, sent: Moment) {
+        let server = i64::try_from(now_us).unwrap_or(i64::MAX);
+        self.offset.store(server.saturating_sub(micros(sent)), Ordering::Relaxed);
+    }
+
+    /// Server time in µs at `moment`, never too early: what remains of a TTL is never overestimated.
+    pub(crate) fn server_us(&self, moment: Moment) -> u64 {
+        let server = micros(moment).saturating_add(self.offset.load(Ordering::Relaxed));
+        u64::try_from(server).unwrap_or(0)
+    }
+
+    /// Remembers an invalidation that did not reach Redis. Its scopes stay blocked until an epoch has been begun that
+    /// makes it good. Beyond the bound everything is blocked as one.
+    pub(crate) fn keep_undelivered(&self, scopes: Vec<ScopeHash>) {
+        let mut undelivered = self.undelivered.lock();
+        if undelivered.scopes.len() < MAX_UNDELIVERED {
+            undelivered.scopes.push(scopes);
+            return;
+        }
+        let everything = vec![ScopeHash::everything()];
+        self.mirror.block(&everything);
+        self.mirror.unblock(&scopes);
+        for scopes in undelivered.scopes.drain(..) {
+            self.mirror.unblock(&scopes);
+        }
+        undelivered.scopes.push(everything);
+        undelivered.collapsed += 1;
+    }
+
+    /// What is undelivered now.
+    pub(crate) fn undelivered(&self) -> Mark {
+        let undelivered = self.undelivered.lock();
+        Mark { count: undelivered.scopes.len(), collapsed: undelivered.collapsed }
+    }
+
+    pub(crate) fn undelivered_count(&self) -> usize {
+        self.undelivered.lock().scopes.len()
+    }
+
+    /// A new epoch, begun after `mark`, makes good what was undelivered then: nothing of before it is ever read again.
+    pub(crate) fn forget_undelivered(&self, mark: Mark) {
+        let mut undelivered = self.undelivered.lock();
+        if undelivered.collapsed != mark.collapsed {
+            return;
+        }
+        for scopes in undelivered.scopes.drain(..mark.count) {
+            self.mirror.unblock(&scopes);
+        }
+    }
+
+    /// A load for which this node may wait has ended.
+    pub(crate) fn wake(&self, key: ScopeHash) {
+        if let Some(waiting) = self.wakes.lock().get(&key) {
+            waiting.iter().for_each(|one| one.notify_one());
+        }
+    }
+
+    /// Registers for the wake-up of a key; to be called before the lease is asked for, since the wake-up may come
+    /// before the answer.
+    pub(crate) fn listen(self: &Arc<Self>, key: ScopeHash) -> WakeUp {
+        let notify = Arc::new(Notify::new());
+        self.wakes.lock().entry(key).or_default().push(Arc::clone(&notify));
+        WakeUp { remote: Arc::clone(self), key, notify }
+    }
+}
+
+/// A registration for wake-ups, taken back when dropped.
+pub(crate) struct WakeUp {
+    remote: Arc<Remote>,
+    key: ScopeHash,
+    notify: Arc<Notify>,
+}
+
+impl WakeUp {
+    /// Ends when the key's load has ended, also if that was between registration and this call.
+    pub(crate) async fn woken(&self) {
+        self.notify.notified().await;
+    }
+}
+
+impl Drop for WakeUp {
+    fn drop(&mut self) {
+        let mut wakes = self.remote.wakes.lock();
+        if let Some(waiting) = wakes.get_mut(&self.key) {
+            waiting.retain(|one| !Arc::ptr_eq(one, &self.notify));
+            if waiting.is_empty() {
+                wakes.remove(&self.key);
+            }
+        }
+    }
+}
+
+fn micros(moment: Moment) -> i64 {
+    i64::try_from(moment.as_nanos() / 1000).unwrap_or(i64::MAX)
+}
+
+/// Sixteen hexadecimal digits that nobody else has.
+pub(crate) fn random_name() -> String {
+    format!("{:016x}", random_u64())
+}
+
+/// From the system's random source.
+pub(crate) fn random_u64() -> u64 {
+    getrandom::u64().expect("the system has a random source")
+}
+
+/// From 0 to 1, for jitter.
+pub(crate) fn random_part() -> f64 {
+    f64::from(u32::try_from(random_u64() >> 32).expect("32 bits")) / f64::from(u32::MAX)
+}

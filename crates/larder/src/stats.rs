@@ -1,0 +1,241 @@
+//! What the cache did, in counters. A hit costs one relaxed addition; everything is put together when asked for.
+
+use crate::limits::MAX_COUNTERS;
+use crate::status::{Outcome, Status, Tier};
+use parking_lot::RwLock;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// Upper bounds of the load-time buckets, in seconds. The last bucket has none.
+pub const LOAD_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+/// Counters of one endpoint (first key segment) of one tenant.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    l1_hits: AtomicU64,
+    l2_hits: AtomicU64,
+    stale_hits: AtomicU64,
+    misses: AtomicU64,
+    coalesced: AtomicU64,
+    bypassed: AtomicU64,
+    loads: AtomicU64,
+    load_errors: AtomicU64,
+}
+
+impl Counters {
+    /// Counts one lookup, in exactly one of the four ways.
+    pub(crate) fn count(&self, status: &Status) {
+        let counter = match (status.outcome, status.tier) {
+            (Outcome::Hit, Tier::Redis) => &self.l2_hits,
+            (Outcome::Hit, _) => &self.l1_hits,
+            (Outcome::Stale, _) => &self.stale_hits,
+            (Outcome::Miss, _) => &self.misses,
+            (Outcome::Bypass, _) => &self.bypassed,
+        };
+        counter.fetch_add(1, Relaxed);
+        if status.coalesced && status.outcome == Outcome::Miss {
+            self.coalesced.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Counts a lookup that brought no value.
+    pub(crate) fn count_miss(&self) {
+        self.misses.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn count_load(&self) {
+        self.loads.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn count_load_error(&self) {
+        self.load_errors.fetch_add(1, Relaxed);
+    }
+
+    fn read(&self) -> Counts {
+        Counts {
+            l1_hits: self.l1_hits.load(Relaxed),
+            l2_hits: self.l2_hits.load(Relaxed),
+            stale_hits: self.stale_hits.load(Relaxed),
+            misses: self.misses.load(Relaxed),
+            coalesced: self.coalesced.load(Relaxed),
+            bypassed: self.bypassed.load(Relaxed),
+            loads: self.loads.load(Relaxed),
+            load_errors: self.load_errors.load(Relaxed),
+        }
+    }
+}
+
+/// Lookups and loads, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Fresh values out of this process's memory.
+    pub l1_hits: u64,
+    /// Fresh values out of Redis.
+    pub l2_hits: u64,
+    /// Values past their TTL, served as their policy allows.
+    pub stale_hits: u64,
+    /// Lookups that needed a load, their own or another's, or brought nothing.
+    pub misses: u64,
+    /// Of the misses, those that waited for another's load.
+    pub coalesced: u64,
+    /// Lookups with the cache switched off.
+    pub bypassed: u64,
+    /// Loaders run.
+    pub loads: u64,
+    /// Of the loads, those that failed, panicked or timed out.
+    pub load_errors: u64,
+}
+
+impl Counts {
+    /// Fresh and stale hits together.
+    pub fn hits(&self) -> u64 {
+        self.l1_hits + self.l2_hits + self.stale_hits
+    }
+
+    /// Hits by lookups, from 0 to 1; 0 before the first lookup.
+    pub fn hit_rate(&self) -> f64 {
+        let lookups = self.hits() + self.misses;
+        if lookups == 0 {
+            return 0.0;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+        let rate = self.hits() as f64 / lookups as f64;
+        rate
+    }
+
+    /// Adds another's counts.
+    pub fn add(&mut self, other: &Counts) {
+        self.l1_hits += other.l1_hits;
+        self.l2_hits += other.l2_hits;
+        self.stale_hits += other.stale_hits;
+        self.misses += other.misses;
+        self.coalesced += other.coalesced;
+        self.bypassed += other.bypassed;
+        self.loads += other.loads;
+        self.load_errors += other.load_errors;
+    }
+}
+
+type ByEndpoint = HashMap<Box<str>, Arc<Counters>>;
+
+/// All counters of a cache.
+#[derive(Debug, Default)]
+pub(crate) struct Stats {
+    /// By tenant (empty: shared entries), then endpoint.
+    counters: RwLock<HashMap<Box<str>, ByEndpoint>>,
+    /// What is beyond the bound.
+    other: Arc<Counters>,
+    pub(crate) invalidations: AtomicU64,
+    pub(crate) deferred: AtomicU64,
+    pub(crate) evictions: AtomicU64,
+    pub(crate) oversize: AtomicU64,
+    pub(crate) corrupt: AtomicU64,
+    pub(crate) epoch_bumps: AtomicU64,
+    pub(crate) missed_pushes: AtomicU64,
+    pub(crate) redis_errors: AtomicU64,
+    pub(crate) redis_timeouts: AtomicU64,
+    load_buckets: [AtomicU64; LOAD_BUCKETS.len() + 1],
+    load_nanos: AtomicU64,
+}
+
+impl Stats {
+    pub(crate) fn counters(&self, tenant: &str, endpoint: &str) -> Arc<Counters> {
+        if let Some(found) = self.counters.read().get(tenant).and_then(|by| by.get(endpoint)) {
+            return Arc::clone(found);
+        }
+        let mut all = self.counters.write();
+        if all.values().map(HashMap::len).sum::<usize>() >= MAX_COUNTERS {
+            return Arc::clone(&self.other);
+        }
+        let by_endpoint = all.entry(tenant.into()).or_default();
+        Arc::clone(by_endpoint.entry(endpoint.into()).or_default())
+    }
+
+    pub(crate) fn count_load_time(&self, took: Duration) {
+        let seconds = took.as_secs_f64();
+        let bucket = LOAD_BUCKETS.iter().position(|bound| seconds <= *bound).unwrap_or(LOAD_BUCKETS.len());
+        self.load_buckets[bucket].fetch_add(1, Relaxed);
+        self.load_nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> StatsSnapshot {
+        let mut tenants = BTreeMap::new();
+        let mut total = self.other.read();
+        for (tenant, by_endpoint) in &*self.counters.read() {
+            let counts: BTreeMap<String, Counts> =
+                by_endpoint.iter().map(|(name, counters)| (name.to_string(), counters.read())).collect();
+            counts.values().for_each(|counts| total.add(counts));
+            tenants.insert(tenant.to_string(), counts);
+        }
+        StatsSnapshot {
+            total,
+            tenants,
+            invalidations: self.invalidations.load(Relaxed),
+            deferred: self.deferred.load(Relaxed),
+            evictions: self.evictions.load(Relaxed),
+            oversize: self.oversize.load(Relaxed),
+            corrupt: self.corrupt.load(Relaxed),
+            epoch_bumps: self.epoch_bumps.load(Relaxed),
+            missed_pushes: self.missed_pushes.load(Relaxed),
+            redis_errors: self.redis_errors.load(Relaxed),
+            redis_timeouts: self.redis_timeouts.load(Relaxed),
+            load_buckets: self.load_buckets.each_ref().map(|bucket| bucket.load(Relaxed)),
+            load_time: Duration::from_nanos(self.load_nanos.load(Relaxed)),
+            ..StatsSnapshot::default()
+        }
+    }
+}
+
+/// What a cache did since it was built, and how it stands.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct StatsSnapshot {
+    /// Everything together.
+    pub total: Counts,
+    /// By tenant (the empty name: shared entries), then by endpoint (first key segment). At most 10,000 pairs are
+    /// counted apart; the rest is in the total only.
+    pub tenants: BTreeMap<String, BTreeMap<String, Counts>>,
+    /// Invalidations called on this node.
+    pub invalidations: u64,
+    /// Of these, those that could not reach Redis at once.
+    pub deferred: u64,
+    /// Entries dropped for space.
+    pub evictions: u64,
+    /// Values too large to be kept.
+    pub oversize: u64,
+    /// Bytes in Redis that were none of ours, or of another type: each was a miss.
+    pub corrupt: u64,
+    /// New epochs begun or seen: each makes Redis cold.
+    pub epoch_bumps: u64,
+    /// Times that messages of other nodes had been missed, so that memory was dropped.
+    pub missed_pushes: u64,
+    /// Failed Redis calls, time-outs included.
+    pub redis_errors: u64,
+    /// Redis calls without an answer in time.
+    pub redis_timeouts: u64,
+    /// Loads by duration: one count a bucket of [`LOAD_BUCKETS`], and one for all that took longer.
+    pub load_buckets: [u64; LOAD_BUCKETS.len() + 1],
+    /// Time spent in loaders.
+    pub load_time: Duration,
+    /// Entries in this process's memory.
+    pub entries: u64,
+    /// Their weight in bytes.
+    pub memory_bytes: u64,
+    /// What they may weigh at most.
+    pub max_memory_bytes: u64,
+    /// Loads running or waiting for a place.
+    pub flights: u64,
+    /// Whether this node follows the coherence stream (always, without Redis).
+    pub trusted: bool,
+    /// How long what is in memory may be served without news from Redis. Without Redis: for ever.
+    pub lease_left: Duration,
+    /// Scopes whose invalidation this node remembers.
+    pub scopes_remembered: u64,
+    /// Whether Redis is left alone for a while because it failed.
+    pub breaker_open: bool,
+    /// Invalidations that wait for Redis to come back.
+    pub undelivered: u64,
+}

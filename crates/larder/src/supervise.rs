@@ -1,0 +1,247 @@
+//! The coherence task: makes links, follows the stream, renews the lease, and begins a new epoch where trust needs one.
+//!
+//! There is one a node. It is the only one that begins trust and applies pushes, so both happen in the stream's order.
+
+use crate::breaker::pause;
+use crate::clock::Moment;
+use crate::engine::Engine;
+use crate::remote::{RedisState, Remote, random_part};
+use crate::store::{HeartbeatReply, Link, Push, Recovered, StateReply, StoreError, StoreErrorKind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// Follows the stream until the cache is shut down.
+pub(crate) async fn supervise(engine: Arc<Engine>, remote: Arc<Remote>) {
+    let closing = engine.closing.clone();
+    let mut task = Supervisor { engine, remote, force: false };
+    tokio::select! {
+        () = closing.cancelled() => {}
+        () = task.run() => {}
+    }
+    if let Some(link) = task.remote.link() {
+        let _ = link.leave(task.beat()).await;
+    }
+}
+
+struct Supervisor {
+    engine: Arc<Engine>,
+    remote: Arc<Remote>,
+    /// The next link begins a new epoch: something may have been missed that cannot be made good otherwise.
+    force: bool,
+}
+
+/// Why a link came to its end, or none was made.
+type Ended = String;
+
+impl Supervisor {
+    fn beat(&self) -> Duration {
+        self.engine.options.lease / 4
+    }
+
+    async fn run(&mut self) {
+        let mut failures = 0;
+        loop {
+            match self.establish().await {
+                Ok(followed) => {
+                    failures = 0;
+                    let ended = self.follow(followed).await;
+                    self.remote.lose(&ended);
+                }
+                Err(error) => {
+                    self.report(&error, failures);
+                    tokio::time::sleep(pause(failures, random_part())).await;
+                    failures = failures.saturating_add(1);
+                }
+            }
+        }
+    }
+
+    fn report(&self, error: &StoreError, failures: u32) {
+        let state = match error.kind {
+            StoreErrorKind::Unsupported => RedisState::Unsupported { missing: error.detail.to_string() },
+            _ => RedisState::Unavailable { reason: error.to_string() },
+        };
+        if failures == 0 && *self.remote.state.borrow() != state {
+            let address = self.remote.connector.address();
+            tracing::warn!(target: "larder::redis", %address, %error, "Redis unavailable, using memory cache");
+        }
+        self.remote.state.send_replace(state);
+    }
+
+    /// Makes a link that can be trusted. Nothing is undelivered and no outage unsettled when it returns.
+    async fn establish(&mut self) -> Result<Followed, StoreError> {
+        let mark = self.remote.undelivered();
+        let force = self.force || !mark.is_empty();
+        let (link, recovered) = self.remote.connector.connect(&self.remote.node, force).await?;
+        self.count_epoch(recovered);
+        if recovered.bumped {
+            self.remote.forget_undelivered(mark);
+            self.force = false;
+        }
+        let pushes = link.pushes().ok_or_else(|| StoreError::new(StoreErrorKind::Protocol, "no stream"))?;
+        let sent = self.engine.now();
+        let state = match link.heartbeat(self.engine.options.lease, self.engine.options.lease).await? {
+            HeartbeatReply::Alive { state, outage, now_us } => {
+                self.remote.set_server_time(now_us, sent);
+                if outage {
+                    // Somebody may have invalidated while Redis was silent for all, and died: only a new epoch is safe.
+                    self.force = true;
+                    return Err(StoreError::new(StoreErrorKind::Changed, "an outage is not settled yet"));
+                }
+                state
+            }
+            HeartbeatReply::Recover => {
+                return Err(StoreError::new(StoreErrorKind::Changed, "the coherence state is gone"));
+            }
+        };
+        if !self.remote.undelivered().is_empty() {
+            return Err(StoreError::new(StoreErrorKind::Changed, "an invalidation came while connecting"));
+        }
+        self.remote.contacted(sent);
+        Ok(self.trust(link, pushes, state))
+    }
+
+    fn count_epoch(&self, recovered: Recovered) {
+        if recovered.bumped {
+            self.engine.stats.epoch_bumps.fetch_add(1, Ordering::Relaxed);
+            tracing::info!(target: "larder::redis", "a new epoch begins: what Redis held before is not used");
+        }
+    }
+
+    fn trust(&self, link: Arc<dyn Link>, pushes: UnboundedReceiver<Push>, state: StateReply) -> Followed {
+        self.engine.flights.detach_all();
+        let trust = self.engine.mirror.begin_trust(state);
+        self.engine.flights.detach_all();
+        self.remote.set_link(Arc::clone(&link));
+        let tls = if link.tls() { " (TLS)" } else { "" };
+        let (server, address) = (link.server().to_owned(), self.remote.connector.address());
+        tracing::info!(target: "larder::redis", %server, %address, "Redis connected{tls}");
+        for advice in link.advice() {
+            tracing::warn!(target: "larder::redis", "{advice}");
+        }
+        let advice = link.advice().to_vec();
+        self.remote.state.send_replace(RedisState::Connected { server, address, tls: link.tls(), advice });
+        Followed { link, pushes, trust }
+    }
+
+    /// Applies pushes and renews the lease until the link ends.
+    async fn follow(&mut self, followed: Followed) -> Ended {
+        let Followed { link, mut pushes, trust } = followed;
+        let mut beat = tokio::time::interval(self.beat());
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut silent = 0;
+        loop {
+            tokio::select! {
+                biased;
+                push = pushes.recv() => if let Some(ended) = self.apply(push) { return ended },
+                () = self.remote.lost.notified() => {
+                    if self.remote.link().is_none() {
+                        return "a call failed".to_owned();
+                    }
+                }
+                _ = beat.tick() => match self.heartbeat(&link, &mut pushes, trust).await {
+                    Ok(()) => silent = 0,
+                    Err(Silence::Once) if silent < 2 => silent += 1,
+                    Err(Silence::Once) => return "it does not answer in time".to_owned(),
+                    Err(Silence::Ended(ended)) => return ended,
+                },
+            }
+        }
+    }
+
+    /// Sends a heartbeat and goes on applying pushes until its reply is here. What came before the reply is applied
+    /// before the lease is renewed.
+    async fn heartbeat(
+        &mut self,
+        link: &Arc<dyn Link>,
+        pushes: &mut UnboundedReceiver<Push>,
+        trust: u64,
+    ) -> Result<(), Silence> {
+        let sent = self.engine.now();
+        let lease = self.engine.options.lease;
+        let reply = {
+            let call = link.heartbeat(lease, lease / 2);
+            tokio::pin!(call);
+            loop {
+                tokio::select! {
+                    biased;
+                    push = pushes.recv() => if let Some(ended) = self.apply(push) { return Err(Silence::Ended(ended)) },
+                    reply = &mut call => break reply,
+                }
+            }
+        };
+        self.remote.note(link, &reply);
+        while let Ok(push) = pushes.try_recv() {
+            if let Some(ended) = self.apply(Some(push)) {
+                return Err(Silence::Ended(ended));
+            }
+        }
+        match reply {
+            Ok(HeartbeatReply::Alive { outage: true, .. }) => {
+                self.force = true;
+                Err(Silence::Ended("it was silent for all nodes".to_owned()))
+            }
+            Ok(HeartbeatReply::Alive { state, now_us, .. }) => {
+                self.renew(trust, sent, state, now_us);
+                Ok(())
+            }
+            Ok(HeartbeatReply::Recover) => Err(Silence::Ended("the coherence state is gone".to_owned())),
+            Err(error) if error.kind.link_survives() => Err(Silence::Once),
+            Err(error) => Err(Silence::Ended(error.to_string())),
+        }
+    }
+
+    fn renew(&self, trust: u64, sent: Moment, state: StateReply, now_us: u64) {
+        self.remote.set_server_time(now_us, sent);
+        self.remote.contacted(sent);
+        if self.engine.mirror.renew(trust, sent, state, self.engine.options.lease) {
+            self.engine.stats.missed_pushes.fetch_add(1, Ordering::Relaxed);
+            self.engine.flights.detach_all();
+        }
+        self.engine.prune_if_full();
+    }
+
+    /// Applies one push. `Some`: the link has ended.
+    fn apply(&self, push: Option<Push>) -> Option<Ended> {
+        match push {
+            Some(Push::Invalidated { epoch, prev, stamp, scopes }) => {
+                if self.engine.mirror.apply(epoch, prev, stamp, &scopes) {
+                    self.engine.stats.missed_pushes.fetch_add(1, Ordering::Relaxed);
+                    self.engine.flights.detach_all();
+                } else {
+                    self.engine.flights.detach(&scopes);
+                }
+                None
+            }
+            Some(Push::Epoch { epoch, head }) => {
+                if self.engine.mirror.resync(epoch, head) {
+                    self.engine.stats.epoch_bumps.fetch_add(1, Ordering::Relaxed);
+                    self.engine.flights.detach_all();
+                }
+                None
+            }
+            Some(Push::Wake(key)) => {
+                self.remote.wake(key);
+                None
+            }
+            Some(Push::Lost) | None => Some("the connection ended".to_owned()),
+        }
+    }
+}
+
+/// A link that is being followed.
+struct Followed {
+    link: Arc<dyn Link>,
+    pushes: UnboundedReceiver<Push>,
+    trust: u64,
+}
+
+/// A heartbeat without effect.
+enum Silence {
+    /// No answer in time; the link may still be good.
+    Once,
+    /// The link has ended.
+    Ended(Ended),
+}

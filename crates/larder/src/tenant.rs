@@ -1,0 +1,222 @@
+//! A tenant's part of the cache: the hard boundary. No key, tag or invalidation reaches across.
+
+use crate::engine::Engine;
+use crate::error::{BoxError, Error, ErrorKind};
+use crate::event::Event;
+use crate::invalidate::Stamp;
+use crate::key::Key;
+use crate::limits::MAX_TENANT_BYTES;
+use crate::loader::{LoadContext, Single};
+use crate::policy::Policy;
+use crate::scope::Selection;
+use crate::status::{Fetched, Status};
+use crate::value::Value;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+/// A tenant's part of a [`Cache`](crate::Cache). Cheap to clone.
+///
+/// All its calls are cancel safe: a dropped future cancels no load and no invalidation that has begun, and leaves
+/// nothing behind. None of them panics, whatever the loader does.
+#[derive(Clone)]
+pub struct Tenant {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) name: Arc<str>,
+    shared: bool,
+}
+
+impl Tenant {
+    pub(crate) fn new(engine: Arc<Engine>, name: &str) -> Self {
+        Self { engine, name: Arc::from(name), shared: false }
+    }
+
+    pub(crate) fn shared(engine: Arc<Engine>) -> Self {
+        Self { engine, name: Arc::from(""), shared: true }
+    }
+
+    /// The tenant's name; empty for shared entries.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.shared || (1..=MAX_TENANT_BYTES).contains(&self.name.len()) {
+            return Ok(());
+        }
+        let why = format!("a tenant's name has 1 to {MAX_TENANT_BYTES} bytes, not {}", self.name.len());
+        Err(Error::new(ErrorKind::InvalidTenant, why))
+    }
+
+    pub(crate) fn check_key(&self, key: &Key) -> Result<(), Error> {
+        self.check()?;
+        key.check()
+    }
+
+    /// The value of `key`, loaded if no tier has it. However many ask at once, on however many nodes, one loads.
+    ///
+    /// The loader runs in a task of its own, so it owns what it uses. Its error is shared by all who waited
+    /// ([`Error::load_error`]); nothing is stored then.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Load`], `LoadPanicked` or `LoadTimeout` from the loader, unless the policy allows a stale value and
+    /// there is one; `TooManyLoads`; `InvalidKey`, `InvalidTenant`, `InvalidTag`, `InvalidPolicy`; `Closed`. Never for
+    /// a failing Redis.
+    pub async fn get_or_load<T, F, Fut, E>(
+        &self,
+        key: Key,
+        policy: impl AsRef<Policy>,
+        load: F,
+    ) -> Result<Arc<T>, Error>
+    where
+        T: Value,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        Ok(self.fetch(key, policy, load).await?.value)
+    }
+
+    /// [`Tenant::get_or_load`] with the [`Status`] of the lookup.
+    ///
+    /// # Errors
+    /// As [`Tenant::get_or_load`].
+    pub async fn fetch<T, F, Fut, E>(
+        &self,
+        key: Key,
+        policy: impl AsRef<Policy>,
+        load: F,
+    ) -> Result<Fetched<T>, Error>
+    where
+        T: Value,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        let (value, status) = self.fetch_with(key, policy, move |_| some(load())).await?;
+        let missing =
+            || Error::new(ErrorKind::Load, "absence is cached under this key: read it with fetch_opt");
+        Ok(Fetched { value: value.ok_or_else(missing)?, status })
+    }
+
+    /// [`Tenant::fetch`] of a value that the origin may not have. Its absence is remembered for the policy's
+    /// `negative_ttl`.
+    ///
+    /// # Errors
+    /// As [`Tenant::get_or_load`].
+    pub async fn fetch_opt<T, F, Fut, E>(
+        &self,
+        key: Key,
+        policy: impl AsRef<Policy>,
+        load: F,
+    ) -> Result<(Option<Arc<T>>, Status), Error>
+    where
+        T: Value,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Option<T>, E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        self.fetch_with(key, policy, move |_| load()).await
+    }
+
+    /// [`Tenant::fetch_opt`] with a loader that has a say in how its value is cached: tags and TTL that are known only
+    /// after loading, or not to store it at all.
+    ///
+    /// # Errors
+    /// As [`Tenant::get_or_load`].
+    pub async fn fetch_with<T, F, Fut, E>(
+        &self,
+        key: Key,
+        policy: impl AsRef<Policy>,
+        load: F,
+    ) -> Result<(Option<Arc<T>>, Status), Error>
+    where
+        T: Value,
+        F: FnOnce(LoadContext) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Option<T>, E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        self.check_key(&key)?;
+        self.engine.get_or_load(&self.name, key, policy.as_ref(), || Box::new(Single::new(load))).await
+    }
+
+    /// The value of `key`, if a tier has it fresh. Loads nothing.
+    ///
+    /// # Errors
+    /// `InvalidKey`, `InvalidTenant`, `Closed`. A failing Redis is a miss.
+    pub async fn get<T: Value>(&self, key: Key) -> Result<Option<Fetched<T>>, Error> {
+        Ok(self.get_many(std::slice::from_ref(&key)).await?.pop().flatten())
+    }
+
+    /// Whether a tier has the value fresh.
+    ///
+    /// # Errors
+    /// As [`Tenant::get`].
+    pub async fn contains<T: Value>(&self, key: Key) -> Result<bool, Error> {
+        Ok(self.get::<T>(key).await?.is_some())
+    }
+
+    /// Makes `value` what is cached under `key`, on all nodes. What was there, or was being loaded, is invalidated
+    /// first. The value must be no older than this call; for values that are read from somewhere use
+    /// [`Tenant::get_or_load`].
+    ///
+    /// # Errors
+    /// Those of [`Tenant::invalidate`]. A value that an invalidation overtook, or that is too large, is not kept; that
+    /// is no error.
+    pub async fn set<T: Value>(&self, key: Key, value: T, policy: impl AsRef<Policy>) -> Result<(), Error> {
+        self.set_many(vec![(key, value)], policy).await
+    }
+
+    /// Drops the value of `key` on all nodes: [`Tenant::invalidate`] of one key.
+    ///
+    /// # Errors
+    /// As [`Tenant::invalidate`].
+    pub async fn delete(&self, key: Key) -> Result<Stamp, Error> {
+        self.invalidate(key).await
+    }
+
+    /// From its return on, this node serves nothing that was loaded before the call, and neither does any other node
+    /// after at most one coherence lease. To be called after the change is committed. Costs one round trip, whatever it
+    /// covers.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Deferred`] if Redis is out of reach: the invalidation is in force here, and other nodes follow when
+    /// Redis is back. It is no reason to fail the write. `InvalidRequest`, `InvalidKey`, `InvalidTag`, `InvalidTenant`;
+    /// `Closed`.
+    pub async fn invalidate(&self, what: impl Into<Selection>) -> Result<Stamp, Error> {
+        self.check()?;
+        self.engine.invalidate(Some(&self.name), what.into()).await
+    }
+
+    /// Invalidates what the event touches, then tells everybody who [subscribed](crate::Cache::subscribe).
+    ///
+    /// # Errors
+    /// As [`Tenant::invalidate`]; on `Deferred` the subscribers of this process are told all the same.
+    pub async fn publish(&self, mut event: Event) -> Result<Option<Stamp>, Error> {
+        self.check()?;
+        event.tenant = Arc::clone(&self.name);
+        let stamp = match event.take_selection() {
+            Some(selection) => Some(self.engine.invalidate(Some(&self.name), selection).await).transpose(),
+            None => Ok(None),
+        };
+        let apply = match &stamp {
+            Ok(_) => true,
+            Err(error) => error.kind() == ErrorKind::Deferred,
+        };
+        if apply {
+            // Nobody listening is no error.
+            let _ = self.engine.events.send(Arc::new(event));
+        }
+        stamp
+    }
+}
+
+async fn some<T, E>(load: impl Future<Output = Result<T, E>>) -> Result<Option<T>, E> {
+    load.await.map(Some)
+}
+
+impl fmt::Debug for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Tenant").field(&self.name).finish()
+    }
+}

@@ -1,0 +1,48 @@
+//! Warming: values are loaded before anybody asks, a few at a time.
+
+use crate::error::Error;
+use futures_util::{StreamExt, stream};
+use std::future::Future;
+
+/// How a warming went.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Warmed {
+    /// Jobs that went well.
+    pub done: usize,
+    /// Jobs that failed, with the first error.
+    pub failed: usize,
+    /// The first error.
+    pub first_error: Option<Error>,
+}
+
+/// Runs lookups, at most `concurrency` (at least one) at a time, and tells `progress` how many have ended.
+///
+/// A job is any lookup: `|| tenant.get_or_load(key, policy, loader)`. What is cached already costs a hit. A failing job
+/// does not stop the others.
+///
+/// # Cancel safety
+/// Dropping the future begins no further job; loads that have begun go on.
+pub async fn warm<F, Fut, T>(
+    jobs: impl IntoIterator<Item = F>,
+    concurrency: usize,
+    mut progress: impl FnMut(usize),
+) -> Warmed
+where
+    F: FnOnce() -> Fut,
+    Fut: Future<Output = Result<T, Error>>,
+{
+    let mut warmed = Warmed::default();
+    let mut ended = stream::iter(jobs).map(|job| job()).buffer_unordered(concurrency.max(1));
+    while let Some(result) = ended.next().await {
+        match result {
+            Ok(_) => warmed.done += 1,
+            Err(error) => {
+                warmed.failed += 1;
+                warmed.first_error.get_or_insert(error);
+            }
+        }
+        progress(warmed.done + warmed.failed);
+    }
+    warmed
+}
