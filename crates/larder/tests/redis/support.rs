@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use larder::{
-    scope::ScopeHash,
+    ScopeHash,
     store::{
         Connector, EntryName, FillReply, FillRequest, InvalidateReply, InvalidateRequest, LeaseReply,
         LeaseRequest, Link, Push, Recovered, StoreError,
