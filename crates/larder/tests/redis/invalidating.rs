@@ -76,7 +76,8 @@ async fn more_than_a_batch_is_invalidated_in_several_and_the_stamp_covers_all() 
         }
     }
     let mut expected: Vec<_> = scopes.into_iter().chain(keys.into_iter().map(|(_, scope)| scope)).collect();
-    (told.sort(), expected.sort());
+    told.sort();
+    expected.sort();
     assert_eq!(told, expected);
 }
 
