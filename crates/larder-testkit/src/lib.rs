@@ -5,6 +5,7 @@ mod poll;
 mod ports;
 pub mod postgres;
 mod process;
+mod program;
 pub mod proxy;
 pub mod redis;
 pub mod stub;
@@ -12,6 +13,7 @@ mod tls;
 
 pub use poll::Poll;
 pub use postgres::PostgresServer;
+pub use program::Program;
 pub use proxy::{Fault, TcpProxy};
 pub use redis::{RedisServer, Reply};
 pub use stub::{Answer, Gate, StubHttp};

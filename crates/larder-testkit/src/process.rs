@@ -84,7 +84,8 @@ impl Process {
         self.end();
     }
 
-    fn end(&mut self) {
+    /// [`kill`](Self::kill) that leaves the result of [`exited`](Self::exited) to be read.
+    pub(crate) fn end(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

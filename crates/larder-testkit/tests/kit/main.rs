@@ -3,6 +3,7 @@
 
 mod orphans;
 mod postgres;
+mod program;
 mod proxy;
 mod redis;
 mod stub;

@@ -1,0 +1,163 @@
+//! What holds for the repository as a whole: the rules of `deny.toml`, also where cargo-deny is not installed, and the files that must not
+//! fall behind the code.
+
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+fn rules() -> toml::Table {
+    std::fs::read_to_string(root().join("deny.toml")).unwrap().parse().unwrap()
+}
+
+/// The packages and the dependencies between them, as Cargo resolves them for every platform.
+struct Graph {
+    licences: BTreeMap<String, String>,
+    names: BTreeMap<String, String>,
+    /// Who depends on whom, by id; not for tests only.
+    edges: Vec<(String, String)>,
+    sources: BTreeSet<String>,
+}
+
+impl Graph {
+    fn read() -> Self {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["metadata", "--format-version=1", "--locked", "--all-features"]).current_dir(root());
+        let output = cargo.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let packages = metadata["packages"].as_array().unwrap();
+        let mut edges = Vec::new();
+        for node in metadata["resolve"]["nodes"].as_array().unwrap() {
+            for dependency in node["deps"].as_array().unwrap() {
+                let kinds = dependency["dep_kinds"].as_array().unwrap();
+                if kinds.iter().any(|kind| kind["kind"] != "dev") {
+                    edges.push((text(&node["id"]), text(&dependency["pkg"])));
+                }
+            }
+        }
+        Self {
+            licences: packages.iter().map(|p| (text(&p["id"]), text(&p["license"]))).collect(),
+            names: packages.iter().map(|p| (text(&p["id"]), text(&p["name"]))).collect(),
+            sources: packages.iter().filter_map(|p| p["source"].as_str().map(str::to_owned)).collect(),
+            edges,
+        }
+    }
+}
+
+/// Whether an SPDX expression can be met with the allowed licences. `AND` binds closer than `OR`; `/` is the old way to write `OR`.
+fn met(expression: &str, allowed: &BTreeSet<String>) -> bool {
+    let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
+    let tokens: Vec<&str> = spaced.split_whitespace().collect();
+    let mut rest = tokens.as_slice();
+    let met = any_of(&mut rest, allowed);
+    met && rest.is_empty()
+}
+
+fn any_of(tokens: &mut &[&str], allowed: &BTreeSet<String>) -> bool {
+    let mut met = all_of(tokens, allowed);
+    while let ["OR", rest @ ..] = *tokens {
+        *tokens = rest;
+        met |= all_of(tokens, allowed);
+    }
+    met
+}
+
+fn all_of(tokens: &mut &[&str], allowed: &BTreeSet<String>) -> bool {
+    let mut met = licence(tokens, allowed);
+    while let ["AND", rest @ ..] = *tokens {
+        *tokens = rest;
+        met &= licence(tokens, allowed);
+    }
+    met
+}
+
+fn licence(tokens: &mut &[&str], allowed: &BTreeSet<String>) -> bool {
+    match *tokens {
+        ["(", rest @ ..] => {
+            *tokens = rest;
+            let met = any_of(tokens, allowed);
+            if let [")", rest @ ..] = *tokens {
+                *tokens = rest;
+            }
+            met
+        }
+        // An exception grants more than the licence: it would have to be allowed by name.
+        [name, "WITH", exception, rest @ ..] => {
+            *tokens = rest;
+            allowed.contains(&format!("{name} WITH {exception}"))
+        }
+        [name, rest @ ..] => {
+            *tokens = rest;
+            allowed.contains(*name)
+        }
+        [] => false,
+    }
+}
+
+#[test]
+fn licence_expressions_are_understood() {
+    let allowed = ["MIT", "ISC"].map(str::to_owned).into();
+    for good in ["MIT", "MIT OR GPL-3.0", "GPL-3.0/MIT", "(GPL-3.0 OR MIT) AND ISC", "GPL-3.0 AND X OR ISC"] {
+        assert!(met(good, &allowed), "{good}");
+    }
+    for bad in ["", "GPL-3.0", "MIT AND GPL-3.0", "(MIT OR ISC) AND GPL-3.0", "MIT WITH exception"] {
+        assert!(!met(bad, &allowed), "{bad}");
+    }
+}
+
+#[test]
+fn every_dependency_has_an_allowed_licence() {
+    let rules = rules();
+    let allowed = rules["licenses"]["allow"].as_array().unwrap();
+    let allowed: BTreeSet<String> = allowed.iter().map(|name| name.as_str().unwrap().to_owned()).collect();
+    let graph = Graph::read();
+    let refused: Vec<_> = graph.licences.iter().filter(|(_, licence)| !met(licence, &allowed)).collect();
+    assert!(refused.is_empty(), "{refused:#?}");
+}
+
+#[test]
+fn banned_crates_are_used_by_nobody_but_their_wrappers() {
+    let rules = rules();
+    let graph = Graph::read();
+    let mut broken = Vec::new();
+    for ban in rules["bans"]["deny"].as_array().unwrap() {
+        let banned = ban["crate"].as_str().unwrap();
+        let wrappers = ban.get("wrappers").and_then(toml::Value::as_array).cloned().unwrap_or_default();
+        let allowed = |name: &str| wrappers.iter().any(|wrapper| wrapper.as_str() == Some(name));
+        for (user, used) in &graph.edges {
+            if graph.names[used] == banned && !allowed(&graph.names[user]) {
+                broken.push(format!("{} may not depend on {banned}: {}", graph.names[user], ban["reason"]));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn every_dependency_comes_from_the_registry() {
+    for source in Graph::read().sources {
+        assert_eq!(source, "registry+https://github.com/rust-lang/crates.io-index");
+    }
+}
+
+#[test]
+fn the_example_file_names_every_setting_and_no_other() {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_larder")).args(["serve", "--help"]).env_clear().output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let known: BTreeSet<&str> =
+        help.split("[env: ").skip(1).map(|rest| rest.split([']', '=']).next().unwrap().trim()).collect();
+    let example = std::fs::read_to_string(root().join(".env.example")).unwrap();
+    let named: BTreeSet<&str> = example
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix('#')?.split_once('=')?.0))
+        .filter(|n| !n.contains(' '))
+        .collect();
+    assert_eq!(named, known);
+}

@@ -1,0 +1,20 @@
+//! The program seen from outside: the real binary, real servers, HTTP.
+#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
+
+mod client;
+mod house;
+mod input;
+mod nodes;
+mod openapi;
+mod origin;
+mod outage;
+mod routes;
+mod server;
+mod shape;
+mod shapes;
+mod stack;
+mod start;
+mod tenants;
+mod tls;
+mod walk;
+mod writes;

@@ -1,0 +1,204 @@
+//! Redis killed, paused, restarted empty while requests run: no request fails or stalls, and what comes back is not stale.
+
+use crate::client::{Body, Client};
+use crate::routes;
+use crate::server::Server;
+use crate::stack::{Kind, Stack};
+use larder_testkit::{RedisServer, assert_eventually};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// The Redis budget of a request is 200 ms; the rest is for a machine that runs other tests too.
+const SLOWEST: Duration = Duration::from_secs(2);
+const RETURN: Duration = Duration::from_secs(20);
+
+async fn redis_cache(client: &Client) -> String {
+    client.get("/health").await.expect(200).json()["redis_cache"].as_str().unwrap().to_owned()
+}
+
+/// Readers and one writer, until they are told to stop.
+struct Traffic {
+    stop: Arc<AtomicBool>,
+    tasks: Vec<tokio::task::JoinHandle<usize>>,
+}
+
+impl Traffic {
+    fn start(acme: &Client, campaign: &str) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let reads = ["/api/v1/campaigns", "/api/v1/dashboard/stats", "/api/v1/posts", "/api/charts/trend"];
+        let mut tasks: Vec<_> =
+            reads.map(|path| tokio::spawn(read(acme.clone(), path.to_owned(), Arc::clone(&stop)))).into();
+        tasks.push(tokio::spawn(write(
+            acme.clone(),
+            format!("/api/v1/campaigns/{campaign}"),
+            Arc::clone(&stop),
+        )));
+        Self { stop, tasks }
+    }
+
+    /// How many requests there were, none of which failed.
+    async fn stop(self) -> usize {
+        self.stop.store(true, Ordering::SeqCst);
+        let mut sum = 0;
+        for task in self.tasks {
+            sum += task.await.unwrap();
+        }
+        sum
+    }
+}
+
+async fn read(client: Client, path: String, stop: Arc<AtomicBool>) -> usize {
+    let mut count = 0;
+    while !stop.load(Ordering::SeqCst) {
+        timed(client.get(&path)).await.expect(200);
+        count += 1;
+    }
+    count
+}
+
+/// Writes, and reads its own write each time.
+async fn write(client: Client, path: String, stop: Arc<AtomicBool>) -> usize {
+    let mut count = 0;
+    while !stop.load(Ordering::SeqCst) {
+        let name = format!("round {count}");
+        client.put(&path, routes::a_campaign(&name)).await.expect(200);
+        assert_eq!(timed(client.get(&path)).await.expect(200).json()["name"], name);
+        count += 1;
+    }
+    count
+}
+
+async fn timed<T>(request: impl Future<Output = T>) -> T {
+    let started = Instant::now();
+    let answer = request.await;
+    assert!(started.elapsed() < SLOWEST, "a request took {:?}", started.elapsed());
+    answer
+}
+
+async fn survives(outage: impl AsyncFnOnce(&RedisServer, &Client)) {
+    let stack = Stack::start(Kind::RedisSqlite).await;
+    let redis = stack.redis.as_ref().unwrap();
+    let acme = stack.acme().await;
+    let campaign = acme.get("/api/v1/campaigns").await.json()["items"][0]["id"].as_str().unwrap().to_owned();
+    let traffic = Traffic::start(&acme, &campaign);
+    outage(redis, &acme).await;
+    assert_eventually!(
+        redis_cache(&acme).await == "connected",
+        RETURN,
+        "redis is used again: {}",
+        stack.server.log()
+    );
+    assert_eq!(acme.get("/health/cache").await.expect(200).json()["status"], "healthy");
+    let requests = traffic.stop().await;
+    assert!(requests > 50, "{requests} requests");
+    // It is used, not only spoken to.
+    acme.send("POST", "/api/cache/clear", &Body::Nothing).await.expect(200);
+    acme.get("/api/v1/jobs").await.expect(200);
+    let keys = || redis.command(&["KEYS", "*jobs:page:1:limit:20"]);
+    assert_eventually!(!keys().items().is_empty(), RETURN, "values are stored in redis again");
+}
+
+async fn degraded(client: &Client) {
+    assert_eventually!(redis_cache(client).await == "unavailable", RETURN, "the server sees the outage");
+    let health = client.get("/health/cache").await.expect(200).json();
+    assert_eq!((health["status"].as_str(), health["backend"].as_str()), (Some("degraded"), Some("memory")));
+}
+
+#[tokio::test]
+async fn a_killed_redis_fails_no_request_and_is_used_again_when_it_is_back() {
+    survives(async |redis, client| {
+        redis.kill();
+        degraded(client).await;
+        redis.restart();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_paused_redis_stalls_no_request() {
+    survives(async |redis, client| {
+        redis.pause();
+        degraded(client).await;
+        redis.resume();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_redis_that_is_restarted_empty_or_from_an_old_backup_serves_nothing_stale() {
+    survives(async |redis, client| {
+        let old = redis.snapshot();
+        let path = "/api/v1/jobs";
+        client.get(path).await.expect(200);
+        redis.restart_empty();
+        assert_eventually!(redis_cache(client).await == "connected", RETURN, "redis is used again");
+        redis.restore_snapshot(&old);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn values_from_before_a_restore_are_not_served() {
+    let stack = Stack::start(Kind::RedisSqlite).await;
+    let redis = stack.redis.as_ref().unwrap();
+    let acme = stack.acme().await;
+    let campaign = acme.get("/api/v1/campaigns").await.json()["items"][0]["id"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/campaigns/{campaign}");
+    acme.put(&path, routes::a_campaign("old")).await.expect(200);
+    acme.get(&path).await.expect(200);
+    let backup = redis.snapshot();
+    acme.put(&path, routes::a_campaign("new")).await.expect(200);
+    // In Redis the invalidation never happened.
+    redis.restore_snapshot(&backup);
+    let second = stack.second().await;
+    for client in [&acme, &acme.at(second.url())] {
+        assert_eq!(client.get(&path).await.expect(200).json()["name"], "new");
+    }
+    assert_eventually!(redis_cache(&acme).await == "connected", RETURN, "redis is used again");
+    let third = stack.second().await;
+    for client in [&acme, &acme.at(second.url()), &acme.at(third.url())] {
+        assert_eq!(client.get(&path).await.expect(200).json()["name"], "new");
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_late_is_used_when_it_comes() {
+    let redis = RedisServer::start();
+    redis.kill();
+    let server = Server::start(&[("REDIS_URL", &redis.url())]).await;
+    let client = Client::new(server.url());
+    assert_eq!(redis_cache(&client).await, "unavailable");
+    assert!(server.log().contains("Redis unavailable, using memory cache"), "{}", server.log());
+    for expected in ["MISS", "HIT"] {
+        assert_eq!(client.get("/api/charts/trend").await.expect(200).cache(), expected);
+    }
+    redis.restart();
+    assert_eventually!(redis_cache(&client).await == "connected", RETURN, "redis is used");
+}
+
+#[tokio::test]
+async fn foreign_and_broken_bytes_under_a_key_are_a_counted_miss() {
+    let stack = Stack::start(Kind::RedisSqlite).await;
+    let (redis, acme) = (stack.redis.as_ref().unwrap(), stack.acme().await);
+    let path = "/api/v1/jobs/stats";
+    let good = acme.get(path).await.expect(200);
+    let keys = redis.command(&["KEYS", "*:e:4:acme:jobs_stats"]);
+    let key = keys.items().first().unwrap_or_else(|| panic!("no entry in redis")).text();
+    // Another node has nothing in memory and reads what is there.
+    let second = stack.second().await;
+    let reader = acme.at(second.url());
+    let break_it: [&dyn Fn(); 4] = [
+        &|| drop(redis.command(&["SET", &key, "garbage", "EX", "600"])),
+        &|| drop(redis.command(&["DEL", &key])),
+        &|| drop(redis.command(&["RPUSH", &key, "a", "list"])),
+        &|| drop(redis.command(&["HSET", &key, "field", "value"])),
+    ];
+    for broken in break_it {
+        redis.command(&["DEL", &key]);
+        broken();
+        let answer = reader.get(path).await.expect(200);
+        assert_eq!((answer.cache(), answer.text()), ("MISS", good.text()));
+        reader.send("POST", "/api/cache/clear", &Body::Nothing).await.expect(200);
+    }
+}

@@ -1,0 +1,224 @@
+//! Starting and stopping: what is printed, what is refused and how, and the exit codes.
+
+use crate::client::Client;
+use crate::server::{Dir, Server, command, launch, log};
+use larder_testkit::{PostgresServer, assert_eventually};
+use std::time::Duration;
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// Runs `serve` to its end, and gives the exit code and all that it said.
+fn refused(dir: &Dir, env: &[(&str, &str)]) -> (i32, String) {
+    let program = launch(dir, env);
+    let status = program.wait(LONG).unwrap_or_else(|| panic!("it serves: {}", program.output()));
+    (status.code().unwrap(), program.output() + &log(dir))
+}
+
+#[tokio::test]
+async fn the_start_says_what_runs_and_where() {
+    let server = Server::start(&[("WORKERS", "4")]).await;
+    let printed = server.printed();
+    let cores = std::thread::available_parallelism().unwrap();
+    for line in [
+        "development",
+        &format!("Workers: 4 (CPU cores: {cores})"),
+        "sqlite://",
+        "memory",
+        "owner@acme.test",
+        server.url(),
+    ] {
+        assert!(printed.contains(line), "{line:?} is not in {printed}");
+    }
+    let last = printed.trim_end().lines().last().unwrap();
+    assert!(last.contains(server.url()), "the address comes last: {printed}");
+    assert!(server.dir().path().join("larder.db").exists());
+}
+
+#[tokio::test]
+async fn a_second_start_finds_the_data_of_the_first() {
+    let server = Server::start(&[]).await;
+    let dir = server.dir().clone();
+    let acme = Client::new(server.url()).sign_in("owner@acme.test").await;
+    let made = acme.post("/api/v1/campaigns", crate::routes::a_campaign("Kept")).await.expect(201).json();
+    assert_eq!(server.stop().code(), Some(0));
+    let server = Server::start_in(&dir, &[]).await;
+    // The secret of the tokens is kept in development, so the old token is still good.
+    let acme = acme.at(server.url());
+    let list = acme.get("/api/v1/campaigns").await.expect(200).json();
+    assert_eq!(list["items"][0], made);
+}
+
+#[tokio::test]
+async fn requests_in_flight_are_finished_after_sigterm() {
+    let upstream = larder_testkit::StubHttp::start().await;
+    let gate = larder_testkit::Gate::new();
+    upstream.otherwise(larder_testkit::Answer::json(serde_json::json!({"late": true})).behind(&gate));
+    let env = [("UPSTREAM_API_URL", &*upstream.url()), ("UPSTREAM_TIMEOUT", "20s"), ("LOAD_TIMEOUT", "20s")];
+    let server = Server::start(&env).await;
+    let acme = Client::new(server.url()).sign_in("owner@acme.test").await;
+    let request = tokio::spawn(async move { acme.get("/api/v1/products").await });
+    upstream.called("/acme/products", 1).await;
+    server.program().terminate();
+    let anyone = Client::new(server.url());
+    let refused = || anyone.try_send("GET", "/health/live", &crate::client::Body::Nothing, &[]);
+    assert_eventually!(refused().await.is_err(), LONG, "no new connections are taken");
+    assert_eq!(server.program().exited(), None);
+    gate.open();
+    assert_eq!(request.await.unwrap().expect(200).json()["payload"]["late"], true);
+    assert_eq!(server.program().wait(LONG).unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_it_well() {
+    let server = Server::start(&[]).await;
+    server.program().interrupt();
+    assert_eq!(server.program().wait(LONG).unwrap().code(), Some(0));
+}
+
+#[test]
+fn every_problem_of_the_configuration_is_named_at_once() {
+    let env = [
+        ("WORKERS", "many"),
+        ("CACHE_MEMORY", "lots"),
+        ("REDIS_URL", "http://user:hunter2@x"),
+        ("COHERENCE_LEASE", "0s"),
+        ("JWT_TTL", "soon"),
+    ];
+    let (code, said) = refused(&Dir::new(), &env);
+    assert_eq!(code, 2, "{said}");
+    for (name, _) in env {
+        assert!(said.contains(name), "{name} is not named in {said}");
+    }
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn an_unknown_key_of_the_file_is_answered_with_the_nearest_one() {
+    let dir = Dir::new();
+    std::fs::write(dir.path().join("larder.toml"), "cache_memry = \"64mb\"\n[ttl]\ncampains = \"1m\"\n")
+        .unwrap();
+    let (code, said) = refused(&dir, &[]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("cache_memory") && said.contains("campaigns"), "{said}");
+}
+
+#[test]
+fn production_wants_a_secret() {
+    let (code, said) = refused(&Dir::new(), &[("ENV", "production")]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("JWT_SECRET"), "{said}");
+}
+
+#[tokio::test]
+async fn production_has_no_sample_logins_and_logs_json() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let server = Server::start(&[("ENV", "production"), ("JWT_SECRET", secret), ("SAMPLE_DATA", "")]).await;
+    let login = serde_json::json!({"email": "owner@acme.test", "password": crate::client::PASSWORD});
+    Client::new(server.url()).post("/api/v1/auth/login", login).await.expect_problem(401);
+    assert!(!server.printed().contains("owner@acme.test"));
+    for line in server.log().lines() {
+        serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+    }
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_named_with_the_way_out() {
+    let server = Server::start(&[]).await;
+    let address = server.url().trim_start_matches("http://");
+    let (code, said) = refused(&Dir::new(), &[("LISTEN", address)]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains(address) && said.contains("--listen"), "{said}");
+}
+
+#[test]
+fn an_unreachable_database_is_named_without_its_password() {
+    let postgres = PostgresServer::start();
+    let url = format!("postgres://me:hunter2@127.0.0.1:{}/nowhere", postgres.port());
+    postgres.kill();
+    let (code, said) = refused(&Dir::new(), &[("DATABASE_URL", &url)]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains(&format!("127.0.0.1:{}", postgres.port())) && said.contains("hint"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[tokio::test]
+async fn a_misspelt_variable_is_a_warning() {
+    let server = Server::start(&[("REDIS_ULR", "redis://x"), ("CACHE_MEMROY", "1gb")]).await;
+    let log = server.log();
+    assert!(log.contains("REDIS_ULR") && log.contains("CACHE_MEMROY"), "{log}");
+}
+
+#[test]
+fn check_without_redis_says_so_and_is_no_failure() {
+    let output = command(&Dir::new(), &[], &["check"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("REDIS_URL"), "{output:?}");
+}
+
+#[test]
+fn check_shows_each_step_and_fails_with_a_hint() {
+    let redis = larder_testkit::RedisServer::start();
+    let env = [("REDIS_URL", &*redis.url())];
+    let output = command(&Dir::new(), &env, &["check"]);
+    let printed = String::from_utf8_lossy(&output.stdout).to_lowercase();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    for step in ["ping", "set", "get", "delete", "ms"] {
+        assert!(printed.contains(step), "{step} is not in {printed}");
+    }
+    redis.kill();
+    let output = command(&Dir::new(), &env, &["check"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).to_lowercase();
+    assert!(said.contains("hint"), "{said}");
+}
+
+#[tokio::test]
+async fn the_commands_speak_to_a_running_server() {
+    let server = Server::start(&[]).await;
+    let client = Client::new(server.url());
+    let token = client.sign_in("admin@larder.test").await.token.unwrap();
+    client.get("/api/stats").await.expect(200);
+    let run = |arguments: &[&str]| {
+        let output = server.command(&token, arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(run(&["keys", "stats:*"]).contains("stats:"));
+    assert!(run(&["keys", "--show", "stats:"]).contains("stats:"));
+    assert!(!run(&["stats"]).is_empty());
+    run(&["clear", "stats:*"]);
+    assert_eq!(client.get("/api/stats").await.cache(), "MISS");
+    let output = command(server.dir(), &[("LARDER_URL", "http://127.0.0.1:1")], &["stats"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+#[tokio::test]
+async fn a_user_is_added_with_a_password_from_standard_input() {
+    use std::io::Write;
+    let server = Server::start(&[]).await;
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_larder"))
+        .args(["user", "add", "new@acme.test", "--tenant", "acme", "--role", "member"])
+        .env_clear()
+        .current_dir(server.dir().path())
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"larder-demo\n").unwrap();
+    assert!(child.wait().unwrap().success());
+    let member = Client::new(server.url()).sign_in("new@acme.test").await;
+    assert_eq!(member.get("/api/v1/auth/me").await.expect(200).json()["role"], "member");
+}
+
+#[tokio::test]
+async fn threats_are_crawled_from_json_lines() {
+    let server = Server::start(&[]).await;
+    let client = Client::new(server.url());
+    let token = client.sign_in("crawler@larder.test").await.token.unwrap();
+    let total = async || client.get("/api/stats").await.expect(200).json()["total_threats"].as_i64().unwrap();
+    let before = total().await;
+    let threat = r#"{"title":"Worm","severity":"high","source":"lab","indicator":"198.51.100.7"}"#;
+    std::fs::write(server.dir().path().join("threats.jsonl"), format!("{threat}\n").repeat(1500)).unwrap();
+    let output = server.command(&token, &["crawl", "threats.jsonl"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(total().await, before + 1500);
+}
