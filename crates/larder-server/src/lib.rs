@@ -10,6 +10,7 @@ mod failure;
 mod http;
 mod limits;
 mod logging;
+mod pages;
 
 use std::process::ExitCode;
 

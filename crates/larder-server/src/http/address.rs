@@ -60,7 +60,6 @@ fn hops(headers: &HeaderMap) -> impl DoubleEndedIterator<Item = Option<IpAddr>> 
 }
 
 /// Whether `ip` is this machine and `Host` says so too, which a page of another site that resolves its name to 127.0.0.1 can't.
-#[cfg_attr(not(test), expect(dead_code, reason = "the page at / asks"))]
 pub(crate) fn is_loopback(ip: IpAddr, headers: &HeaderMap, authority: Option<&str>) -> bool {
     let host = headers.get(http::header::HOST).and_then(|value| value.to_str().ok()).or(authority);
     let name = host.map(|host| match host.rsplit_once(':') {

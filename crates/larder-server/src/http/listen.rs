@@ -146,3 +146,92 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::{Notify, oneshot};
+
+    struct Running {
+        address: SocketAddr,
+        stop: oneshot::Sender<()>,
+        ended: tokio::task::JoinHandle<bool>,
+        entered: Arc<Notify>,
+        leave: Arc<Notify>,
+    }
+
+    /// A server whose `/slow` is answered when it is told to.
+    async fn running(grace: Duration) -> Running {
+        let bound = Bound::to("127.0.0.1:0").await.unwrap();
+        let address = bound.address().unwrap();
+        let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (inside, may_go) = (Arc::clone(&entered), Arc::clone(&leave));
+        let slow = get(|| async move {
+            inside.notify_one();
+            may_go.notified().await;
+            "done"
+        });
+        let routes = Router::new().route("/slow", slow).route("/fast", get(|| async { "fast" }));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async { drop(stopped.await) };
+        let ended = tokio::spawn(serve(bound.listen().unwrap(), routes, shutdown, grace));
+        Running { address, stop, ended, entered, leave }
+    }
+
+    async fn ask(address: SocketAddr, path: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn read(stream: &mut TcpStream) -> String {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    #[tokio::test]
+    async fn a_request_in_flight_is_finished_after_the_signal_and_new_ones_are_refused() {
+        let server = running(GRACE).await;
+        let mut idle = ask(server.address, "/fast").await;
+        let mut waiting = ask(server.address, "/slow").await;
+        server.entered.notified().await;
+        server.stop.send(()).unwrap();
+        // The idle connection is closed at once, after its answer.
+        assert!(read(&mut idle).await.ends_with("fast"));
+        assert_eq!(
+            TcpStream::connect(server.address).await.unwrap_err().kind(),
+            io::ErrorKind::ConnectionRefused
+        );
+        assert!(!server.ended.is_finished());
+        server.leave.notify_one();
+        let answer = read(&mut waiting).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("done"), "{answer}");
+        assert!(server.ended.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_request_that_does_not_end_is_cut_off_after_the_grace() {
+        let server = running(Duration::from_millis(50)).await;
+        let _waiting = ask(server.address, "/slow").await;
+        server.entered.notified().await;
+        server.stop.send(()).unwrap();
+        assert!(!server.ended.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn nobody_can_connect_before_the_socket_opens_but_the_address_is_taken() {
+        let bound = Bound::to("127.0.0.1:0").await.unwrap();
+        let address = bound.address().unwrap();
+        assert_eq!(TcpStream::connect(address).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        let _listener = bound.listen().unwrap();
+        TcpStream::connect(address).await.unwrap();
+        let taken = Bound::to(&address.to_string()).await.unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    const GRACE: Duration = Duration::from_secs(30);
+}

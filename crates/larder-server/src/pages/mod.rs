@@ -1,0 +1,131 @@
+//! The pages of the server: a first one with links, and the routes to browse. Nothing on them comes from elsewhere.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use larder_http::{Authenticate, ClientAddr, Problem, Role};
+
+use crate::http::address::is_loopback;
+
+/// Scripts and styles come from files of ours, and from nowhere else.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
+                      base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+/// Who may see the first page.
+#[derive(Clone)]
+struct Access {
+    tokens: Arc<dyn Authenticate>,
+    /// Whether anyone on this machine may.
+    loopback: bool,
+}
+
+/// The pages. `openapi` is the document that is drawn; anyone on loopback sees the first page where `development`.
+pub(crate) fn routes(openapi: Bytes, tokens: Arc<dyn Authenticate>, development: bool) -> Router {
+    let home = get(|State(access): State<Access>, request: Request| async move { access.home(&request) });
+    Router::new()
+        .route("/", home)
+        .route("/docs", get(|| async { page("text/html; charset=utf-8", include_str!("docs.html")) }))
+        .route(
+            "/assets/docs.js",
+            get(|| async { page("text/javascript; charset=utf-8", include_str!("docs.js")) }),
+        )
+        .route(
+            "/assets/page.css",
+            get(|| async { page("text/css; charset=utf-8", include_str!("page.css")) }),
+        )
+        .route("/openapi.json", get(|| async { page("application/json", openapi) }))
+        .with_state(Access { tokens, loopback: development })
+}
+
+fn page(kind: &'static str, body: impl IntoResponse) -> Response {
+    // Another version of the program has other pages, so they are asked for again.
+    let headers = [(CONTENT_TYPE, kind), (CONTENT_SECURITY_POLICY, POLICY), (CACHE_CONTROL, "no-cache")];
+    (headers, body).into_response()
+}
+
+impl Access {
+    fn home(&self, request: &Request) -> Response {
+        match self.allows(request) {
+            Ok(()) => page("text/html; charset=utf-8", include_str!("home.html")),
+            Err(problem) => problem.into_response(),
+        }
+    }
+
+    /// On loopback in development anyone, otherwise whoever is signed in as an administrator.
+    fn allows(&self, request: &Request) -> Result<(), Problem> {
+        let client =
+            request.extensions().get::<ClientAddr>().map(|client: &ClientAddr| -> IpAddr { client.0 });
+        let authority = request.uri().authority().map(|authority| authority.as_str());
+        if self.loopback && client.is_some_and(|ip| is_loopback(ip, request.headers(), authority)) {
+            return Ok(());
+        }
+        match self.tokens.identify(request.headers())? {
+            Some(who) if who.role == Role::Admin => Ok(()),
+            Some(_) => Err(Problem::forbidden("this page is for administrators")),
+            None => Err(Problem::unauthorized()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use http::header::{AUTHORIZATION, HOST};
+    use http::{HeaderMap, StatusCode};
+    use larder_http::Identity;
+    use tower::ServiceExt;
+
+    /// Takes the role itself for a token of it.
+    struct Roles;
+
+    impl Authenticate for Roles {
+        fn identify(&self, headers: &HeaderMap) -> Result<Option<Identity>, Problem> {
+            let Some(role) = headers.get(AUTHORIZATION) else { return Ok(None) };
+            let role = role.to_str().unwrap().parse().map_err(|_| Problem::unauthorized())?;
+            Ok(Some(Identity { tenant: "acme".into(), user: "u".into(), role }))
+        }
+    }
+
+    async fn home(development: bool, client: &str, host: &str, role: Option<&str>) -> StatusCode {
+        let mut request = Request::get("/").header(HOST, host).extension(ClientAddr(client.parse().unwrap()));
+        if let Some(role) = role {
+            request = request.header(AUTHORIZATION, role);
+        }
+        let routes = routes(Bytes::from_static(b"{}"), Arc::new(Roles), development);
+        routes.oneshot(request.body(Body::empty()).unwrap()).await.unwrap().status()
+    }
+
+    #[tokio::test]
+    async fn on_loopback_in_development_anyone_sees_the_first_page() {
+        assert_eq!(home(true, "127.0.0.1", "localhost:8000", None).await, 200);
+        assert_eq!(home(true, "127.0.0.1", "evil.example", None).await, 401);
+        assert_eq!(home(true, "203.0.113.1", "localhost:8000", None).await, 401);
+        assert_eq!(home(false, "127.0.0.1", "localhost:8000", None).await, 401);
+    }
+
+    #[tokio::test]
+    async fn elsewhere_only_an_administrator_does() {
+        for (role, status) in [("admin", 200), ("owner", 403), ("ingest", 403), ("nonsense", 401)] {
+            assert_eq!(home(false, "203.0.113.1", "larder.example", Some(role)).await, status, "{role}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_pages_name_no_other_host() {
+        for page in [
+            include_str!("home.html"),
+            include_str!("docs.html"),
+            include_str!("docs.js"),
+            include_str!("page.css"),
+        ] {
+            assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("src=\"//"));
+        }
+    }
+}
