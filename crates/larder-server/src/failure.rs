@@ -19,6 +19,11 @@ impl Failure {
         Self { message: message.into(), hint: None, code: 1 }
     }
 
+    /// A failure for something that was configured wrongly: exit code 2.
+    pub(crate) fn configuration(message: impl Into<String>) -> Self {
+        Self { code: 2, ..Self::new(message) }
+    }
+
     /// Adds what the person could do about it.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -1,9 +1,14 @@
 //! Values that are right each by itself but not together.
 
+use larder::limits::MAX_PAYLOAD_BYTES;
+
 use super::declared::Config;
 use super::problem::Problem;
 use super::sources::{Source, Sources};
-use super::value::{Mode, written};
+use super::value::{Mode, Size, written};
+
+/// Less memory than that is no cache.
+const MEGABYTE: Size = Size(1 << 20);
 
 /// Shorter keys than the hash's output weaken it (RFC 7518 §3.2).
 const SECRET_BYTES: usize = 32;
@@ -31,6 +36,22 @@ pub(super) fn contradictions(
         && let Err(found) = redis.validate()
     {
         problems.extend(found.into_iter().map(|what| Problem::new("REDIS_URL", what)));
+    }
+    let sizes = [
+        ("CACHE_MEMORY", config.cache_memory),
+        ("REDIS_MAXMEMORY", config.redis_maxmemory.unwrap_or(MEGABYTE)),
+    ];
+    for (name, size) in sizes {
+        if size < MEGABYTE {
+            problems.push(Problem::new(name, format!("{size} is less than 1mb")).accepted("1mb or more"));
+        }
+    }
+    if usize::try_from(config.cache_max_value_size.0).map_or(true, |size| size > MAX_PAYLOAD_BYTES) {
+        let size = config.cache_max_value_size;
+        problems.push(
+            Problem::new("CACHE_MAX_VALUE_SIZE", format!("{size} is more than 64mb"))
+                .accepted("64mb or less"),
+        );
     }
     let chosen = |name| sources.find(name, false).is_some();
     if chosen("CACHE_MAX_VALUE_SIZE")

@@ -197,8 +197,8 @@ fn contradictions_are_problems() {
     let problems = env(&[
         ("REDIS_URL", "redis://localhost"),
         ("REDIS_TLS_CA", pem.to_str().unwrap()),
-        ("CACHE_MEMORY", "64kb"),
-        ("CACHE_MAX_VALUE_SIZE", "1mb"),
+        ("CACHE_MEMORY", "1mb"),
+        ("CACHE_MAX_VALUE_SIZE", "2mb"),
     ])
     .unwrap_err();
     let lines = lines(&problems);
@@ -207,8 +207,10 @@ fn contradictions_are_problems() {
         lines[0].starts_with("REDIS_URL: a TLS CA is configured") && lines[0].contains("rediss://"),
         "{lines:?}"
     );
-    assert_eq!(lines[1], "CACHE_MAX_VALUE_SIZE: 1mb is more than CACHE_MEMORY, 64kb");
-    assert!(env(&[("CACHE_MEMORY", "64kb")]).is_ok());
+    assert_eq!(lines[1], "CACHE_MAX_VALUE_SIZE: 2mb is more than CACHE_MEMORY, 1mb");
+    assert!(env(&[("CACHE_MEMORY", "1mb")]).is_ok());
+    assert!(env(&[("CACHE_MEMORY", "64kb")]).is_err());
+    assert!(env(&[("CACHE_MAX_VALUE_SIZE", "65mb")]).is_err());
 }
 
 #[test]

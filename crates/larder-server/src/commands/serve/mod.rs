@@ -1,5 +1,7 @@
 //! `larder serve`: the server, from its first line to its last.
 
+mod cache;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -7,6 +9,8 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::routing::get;
 use tokio::signal::unix::{SignalKind, signal};
+
+use larder::Cache;
 
 use super::out;
 use crate::cli::SettingFlags;
@@ -53,12 +57,14 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let address =
         bound.address().map_err(|error| Failure::new(format!("the address is unknown: {error}")))?;
+    let cache = cache::build(&config).await?;
     let routes = http::around(routes(), &config);
     let listener = bound.listen().map_err(|error| cannot_listen(config.listen_address(), &error))?;
-    out(&greeting(&config, address))?;
+    out(&greeting(&config, &cache, address))?;
     if !listen::serve(listener, routes, shutdown, GRACE).await {
         tracing::warn!(seconds = GRACE.as_secs(), "requests were still in flight and were cut off");
     }
+    cache.shutdown().await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -68,11 +74,17 @@ fn routes() -> Router {
 }
 
 /// One line each; the address comes last, when everything is ready.
-fn greeting(config: &Config, address: SocketAddr) -> String {
+fn greeting(config: &Config, cache: &Cache, address: SocketAddr) -> String {
     let cores = cores();
     let workers = config.workers.count(cores);
-    let mode = config.env.name();
-    format!("Mode: {mode}\nWorkers: {workers} (CPU cores: {cores})\nListening on http://{address}\n")
+    let mut lines = vec![
+        format!("Mode: {}", config.env.name()),
+        format!("Workers: {workers} (CPU cores: {cores})"),
+        format!("Cache: {}", cache::tiers(config, &cache.redis_state())),
+    ];
+    lines.extend(cache::coherence(config).map(|price| format!("Coherence: {price}")));
+    lines.push(format!("Listening on http://{address}\n"));
+    lines.join("\n")
 }
 
 fn cores() -> usize {
