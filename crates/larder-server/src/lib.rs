@@ -10,6 +10,10 @@ mod failure;
 mod http;
 mod limits;
 mod logging;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "they are served with the backend, which makes the OpenAPI document")
+)]
 mod pages;
 
 use std::process::ExitCode;
