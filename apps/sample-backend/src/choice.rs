@@ -3,7 +3,6 @@
 /// Declares an enumeration whose variants are words everywhere outside Rust.
 ///
 /// `choice! { /// Docs. pub enum Status { Draft = "draft", Active = "active" } }`
-#[allow(unused_macros, reason = "used from the next commit on")]
 macro_rules! choice {
     ($(#[$meta:meta])* $vis:vis enum $name:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$meta])*
@@ -44,5 +43,4 @@ macro_rules! choice {
     (@list $first:literal $(, $word:literal)*) => { concat!($first $(, ", ", $word)*) };
 }
 
-#[allow(unused_imports, reason = "used from the next commit on")]
 pub(crate) use choice;

@@ -1,8 +1,25 @@
 //! The multi-tenant API that `larder serve` runs: the library's worked example.
+//!
+//! [`start()`] opens the database, fills it with sample rows and gives back a router. Read in this order: [`app`] (how
+//! a read is cached and how a write invalidates), then any area: its `model`, its `sql`, its `routes`.
 
+pub mod ai;
+pub mod app;
 pub mod auth;
+pub mod campaigns;
 pub(crate) mod choice;
 pub mod config;
+pub mod dashboard;
 pub mod db;
+pub mod leads;
+pub(crate) mod row;
 pub mod seed;
+pub mod seller;
+mod start;
 pub mod time;
+pub mod ttl;
+mod upstream;
+
+pub use config::SampleConfig;
+pub use db::StartError;
+pub use start::{Backend, start};

@@ -53,6 +53,40 @@ impl Rendered {
     }
 }
 
+/// In Redis: one byte for the length of the content type, the content type, the body. The `ETag` is made again, which
+/// takes less than reading it.
+impl larder::Value for Rendered {
+    const CODEC: larder::Codec = larder::Codec::Raw;
+
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), larder::CodecError> {
+        let content_type = self.content_type.as_bytes();
+        let length = u8::try_from(content_type.len()).map_err(|_| TOO_LONG)?;
+        out.push(length);
+        out.extend_from_slice(content_type);
+        out.extend_from_slice(&self.body);
+        Ok(())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, larder::CodecError> {
+        let (&length, rest) = bytes.split_first().ok_or(TRUNCATED)?;
+        let (content_type, body) = rest.split_at_checked(usize::from(length)).ok_or(TRUNCATED)?;
+        let content_type = HeaderValue::from_bytes(content_type).map_err(|_| NO_HEADER)?;
+        Ok(Self::new(Bytes::copy_from_slice(body), content_type))
+    }
+
+    fn encoded_len(&self) -> Result<usize, larder::CodecError> {
+        Ok(1 + self.content_type.len() + self.body.len())
+    }
+
+    fn weight(&self, encoded_len: usize) -> usize {
+        encoded_len + size_of::<Self>() + self.etag.len()
+    }
+}
+
+const TOO_LONG: larder::CodecError = larder::CodecError("written: its content type is too long");
+const TRUNCATED: larder::CodecError = larder::CodecError("read: it is cut off");
+const NO_HEADER: larder::CodecError = larder::CodecError("read: its content type is none");
+
 fn etag_of(body: &[u8]) -> HeaderValue {
     let tag = format!("W/\"{:032x}\"", xxh3_128(body));
     HeaderValue::try_from(tag).expect("hexadecimal digits and quotes are visible ASCII")
@@ -61,6 +95,7 @@ fn etag_of(body: &[u8]) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use larder::Value;
 
     #[test]
     fn equal_bodies_have_equal_tags_and_others_do_not() {
@@ -69,5 +104,21 @@ mod tests {
         assert_ne!(one.etag(), Rendered::json(&[1, 2]).unwrap().etag());
         assert_eq!(one.body(), &Bytes::from_static(b"[1,2,3]"));
         assert!(one.etag().to_str().unwrap().starts_with("W/\""));
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_whole() {
+        let value = Rendered::new(Bytes::from_static(b"a\0b"), HeaderValue::from_static("text/plain"));
+        let mut bytes = Vec::new();
+        value.encode(&mut bytes).unwrap();
+        assert_eq!(bytes.len(), value.encoded_len().unwrap());
+        assert_eq!(Rendered::decode(&bytes).unwrap(), value);
+    }
+
+    #[test]
+    fn bytes_that_are_no_such_value_are_refused() {
+        for bad in [&b""[..], b"\x05text", b"\x02\n\nbody"] {
+            assert!(Rendered::decode(bad).is_err(), "{bad:?}");
+        }
     }
 }

@@ -2,5 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod auth;
+mod campaigns;
 mod database;
 mod support;

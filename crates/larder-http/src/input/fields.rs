@@ -216,8 +216,9 @@ impl<'e> Fields<'e> {
     }
 }
 
-/// Enough to catch a slip: one `@` with something on both sides and a dot in the domain.
-fn is_email(text: &str) -> bool {
+/// Whether this looks like an e-mail address. Enough to catch a slip: one `@` with something on both sides and a dot in the domain.
+#[must_use]
+pub fn is_email(text: &str) -> bool {
     let Some((local, domain)) = text.split_once('@') else { return false };
     !local.is_empty()
         && domain.contains('.')

@@ -14,7 +14,7 @@ mod page;
 mod path;
 mod query;
 
-pub use fields::{Body, Errors, Fields};
+pub use fields::{Body, Errors, Fields, is_email};
 pub use json::{BODY_LIMIT, Json};
 pub use page::{MAX_LIMIT, MAX_PAGE, Page, PageParams};
 pub use path::PathId;

@@ -1,0 +1,11 @@
+//! Leads: those that a campaign has reached. Their SQL, their routes, their import from CSV.
+
+mod csv;
+mod model;
+mod routes;
+mod spool;
+mod sql;
+
+pub use csv::{Rejected, Report};
+pub use model::{Lead, NewLead, Status};
+pub(crate) use routes::routes;
