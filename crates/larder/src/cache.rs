@@ -77,6 +77,7 @@ impl Cache {
         stats.flights = engine.flights.len() as u64;
         stats.trusted = engine.mirror.is_trusted();
         stats.lease_left = engine.mirror.lease_left();
+        stats.epoch_bumps = engine.mirror.epoch_changes();
         stats.scopes_remembered = engine.mirror.scopes_remembered() as u64;
         if let Some(remote) = &engine.remote {
             stats.breaker_open = remote.link().is_none();

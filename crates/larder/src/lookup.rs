@@ -57,7 +57,9 @@ impl Engine {
             },
             Freshness::StaleIfError => Remembered::Fallback(Some(entry)),
             Freshness::Expired => {
-                self.l1.remove_this(key, &entry);
+                if now >= entry.expiry.hard {
+                    self.l1.remove_this(key, &entry);
+                }
                 Remembered::Fallback(None)
             }
         }

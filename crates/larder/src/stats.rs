@@ -133,7 +133,6 @@ pub(crate) struct Stats {
     pub(crate) evictions: AtomicU64,
     pub(crate) oversize: AtomicU64,
     pub(crate) corrupt: AtomicU64,
-    pub(crate) epoch_bumps: AtomicU64,
     pub(crate) missed_pushes: AtomicU64,
     pub(crate) redis_errors: AtomicU64,
     pub(crate) redis_timeouts: AtomicU64,
@@ -178,7 +177,6 @@ impl Stats {
             evictions: self.evictions.load(Relaxed),
             oversize: self.oversize.load(Relaxed),
             corrupt: self.corrupt.load(Relaxed),
-            epoch_bumps: self.epoch_bumps.load(Relaxed),
             missed_pushes: self.missed_pushes.load(Relaxed),
             redis_errors: self.redis_errors.load(Relaxed),
             redis_timeouts: self.redis_timeouts.load(Relaxed),
@@ -208,7 +206,7 @@ pub struct StatsSnapshot {
     pub oversize: u64,
     /// Bytes in Redis that were none of ours, or of another type: each was a miss.
     pub corrupt: u64,
-    /// New epochs begun or seen: each makes Redis cold.
+    /// New epochs that this node went through: each makes Redis cold.
     pub epoch_bumps: u64,
     /// Times that messages of other nodes had been missed, so that memory was dropped.
     pub missed_pushes: u64,

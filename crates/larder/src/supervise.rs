@@ -75,7 +75,7 @@ impl Supervisor {
         let mark = self.remote.undelivered();
         let force = self.force || !mark.is_empty();
         let (link, recovered) = self.remote.connector.connect(&self.remote.node, force).await?;
-        self.count_epoch(recovered);
+        Self::tell_epoch(recovered);
         if recovered.bumped {
             self.remote.forget_undelivered(mark);
             self.force = false;
@@ -103,9 +103,8 @@ impl Supervisor {
         Ok(self.trust(link, pushes, state))
     }
 
-    fn count_epoch(&self, recovered: Recovered) {
+    fn tell_epoch(recovered: Recovered) {
         if recovered.bumped {
-            self.engine.stats.epoch_bumps.fetch_add(1, Ordering::Relaxed);
             tracing::info!(target: "larder::redis", "a new epoch begins: what Redis held before is not used");
         }
     }
@@ -217,7 +216,6 @@ impl Supervisor {
             }
             Some(Push::Epoch { epoch, head }) => {
                 if self.engine.mirror.resync(epoch, head) {
-                    self.engine.stats.epoch_bumps.fetch_add(1, Ordering::Relaxed);
                     self.engine.flights.detach_all();
                 }
                 None

@@ -48,6 +48,8 @@ pub(super) struct Map {
     pub(super) period: u64,
     /// Entries loaded without Redis at or before this change are not covered by the records any more.
     pub(super) guard_floor: u64,
+    /// How often another epoch was entered than the first.
+    pub(super) epoch_changes: u64,
     /// Epochs that are over. What still arrives from one of them means nothing: its entries are dead.
     left: VecDeque<u64>,
     scopes: HashMap<ScopeHash, Record, BuildHasherDefault<TakeEight>>,
@@ -100,6 +102,7 @@ impl Map {
     /// since no entry of it is ever served again; entries loaded without Redis lose their guard, and so their validity.
     pub(super) fn enter(&mut self, epoch: u64, head: u64, cov: u64, change: u64) {
         if epoch != self.epoch {
+            self.epoch_changes += u64::from(self.epoch != 0);
             if self.left.len() == EPOCHS_REMEMBERED {
                 self.left.pop_front();
             }

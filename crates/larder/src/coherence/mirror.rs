@@ -327,6 +327,11 @@ impl Mirror {
         }
     }
 
+    /// How often a new epoch began while this node was there.
+    pub(crate) fn epoch_changes(&self) -> u64 {
+        self.map.read().epoch_changes
+    }
+
     /// How many scopes are remembered.
     pub(crate) fn scopes_remembered(&self) -> usize {
         self.map.read().len()

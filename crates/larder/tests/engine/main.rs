@@ -1,0 +1,12 @@
+//! The engine from outside: what a backend that uses the library can rely on. Numbers in comments are rows of the
+//! list of bugs that other caches shipped (docs/pitfalls.md).
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
+mod alone;
+mod bulk;
+mod failing;
+mod invalidating;
+mod outage;
+mod shared;
+mod staleness;
+mod support;
