@@ -14,8 +14,8 @@ impl ToTokens for Plan {
         let (tenant, key, policy) = (self.place.tenant(), self.key(), self.policy());
         let load = self.load();
         let (method, found) = match self.returns.optional {
-            true => (quote!(fetch_opt), quote!(|(value, _)| value)),
-            false => (quote!(get_or_load), quote!(|value| value)),
+            true => (quote!(fetch_opt_prepared), quote!(|(value, _)| value)),
+            false => (quote!(fetch_prepared), quote!(|found| found.value)),
         };
         let error = quote_spanned! {self.returns.error.resolved_at(Span::mixed_site())=>
             .map_err(|error| ::core::convert::From::from(error))
@@ -83,14 +83,14 @@ impl Plan {
         }
     }
 
-    /// The body as a future that owns all it needs. Copies are made only when a load begins.
+    /// The body as a loader that owns all it needs. It is made, and copies are, only where a load may be needed.
     fn load(&self) -> TokenStream {
         let before = self.captured.iter().map(Argument::before);
         let inside = self.captured.iter().map(Argument::inside);
         let (written, body) = (&self.returns.written, &self.body);
         quote_spanned! {Span::mixed_site()=> {
             #(#before)*
-            async move {
+            move || async move {
                 // Tells the compiler the type of every `return` and `?` of the body.
                 #[allow(unreachable_code, clippy::diverging_sub_expression)]
                 if let ::core::option::Option::Some(never) = ::core::option::Option::None::<#written> {
@@ -111,7 +111,7 @@ impl Place {
             Place::Tenant(tenant) => quote_spanned!(at=> let tenant: &::larder::Tenant = &#tenant;),
             Place::Named { cache, tenant } => quote_spanned! {at=>
                 let cache: &::larder::Cache = &#cache;
-                let tenant = &cache.tenant(::core::convert::AsRef::<str>::as_ref(&#tenant));
+                let tenant = &cache.tenant(&#tenant);
             },
             Place::Shared(cache) => quote_spanned! {at=>
                 let cache: &::larder::Cache = &#cache;
