@@ -2,7 +2,8 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{Expr, ExprLit, FnArg, ItemFn, Lit, Pat, ReturnType, Token};
+use syn::spanned::Spanned;
+use syn::{Expr, ExprLit, FnArg, Ident, ItemFn, Lit, Pat, ReturnType, Token};
 
 use crate::argument::Argument;
 use crate::check::{Place, Plan, Policy};
@@ -14,9 +15,11 @@ impl ToTokens for Plan {
         let (tenant, key, policy) = (self.place.tenant(), self.key(), self.policy());
         let load = self.load();
         let (method, found) = match self.returns.optional {
-            true => (quote!(fetch_opt_prepared), quote!(|(value, _)| value)),
-            false => (quote!(fetch_prepared), quote!(|found| found.value)),
+            true => ("fetch_opt_prepared", quote!(|(value, _)| value)),
+            false => ("fetch_prepared", quote!(|found| found.value)),
         };
+        // Located at the type, because that is where what cannot be cached should be complained about.
+        let method = Ident::new(method, at(&self.returns.value));
         let error = quote_spanned! {self.returns.error.resolved_at(Span::mixed_site())=>
             .map_err(|error| ::core::convert::From::from(error))
         };
@@ -52,32 +55,35 @@ impl Plan {
         signature
     }
 
+    /// `larder::key!`, written out: so the compiler complains about the segment that is none.
     fn key(&self) -> TokenStream {
-        let segments = &self.key;
-        quote_spanned!(Span::mixed_site()=> let key = ::larder::key!(#(#segments),*);)
+        let segments = self.key.iter().map(|segment| quote_spanned!(at(segment)=> .with(&(#segment))));
+        quote_spanned!(Span::mixed_site()=> let key = ::larder::Key::empty()#(#segments)*;)
     }
 
     /// What does not depend on the call is built once.
     fn policy(&self) -> TokenStream {
-        let at = Span::mixed_site();
+        let here = Span::mixed_site();
         let (fixed, computed): (Vec<&Expr>, Vec<&Expr>) = self.tags.iter().partition(|tag| is_text(tag));
         let (base, added) = match &self.policy {
-            Policy::Given(given) => (quote_spanned!(at=> &#given), self.tags.iter().collect()),
+            Policy::Given(given) => {
+                (bound("policy", &quote!(::larder::Policy), given), self.tags.iter().collect())
+            }
             Policy::Built { ttl, more } => {
                 let (names, periods): (Vec<_>, Vec<_>) =
-                    more.iter().map(|(name, period)| (syn::Ident::new(name, at), period)).unzip();
+                    more.iter().map(|(name, period)| (Ident::new(name, here), period)).unzip();
                 let is_fixed = ttl.is_fixed() && periods.iter().all(|period| period.is_fixed());
-                let built = quote_spanned! {at=>
+                let built = quote_spanned! {here=>
                     ::larder::Policy::ttl(#ttl)#(.#names(#periods))*#(.tag(#fixed))*
                 };
-                (if is_fixed { once(&built) } else { quote_spanned!(at=> &#built) }, computed)
+                let policy = if is_fixed { once(&built) } else { quote_spanned!(here=> &#built) };
+                (quote_spanned!(here=> let policy: &::larder::Policy = #policy;), computed)
             }
         };
-        let policy = quote_spanned!(at=> let policy: &::larder::Policy = #base;);
         match added.is_empty() {
-            true => policy,
-            false => quote_spanned! {at=>
-                #policy
+            true => base,
+            false => quote_spanned! {here=>
+                #base
                 let policy = &::core::clone::Clone::clone(policy)#(.tag(#added))*;
             },
         }
@@ -106,19 +112,33 @@ impl Plan {
 
 impl Place {
     fn tenant(&self) -> TokenStream {
-        let at = Span::mixed_site();
+        let cache = |cache| bound("cache", &quote!(::larder::Cache), cache);
         match self {
-            Place::Tenant(tenant) => quote_spanned!(at=> let tenant: &::larder::Tenant = &#tenant;),
-            Place::Named { cache, tenant } => quote_spanned! {at=>
-                let cache: &::larder::Cache = &#cache;
-                let tenant = &cache.tenant(&#tenant);
-            },
-            Place::Shared(cache) => quote_spanned! {at=>
-                let cache: &::larder::Cache = &#cache;
-                let tenant = &cache.shared();
-            },
+            Place::Tenant(tenant) => bound("tenant", &quote!(::larder::Tenant), tenant),
+            Place::Named { cache: expr, tenant } => {
+                let cache = cache(expr);
+                quote_spanned!(at(tenant)=> #cache let tenant = &cache.tenant(&(#tenant));)
+            }
+            Place::Shared(expr) => {
+                let cache = cache(expr);
+                quote_spanned!(Span::mixed_site()=> #cache let tenant = &cache.shared();)
+            }
         }
     }
+}
+
+/// `name` as a reference to a `ty`, out of an expression that is one, or a reference or pointer to one.
+fn bound(name: &str, ty: &TokenStream, written: &Expr) -> TokenStream {
+    let name = Ident::new(name, Span::mixed_site());
+    quote_spanned! {at(written)=>
+        let written = &(#written);
+        let #name: &#ty = written;
+    }
+}
+
+/// Where `written` stands, for what the compiler may say about it; the names around it stay our own.
+fn at(written: &impl ToTokens) -> Span {
+    written.span().resolved_at(Span::mixed_site())
 }
 
 /// A reference to a policy that is built at the first call.

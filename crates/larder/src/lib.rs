@@ -47,6 +47,7 @@ pub mod limits;
 mod loader;
 mod lookup;
 mod policy;
+mod prepared;
 mod remote;
 mod scope;
 mod stats;
@@ -66,6 +67,7 @@ pub use inspect::{EntryFilter, EntryInfo, EntryPage, matches};
 pub use invalidate::Stamp;
 pub use key::Key;
 #[cfg(feature = "macros")]
+#[doc(inline)]
 pub use larder_macros::cached;
 pub use loader::LoadContext;
 pub use policy::Policy;
@@ -78,3 +80,8 @@ pub use store::redis::RedisConfig;
 pub use tenant::Tenant;
 pub use value::{Codec, CodecError, Value};
 pub use warm::{Warmed, warm};
+
+/// The examples of `#[cached]`, tested here because its own crate does not know this one.
+#[cfg(all(doctest, feature = "macros"))]
+#[doc = include_str!("../../larder-macros/docs/cached.md")]
+struct CachedExamples;

@@ -93,10 +93,7 @@ impl Tenant {
         Fut: Future<Output = Result<T, E>> + Send + 'static,
         E: Into<BoxError> + 'static,
     {
-        let (value, status) = self.fetch_with(key, policy, move |_| some(load())).await?;
-        let missing =
-            || Error::new(ErrorKind::Load, "absence is cached under this key: read it with fetch_opt");
-        Ok(Fetched { value: value.ok_or_else(missing)?, status })
+        found(self.fetch_with(key, policy, move |_| some(load())).await?)
     }
 
     /// [`Tenant::fetch`] of a value that the origin may not have. Its absence is remembered for the policy's
@@ -209,6 +206,12 @@ impl Tenant {
         }
         stamp
     }
+}
+
+/// The value of a loader that always has one.
+pub(crate) fn found<T>((value, status): (Option<Arc<T>>, Status)) -> Result<Fetched<T>, Error> {
+    let missing = || Error::new(ErrorKind::Load, "absence is cached under this key: read it with fetch_opt");
+    Ok(Fetched { value: value.ok_or_else(missing)?, status })
 }
 
 async fn some<T, E>(load: impl Future<Output = Result<T, E>>) -> Result<Option<T>, E> {
