@@ -1,0 +1,125 @@
+//! The keys in this process's memory, for administrators.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use larder::{EntryFilter, EntryInfo};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::Ops;
+use super::gate::Admin;
+use crate::input::{Fields, FromQuery, Query};
+use crate::problem::Problem;
+
+/// Keys of one page.
+const PAGE: usize = 200;
+/// The longest pattern or cursor: a key, its tenant and some stars.
+const LONGEST: usize = 4096;
+
+/// Which keys to list.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Which {
+    /// Only keys like this one, with `*` for any text.
+    #[param(max_length = 4096)]
+    pattern: Option<String>,
+    /// Where the page before said to go on.
+    #[param(max_length = 4096)]
+    cursor: Option<String>,
+}
+
+impl FromQuery for Which {
+    fn read(f: &mut Fields<'_>) -> Option<Self> {
+        let (pattern, cursor) =
+            (f.optional_text("pattern", 1..=LONGEST), f.optional_text("cursor", 1..=LONGEST));
+        Some(Self { pattern: pattern?, cursor: cursor? })
+    }
+}
+
+/// Where an entry was found.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Tier {
+    /// In this process's memory.
+    Memory,
+}
+
+/// An entry, without its value.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Entry {
+    /// Its key with the tenant as second segment; shared entries have none.
+    key: String,
+    /// Its tenant; empty where it is shared.
+    tenant: String,
+    /// Bytes of memory.
+    size: u64,
+    /// Seconds for which it is fresh; 0 where it is stale.
+    #[schema(minimum = 0)]
+    ttl: f64,
+    /// Seconds since it was loaded.
+    #[schema(minimum = 0)]
+    age: f64,
+    /// What invalidates it besides its key.
+    tags: Vec<String>,
+    tier: Tier,
+    /// How long its load took, in milliseconds.
+    #[schema(minimum = 0)]
+    load_ms: f64,
+}
+
+impl From<EntryInfo> for Entry {
+    fn from(info: EntryInfo) -> Self {
+        Self {
+            key: info.key,
+            tenant: info.tenant,
+            size: info.size,
+            ttl: seconds(info.ttl),
+            age: seconds(info.age),
+            tags: info.tags,
+            tier: Tier::Memory,
+            load_ms: seconds(info.load * 1000),
+        }
+    }
+}
+
+fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e3).round() / 1e3
+}
+
+/// Some keys, in their order.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Keys {
+    keys: Vec<Entry>,
+    /// What to send for the next page; null at the end.
+    #[schema(required)]
+    cursor: Option<String>,
+}
+
+/// Lists what this process would serve from its memory.
+#[utoipa::path(
+    get, path = "/api/cache/keys", tag = "operations", operation_id = "list_cache_keys", params(Which),
+    security(("bearer" = [])), responses((status = 200, description = "A page of keys", body = Keys))
+)]
+pub(super) async fn list(State(ops): State<Ops>, _: Admin, Query(which): Query<Which>) -> Json<Keys> {
+    let mut filter = EntryFilter::default();
+    filter.pattern = which.pattern;
+    let page = ops.cache.entries(&filter, which.cursor.as_deref(), PAGE);
+    Json(Keys { keys: page.entries.into_iter().map(Entry::from).collect(), cursor: page.next })
+}
+
+/// Shows one entry; what was invalidated is as if it had never been.
+#[utoipa::path(
+    get, path = "/api/cache/keys/{key}", tag = "operations", operation_id = "get_cache_key",
+    params(("key" = String, Path, description = "The key as the list shows it")), security(("bearer" = [])),
+    responses((status = 200, description = "The entry", body = Entry))
+)]
+pub(super) async fn show(
+    State(ops): State<Ops>,
+    _: Admin,
+    key: Result<Path<String>, axum::extract::rejection::PathRejection>,
+) -> Result<Json<Entry>, Problem> {
+    let Path(key) = key.map_err(|_| Problem::not_found())?;
+    ops.cache.entry(&key).map(|info| Json(info.into())).ok_or_else(Problem::not_found)
+}

@@ -1,0 +1,138 @@
+//! `/metrics`: everything in numbers, for Prometheus.
+//!
+//! Every label has a fixed set of values: routes, methods, status classes, endpoints. None names a tenant.
+//! A scrape reads counters that requests and lookups add to; nobody waits for it.
+
+mod exposition;
+mod requests;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use larder::{Counts, LOAD_BUCKETS, RedisState, StatsSnapshot};
+
+use super::Ops;
+use super::gate::Scraper;
+use exposition::Exposition;
+
+pub use requests::Requests;
+
+/// Shows everything in numbers, in the text format of Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", tag = "operations", operation_id = "metrics", security((), ("bearer" = [])),
+    responses((status = 200, description = "Counters and gauges", content_type = "text/plain", body = String))
+)]
+pub(in super::super) async fn scrape(State(ops): State<Ops>, _: Scraper) -> Response {
+    let mut out = Exposition::default();
+    let stats = ops.cache.stats();
+    ops.describe_server(&mut out);
+    ops.describe_lookups(&mut out, &stats);
+    describe_cache(&mut out, &stats);
+    ops.describe_coherence(&mut out, &stats);
+    ([(CONTENT_TYPE, exposition::CONTENT_TYPE), (CACHE_CONTROL, "no-store")], out.finish()).into_response()
+}
+
+/// A counter for each endpoint: name, help, and which of the counts it is.
+type PerEndpoint = (&'static str, &'static str, fn(&Counts) -> u64);
+
+impl Ops {
+    fn describe_server(&self, out: &mut Exposition) {
+        out.gauge("larder_build_info", "The version of the program").number(&[("version", self.version)], 1);
+        out.gauge("larder_uptime_seconds", "Time since the start")
+            .float(&[], self.started.elapsed().as_secs_f64());
+        self.requests.describe(out);
+        let mut connections = out.gauge("larder_connections", "Open connections by kind");
+        for (kind, count) in (self.connections)() {
+            connections.number(&[("kind", kind)], count);
+        }
+        if let Some(database) = &self.database {
+            let pool = database.pool();
+            let mut connections =
+                out.gauge("larder_database_connections", "Connections to the database by state");
+            connections.number(&[("state", "busy")], u64::from(pool.open.saturating_sub(pool.idle)));
+            connections.number(&[("state", "idle")], u64::from(pool.idle));
+            out.gauge("larder_database_connections_max", "How many there may be")
+                .number(&[], u64::from(pool.max));
+        }
+    }
+
+    fn describe_lookups(&self, out: &mut Exposition, stats: &StatsSnapshot) {
+        let counts = self.endpoints.count(stats, None);
+        let mut hits = out.counter("larder_cache_hits_total", "Fresh values served, by tier");
+        for (endpoint, counts) in &counts {
+            hits.number(&[("endpoint", endpoint), ("tier", "memory")], counts.l1_hits);
+            hits.number(&[("endpoint", endpoint), ("tier", "redis")], counts.l2_hits);
+        }
+        let each: [PerEndpoint; 6] = [
+            ("larder_cache_stale_served_total", "Values served past their TTL", |counts| counts.stale_hits),
+            ("larder_cache_misses_total", "Lookups that needed a load or brought nothing", |counts| {
+                counts.misses
+            }),
+            ("larder_cache_coalesced_total", "Misses that waited for another's load", |counts| {
+                counts.coalesced
+            }),
+            ("larder_cache_bypassed_total", "Lookups with the cache off", |counts| counts.bypassed),
+            ("larder_cache_loads_total", "Loads from the source", |counts| counts.loads),
+            ("larder_cache_load_errors_total", "Loads that failed", |counts| counts.load_errors),
+        ];
+        for (name, help, number) in each {
+            let mut family = out.counter(name, help);
+            for (endpoint, counts) in &counts {
+                family.number(&[("endpoint", endpoint)], number(counts));
+            }
+        }
+        let help = "Duration of loads from the source";
+        let sum = stats.load_time.as_secs_f64();
+        out.histogram("larder_cache_load_duration_seconds", help, &LOAD_BUCKETS, &stats.load_buckets, sum);
+    }
+
+    fn describe_coherence(&self, out: &mut Exposition, stats: &StatsSnapshot) {
+        let connected = matches!(self.cache.redis_state(), RedisState::Connected { .. });
+        out.gauge("larder_redis_connected", "Whether Redis is in use").flag(connected);
+        out.gauge("larder_redis_breaker_open", "Whether Redis is left alone for a while")
+            .flag(stats.breaker_open);
+        out.counter("larder_redis_errors_total", "Failed Redis calls").number(&[], stats.redis_errors);
+        out.counter("larder_redis_timeouts_total", "Redis calls without an answer in time")
+            .number(&[], stats.redis_timeouts);
+        out.gauge("larder_coherence_trusted", "Whether this node follows the others").flag(stats.trusted);
+        // Without Redis it never ends.
+        let left = Some(stats.lease_left).filter(|left| left.as_secs() < 1 << 32);
+        out.gauge(
+            "larder_coherence_lease_left_seconds",
+            "How long memory may be served without news from Redis",
+        )
+        .float(&[], left.map_or(f64::INFINITY, |left| left.as_secs_f64()));
+        out.counter("larder_coherence_epochs_total", "Times that Redis was declared cold")
+            .number(&[], stats.epoch_bumps);
+        out.counter("larder_coherence_missed_total", "Times that news of other nodes had been missed")
+            .number(&[], stats.missed_pushes);
+        out.gauge("larder_coherence_undelivered", "Invalidations that wait for Redis")
+            .number(&[], stats.undelivered);
+        out.gauge("larder_coherence_scopes", "Invalidated scopes that this node remembers")
+            .number(&[], stats.scopes_remembered);
+    }
+}
+
+fn describe_cache(out: &mut Exposition, stats: &StatsSnapshot) {
+    for (name, help, number) in [
+        ("larder_cache_invalidations_total", "Invalidations asked of this node", stats.invalidations),
+        (
+            "larder_cache_invalidations_deferred_total",
+            "Those that could not reach Redis at once",
+            stats.deferred,
+        ),
+        ("larder_cache_evictions_total", "Entries dropped for want of room", stats.evictions),
+        ("larder_cache_oversize_total", "Values too large to be kept", stats.oversize),
+        ("larder_cache_corrupt_total", "Bytes in Redis that could not be used", stats.corrupt),
+    ] {
+        out.counter(name, help).number(&[], number);
+    }
+    for (name, help, number) in [
+        ("larder_cache_entries", "Entries in memory", stats.entries),
+        ("larder_cache_memory_bytes", "Their weight", stats.memory_bytes),
+        ("larder_cache_memory_max_bytes", "What they may weigh", stats.max_memory_bytes),
+        ("larder_cache_flights", "Loads running or waiting", stats.flights),
+    ] {
+        out.gauge(name, help).number(&[], number);
+    }
+}

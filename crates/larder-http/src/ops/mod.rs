@@ -1,0 +1,127 @@
+//! The cache operations: health, statistics, keys, clearing and metrics, for any application that has a cache.
+//!
+//! | route | who |
+//! | --- | --- |
+//! | `GET /health`, `/health/live`, `/health/ready`, `/health/cache` | anyone |
+//! | `GET /api/cache/stats` | anyone: totals; signed in: their tenant; admin: all |
+//! | `GET /api/v1/cache/metrics`, `/api/cache/keys`, `/api/cache/keys/{key}` | admin |
+//! | `POST /api/cache/clear` | owner: their tenant; ingest: shared entries; admin: all |
+//! | `GET /metrics` | this machine, or the bearer of a token |
+//!
+//! What they can't know of the application (who somebody is, how the database is) they ask through [`Authenticate`] and
+//! [`Database`].
+
+mod clear;
+mod endpoints;
+mod gate;
+mod health;
+mod keys;
+mod metrics;
+mod pattern;
+mod stats;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use larder::Cache;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::who::Authenticate;
+
+pub use endpoints::Endpoints;
+pub use gate::is_loopback;
+pub use metrics::Requests;
+
+/// What the operations routes need.
+#[derive(Clone)]
+pub struct Operations {
+    /// The cache.
+    pub cache: Cache,
+    /// Tells who is asking.
+    pub who: Arc<dyn Authenticate>,
+    /// The application's database, if it has one.
+    pub database: Option<Arc<dyn Database>>,
+    /// The endpoints that statistics are told by.
+    pub endpoints: Endpoints,
+    /// Counts requests; to be laid around the routes by [`Requests::count`].
+    pub requests: Requests,
+    /// Open connections at this moment by kind: `http`, `websocket`.
+    pub connections: Arc<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>,
+    /// A bearer that may read `/metrics` from anywhere.
+    pub metrics_token: Option<String>,
+    /// The version of the program.
+    pub version: &'static str,
+}
+
+impl fmt::Debug for Operations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operations").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+/// An application's database, as far as operators ask.
+pub trait Database: Send + Sync + 'static {
+    /// Whether it answers. Asked at most a few times a second, and given up on after two seconds.
+    fn is_connected(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
+
+    /// How its connections are used at this moment.
+    fn pool(&self) -> PoolUse;
+}
+
+/// How the connections to a database are used at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    /// Open connections.
+    pub open: u32,
+    /// Those that wait for work.
+    pub idle: u32,
+    /// How many there may be.
+    pub max: u32,
+}
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Ops(Arc<Shared>);
+
+struct Shared {
+    operations: Operations,
+    probe: health::Probe,
+    started: Instant,
+}
+
+impl std::ops::Deref for Ops {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl std::ops::Deref for Shared {
+    type Target = Operations;
+
+    fn deref(&self) -> &Operations {
+        &self.operations
+    }
+}
+
+/// The routes, each with its description.
+pub fn router(operations: Operations) -> OpenApiRouter {
+    let shared = Shared { operations, probe: health::Probe::default(), started: Instant::now() };
+    OpenApiRouter::new()
+        .routes(routes!(health::health))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::cache))
+        .routes(routes!(stats::stats))
+        .routes(routes!(stats::metrics))
+        .routes(routes!(keys::list))
+        .routes(routes!(keys::show))
+        .routes(routes!(clear::clear))
+        .routes(routes!(metrics::scrape))
+        .with_state(Ops(Arc::new(shared)))
+}
