@@ -13,7 +13,7 @@ use std::sync::Arc;
 impl Tenant {
     /// [`Tenant::fetch`] with a loader that is made on demand. `prepare` may borrow: it runs in the caller, at most once,
     /// and only if memory has no fresh value. The loader that it returns owns what it uses, and runs only if Redis has
-    /// none either. This is what [`cached`](macro@crate::cached) calls.
+    /// none either. This is what `#[cached]` calls.
     ///
     /// # Errors
     /// As [`Tenant::get_or_load`].
