@@ -8,6 +8,9 @@ mod encoding;
 mod isolation;
 #[path = "keys/limits.rs"]
 mod limits;
+#[cfg(feature = "redis")]
+#[path = "keys/redis.rs"]
+mod redis;
 
 use larder::{Cache, Key, Policy};
 use proptest::prelude::*;

@@ -1,7 +1,7 @@
 //! Who sees what: every entry is found under its own name only, and no operation of one tenant changes another's reads.
 
 use crate::{HOSTILE, cache, key, name, policy, segments};
-use larder::{Key, Selector, Tenant, all, key, prefix, tag};
+use larder::{Key, Selector, Tenant, all, first_segment, key, prefix, tag};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -34,6 +34,45 @@ async fn what_belongs_to_no_tenant_is_apart_from_every_tenant() {
     assert_eq!(read(&cache.shared(), key!("k", "x")).await, None);
     cache.shared().invalidate(all()).await.unwrap();
     assert_eq!(read(&cache.tenant("acme"), key!("k", "x")).await, Some(2));
+}
+
+#[tokio::test]
+async fn a_tenant_and_a_name_do_not_run_into_each_other() {
+    let cache = cache().await;
+    let (a, ab) = (cache.tenant("a"), cache.tenant("ab"));
+    let selections: [(Selector, Selector); 3] =
+        [(tag("bc"), tag("c")), (prefix!("bc"), prefix!("c")), (key!("bc").into(), key!("c").into())];
+    for (of_a, of_ab) in selections {
+        a.set(key!("bc"), 1_u32, &policy().tag("bc")).await.unwrap();
+        ab.set(key!("c"), 2_u32, &policy().tag("c")).await.unwrap();
+        a.invalidate(of_a).await.unwrap();
+        assert_eq!((read(&a, key!("bc")).await, read(&ab, key!("c")).await), (None, Some(2)));
+        a.set(key!("bc"), 1_u32, &policy().tag("bc")).await.unwrap();
+        ab.invalidate(of_ab).await.unwrap();
+        assert_eq!((read(&a, key!("bc")).await, read(&ab, key!("c")).await), (Some(1), None));
+    }
+}
+
+#[tokio::test]
+async fn what_is_cleared_across_tenants_is_the_whole_first_segment() {
+    let cache = cache().await;
+    let places = [cache.tenant("acme"), cache.tenant("globex"), cache.shared()];
+    for place in &places {
+        for key in [key!("posts"), key!("posts", 1), key!("posts_user", 1), key!("a", "posts")] {
+            place.set(key, 1_u32, &policy()).await.unwrap();
+        }
+    }
+    cache.invalidate(first_segment("posts")).await.unwrap();
+    for place in &places {
+        assert_eq!(read(place, key!("posts")).await, None);
+        assert_eq!(read(place, key!("posts", 1)).await, None);
+        assert_eq!(read(place, key!("posts_user", 1)).await, Some(1));
+        assert_eq!(read(place, key!("a", "posts")).await, Some(1));
+    }
+    cache.invalidate(all()).await.unwrap();
+    for place in &places {
+        assert_eq!(read(place, key!("posts_user", 1)).await, None);
+    }
 }
 
 /// Row 28: `users` does not match `usersAbc`.
