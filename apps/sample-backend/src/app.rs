@@ -171,7 +171,11 @@ where
     Ok(respond::cached(audience, conditions, &value, &status))
 }
 
-fn render<T: Serialize>(value: &T) -> Result<Rendered, Problem> {
+/// Renders an answer once.
+///
+/// # Errors
+/// 500 where it can't be JSON.
+pub(crate) fn render<T: Serialize>(value: &T) -> Result<Rendered, Problem> {
     Rendered::json(value).map_err(|error| {
         tracing::error!(%error, "an answer can't be rendered");
         Problem::internal()

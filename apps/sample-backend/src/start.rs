@@ -20,7 +20,10 @@ use crate::config::{JwtConfig, SampleConfig, SellerApi};
 use crate::db::{Db, StartError};
 use crate::seller::{self, Upstream};
 use crate::ttl::Policies;
-use crate::{ai, auth, campaigns, dashboard, leads, seed, upstream};
+use crate::{
+    ai, auth, campaigns, catalog, conversations, dashboard, jobs, leads, messages, notifications, posts,
+};
+use crate::{seed, upstream, users};
 
 /// A backend that is ready to serve.
 pub struct Backend {
@@ -115,6 +118,13 @@ fn routes() -> OpenApiRouter<App> {
         .merge(dashboard::routes())
         .merge(ai::routes())
         .merge(seller::routes())
+        .merge(posts::routes())
+        .merge(users::routes())
+        .merge(jobs::routes())
+        .merge(conversations::routes())
+        .merge(messages::routes())
+        .merge(notifications::routes())
+        .merge(catalog::routes())
 }
 
 async fn tokens(db: &Db, config: &JwtConfig) -> Result<Tokens, StartError> {

@@ -5,4 +5,6 @@
 mod auth;
 mod campaigns;
 mod database;
+mod feed;
 mod support;
+mod talks;

@@ -84,12 +84,24 @@ impl Api {
     }
 
     pub(crate) async fn start_with(database: DatabaseConfig, change: impl FnOnce(&mut SampleConfig)) -> Self {
+        Self::start_as(database, Cache::builder("test").build().await.unwrap(), change).await
+    }
+
+    /// With few sample rows and this cache.
+    pub(crate) async fn start_on(database: DatabaseConfig, cache: Cache) -> Self {
+        Self::start_as(database, cache, |_| ()).await
+    }
+
+    async fn start_as(
+        database: DatabaseConfig,
+        cache: Cache,
+        change: impl FnOnce(&mut SampleConfig),
+    ) -> Self {
         let mut config = SampleConfig::new("");
         config.database = database;
         config.data = SampleData::Small;
         config.seller = SellerApi::BuiltIn { port: 0, delay: Duration::ZERO };
         change(&mut config);
-        let cache = Cache::builder("test").build().await.unwrap();
         let backend = sample_backend::start(config, cache.clone()).await.unwrap();
         let routes = larder_http::problem::with_fallbacks(backend.router.clone());
         Self { backend, cache, routes }
@@ -132,6 +144,19 @@ impl Api {
         let ask = json!({ "email": email, "password": "larder-demo" });
         let reply = self.post("", "/api/v1/auth/login", ask).await;
         assert_eq!(reply.status, 200, "{reply:?}");
+        reply.body["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// The id of the user with this token.
+    pub(crate) async fn me(&self, token: &str) -> String {
+        self.get(token, "/api/v1/auth/me").await.body["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The token of the owner of a new tenant without any rows.
+    pub(crate) async fn register(&self, tenant: &str) -> String {
+        let email = format!("owner@{}.test", tenant.to_lowercase());
+        let ask = json!({"tenant_name": tenant, "email": email, "password": "12345678", "name": "Owner"});
+        let reply = self.post("", "/api/v1/auth/register", ask).await;
         reply.body["access_token"].as_str().unwrap().to_owned()
     }
 
