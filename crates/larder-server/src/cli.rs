@@ -9,6 +9,7 @@ use crate::commands::clear::ClearArgs;
 use crate::commands::crawl::CrawlArgs;
 use crate::commands::keys::KeysArgs;
 use crate::commands::stats::StatsArgs;
+use crate::commands::user::UserVerb;
 use crate::config::declared::{Fallback, SETTINGS, Setting};
 
 /// A cached multi-tenant backend: memory and SQLite out of the box, Redis and PostgreSQL when you have them.
@@ -36,6 +37,9 @@ pub(crate) enum Verb {
     Clear(ClearArgs),
     /// Feed threats, one JSON object on each line, to a running server.
     Crawl(CrawlArgs),
+    /// Add somebody who may sign in.
+    #[command(subcommand)]
+    User(UserVerb),
     /// Show the effective configuration with the source of each value.
     Config(SettingFlags),
 }

@@ -10,10 +10,6 @@ mod failure;
 mod http;
 mod limits;
 mod logging;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "they are served with the backend, which makes the OpenAPI document")
-)]
 mod pages;
 
 use std::process::ExitCode;
@@ -44,6 +40,7 @@ pub fn main() -> ExitCode {
         Verb::Keys(args) => commands::keys::run(&args),
         Verb::Clear(args) => commands::clear::run(&args),
         Verb::Crawl(args) => commands::crawl::run(&args),
+        Verb::User(verb) => commands::user::run(verb),
         Verb::Config(flags) => commands::config::run(flags),
     };
     match done {

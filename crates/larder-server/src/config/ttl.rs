@@ -3,44 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-const fn s(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-/// Every endpoint with its default.
-static DEFAULTS: [(&str, Duration); 27] = [
-    ("campaigns", s(300)),
-    ("leads", s(300)),
-    ("dashboard_stats", s(60)),
-    ("dashboard_kpis", s(300)),
-    ("dashboard_trends", s(300)),
-    ("dashboard_alerts", s(300)),
-    ("dashboard_insights", s(300)),
-    ("dashboard_activity", s(300)),
-    ("products", s(600)),
-    ("pricing_trends", s(600)),
-    ("sentiment_overview", s(900)),
-    ("forecast_demand", s(1800)),
-    ("ai_generation", s(86_400)),
-    ("stats", s(60)),
-    ("threats", s(120)),
-    ("charts", s(180)),
-    ("users", s(300)),
-    ("user_profile", s(180)),
-    ("posts", s(60)),
-    ("posts_user", s(120)),
-    ("jobs", s(300)),
-    ("jobs_stats", s(600)),
-    ("messages", s(30)),
-    ("conversations", s(60)),
-    ("notifications", s(30)),
-    ("categories", s(3600)),
-    ("locations", s(3600)),
-];
+use sample_backend::ttl::Endpoint;
 
 /// The names, in the order of the documentation.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    DEFAULTS.iter().map(|(name, _)| *name)
+    Endpoint::ALL.iter().map(|endpoint| endpoint.name())
 }
 
 /// Whether an endpoint is called `name`.
@@ -54,7 +21,7 @@ pub struct Ttls(BTreeMap<&'static str, Duration>);
 
 impl Default for Ttls {
     fn default() -> Self {
-        Self(DEFAULTS.iter().copied().collect())
+        Self(Endpoint::ALL.iter().map(|endpoint| (endpoint.name(), endpoint.default_ttl())).collect())
     }
 }
 

@@ -1,16 +1,18 @@
 //! `larder serve`: the server, from its first line to its last.
 
+mod backend;
 mod cache;
+mod greeting;
+mod openapi;
+mod signals;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
-use tokio::signal::unix::{SignalKind, signal};
-
 use larder::Cache;
+use sample_backend::Backend;
 
 use super::out;
 use crate::cli::SettingFlags;
@@ -18,9 +20,11 @@ use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::http::{self, listen};
 use crate::limits::GRACE;
-use crate::logging;
+use crate::{logging, pages};
 
 pub use crate::http::listen::Bound;
+pub(crate) use backend::{database, failure as database_failure};
+use greeting::{Facts, greeting};
 
 pub(crate) fn start(flags: SettingFlags) -> Result<(), Failure> {
     let loaded = config::load(flags.0)?;
@@ -37,7 +41,7 @@ pub(crate) fn start(flags: SettingFlags) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::new(format!("the worker threads could not be started: {error}")))?;
     runtime.block_on(async {
-        let shutdown = signals()?;
+        let shutdown = signals::caught()?;
         let bound = bind(config.listen_address()).await?;
         run(config, bound, shutdown).await
     })
@@ -58,33 +62,36 @@ pub async fn run(
     let address =
         bound.address().map_err(|error| Failure::new(format!("the address is unknown: {error}")))?;
     let cache = cache::build(&config).await?;
-    let routes = http::around(routes(), &config);
+    let backend = match backend::start(&config, cache.clone()).await {
+        Ok(backend) => backend,
+        Err(failure) => {
+            cache.shutdown().await;
+            return Err(failure);
+        }
+    };
+    let routes = http::around(routes(&config, &backend)?, &config);
     let listener = bound.listen().map_err(|error| cannot_listen(config.listen_address(), &error))?;
-    out(&greeting(&config, &cache, address))?;
+    let facts =
+        Facts { address, cores: cores(), redis: &cache.redis_state(), seller: backend.seller_address };
+    out(&greeting(&config, &facts))?;
     if !listen::serve(listener, routes, shutdown, GRACE).await {
         tracing::warn!(seconds = GRACE.as_secs(), "requests were still in flight and were cut off");
     }
-    cache.shutdown().await;
-    tracing::info!("stopped");
+    stop(backend, cache).await;
     Ok(())
 }
 
-fn routes() -> Router {
-    Router::new().route("/health/live", get(|| async { axum::Json(serde_json::json!({"status": "ok"})) }))
+/// Writes that were begun are finished before the cache that they invalidate goes.
+async fn stop(backend: Backend, cache: Cache) {
+    backend.shutdown().await;
+    cache.shutdown().await;
+    tracing::info!("stopped");
 }
 
-/// One line each; the address comes last, when everything is ready.
-fn greeting(config: &Config, cache: &Cache, address: SocketAddr) -> String {
-    let cores = cores();
-    let workers = config.workers.count(cores);
-    let mut lines = vec![
-        format!("Mode: {}", config.env.name()),
-        format!("Workers: {workers} (CPU cores: {cores})"),
-        format!("Cache: {}", cache::tiers(config, &cache.redis_state())),
-    ];
-    lines.extend(cache::coherence(config).map(|price| format!("Coherence: {price}")));
-    lines.push(format!("Listening on http://{address}\n"));
-    lines.join("\n")
+fn routes(config: &Config, backend: &Backend) -> Result<Router, Failure> {
+    let openapi = openapi::render([backend.openapi.clone()])?;
+    let tokens = Arc::clone(&backend.tokens);
+    Ok(backend.router.clone().merge(pages::routes(openapi, tokens, config.is_development())))
 }
 
 fn cores() -> usize {
@@ -105,18 +112,4 @@ fn cannot_listen(address: &str, error: &io::Error) -> Failure {
         _ => Failure::new(format!("can't listen on {address}: {error}"))
             .hint("choose another address: --listen 127.0.0.1:8080 (or LISTEN, or PORT)"),
     }
-}
-
-/// Ends at SIGINT or SIGTERM. They are caught from this call on.
-fn signals() -> Result<impl Future<Output = ()> + Send, Failure> {
-    let catch =
-        |kind| signal(kind).map_err(|error| Failure::new(format!("signals can't be caught: {error}")));
-    let (mut interrupt, mut terminate) = (catch(SignalKind::interrupt())?, catch(SignalKind::terminate())?);
-    Ok(async move {
-        let name = tokio::select! {
-            _ = interrupt.recv() => "SIGINT",
-            _ = terminate.recv() => "SIGTERM",
-        };
-        tracing::info!(signal = name, "shutting down; requests in flight are finished");
-    })
 }
