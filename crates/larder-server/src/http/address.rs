@@ -59,20 +59,6 @@ fn hops(headers: &HeaderMap) -> impl DoubleEndedIterator<Item = Option<IpAddr>> 
         .into_iter()
 }
 
-/// Whether `ip` is this machine and `Host` says so too, which a page of another site that resolves its name to 127.0.0.1 can't.
-pub(crate) fn is_loopback(ip: IpAddr, headers: &HeaderMap, authority: Option<&str>) -> bool {
-    let host = headers.get(http::header::HOST).and_then(|value| value.to_str().ok()).or(authority);
-    let name = host.map(|host| match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    });
-    let local = name.is_some_and(|name| {
-        let bare = name.trim_start_matches('[').trim_end_matches(']');
-        name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-    });
-    ip.is_loopback() && local
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,24 +119,5 @@ mod tests {
         assert!(https("10.0.0.1:1", "http, https"));
         assert!(!https("10.0.0.1:1", "https, http"));
         assert!(!https("203.0.113.9:1", "https"));
-    }
-
-    #[test]
-    fn loopback_is_an_address_of_this_machine_with_a_host_of_this_machine() {
-        let host = |host: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(http::header::HOST, host.parse().unwrap());
-            headers
-        };
-        let here: IpAddr = "127.0.0.1".parse().unwrap();
-        for good in ["localhost:8000", "127.0.0.1", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST"] {
-            assert!(is_loopback(here, &host(good), None), "{good}");
-        }
-        for bad in ["evil.example", "localhost.evil.example:8000", "127.0.0.1.evil.example", "10.0.0.1"] {
-            assert!(!is_loopback(here, &host(bad), None), "{bad}");
-        }
-        assert!(!is_loopback("203.0.113.9".parse().unwrap(), &host("localhost"), None));
-        assert!(!is_loopback(here, &HeaderMap::new(), None));
-        assert!(is_loopback(here, &HeaderMap::new(), Some("localhost:8000")));
     }
 }

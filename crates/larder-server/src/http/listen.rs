@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -67,12 +68,37 @@ impl Bound {
     }
 }
 
+/// How many connections are open.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Open(Arc<AtomicU64>);
+
+/// Counts one connection for as long as it lives.
+struct Counted(Arc<AtomicU64>);
+
+impl Open {
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn one_more(&self) -> Counted {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Counted(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Serves `routes` on `listener` until `shutdown`, then lets requests in flight finish for `grace` at most.
 ///
 /// Returns whether all of them did.
 pub(crate) async fn serve(
     listener: TcpListener,
     routes: Router,
+    open: &Open,
     shutdown: impl Future<Output = ()>,
     grace: Duration,
 ) -> bool {
@@ -88,6 +114,7 @@ pub(crate) async fn serve(
         };
         let (stream, peer, place) = accepted;
         let (server, routes, watcher) = (Arc::clone(&server), routes.clone(), graceful.watcher());
+        let counted = open.one_more();
         tokio::spawn(async move {
             let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
                 let mut request = request.map(Body::new);
@@ -101,7 +128,7 @@ pub(crate) async fn serve(
             if let Err(error) = watcher.watch(connection.into_owned()).await {
                 tracing::debug!(%peer, error, "a connection ended early");
             }
-            drop(place);
+            drop((counted, place));
         });
     }
     // From here on connecting is refused, which is what a load balancer needs to see.
@@ -160,6 +187,7 @@ mod tests {
         ended: tokio::task::JoinHandle<bool>,
         entered: Arc<Notify>,
         leave: Arc<Notify>,
+        open: Open,
     }
 
     /// A server whose `/slow` is answered when it is told to.
@@ -176,8 +204,10 @@ mod tests {
         let routes = Router::new().route("/slow", slow).route("/fast", get(|| async { "fast" }));
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { drop(stopped.await) };
-        let ended = tokio::spawn(serve(bound.listen().unwrap(), routes, shutdown, grace));
-        Running { address, stop, ended, entered, leave }
+        let (open, listener) = (Open::default(), bound.listen().unwrap());
+        let counter = open.clone();
+        let ended = tokio::spawn(async move { serve(listener, routes, &open, shutdown, grace).await });
+        Running { address, stop, ended, entered, leave, open: counter }
     }
 
     async fn ask(address: SocketAddr, path: &str) -> TcpStream {
@@ -199,6 +229,7 @@ mod tests {
         let mut idle = ask(server.address, "/fast").await;
         let mut waiting = ask(server.address, "/slow").await;
         server.entered.notified().await;
+        assert_eq!(server.open.count(), 2);
         server.stop.send(()).unwrap();
         // The idle connection is closed at once, after its answer.
         assert!(read(&mut idle).await.ends_with("fast"));
@@ -211,6 +242,7 @@ mod tests {
         let answer = read(&mut waiting).await;
         assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("done"), "{answer}");
         assert!(server.ended.await.unwrap());
+        assert_eq!(server.open.count(), 0);
     }
 
     #[tokio::test]

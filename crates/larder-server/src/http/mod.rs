@@ -28,17 +28,19 @@ use crate::config::Config;
 use crate::limits::{BODY_PAUSE, COMPRESS_FROM};
 
 /// Puts what holds for every request around `routes`, from the outside in: request id, client address, log line and security
-/// headers; panics become problems; CORS; compression; admission by rate, concurrency and size.
-pub(crate) fn around(routes: Router, config: &Config) -> Router {
+/// headers; counting; panics become problems; CORS; compression; admission by rate, concurrency and size.
+///
+/// `count` lays the counting around.
+pub(crate) fn around(routes: Router, config: &Config, count: impl FnOnce(Router) -> Router) -> Router {
     let admission = Arc::new(admission::Admission::new(config));
     let every = Arc::new(every::Every::new(config));
     let worth_it = SizeAbove::new(COMPRESS_FROM).and(NotForContentType::SSE).and(NotForContentType::IMAGES);
-    routes
+    let guarded = routes
         .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
         .layer(from_fn_with_state(admission, admission::admit))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(worth_it))
         .layer(cors::layer(config.cors_origins.clone()))
-        .layer(CatchPanicLayer::custom(errors::of_panic))
-        .layer(from_fn_with_state(every, every::every))
+        .layer(CatchPanicLayer::custom(errors::of_panic));
+    count(guarded).layer(from_fn_with_state(every, every::every))
 }

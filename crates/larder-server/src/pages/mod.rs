@@ -1,6 +1,5 @@
 //! The pages of the server: a first one with links, and the routes to browse. Nothing on them comes from elsewhere.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -9,13 +8,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use larder_http::ops::is_loopback;
 use larder_http::{Authenticate, ClientAddr, Problem, Role};
-
-use crate::http::address::is_loopback;
 
 /// Scripts and styles come from files of ours, and from nowhere else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
                       base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+/// Where they are.
+pub(crate) const PATHS: [&str; 5] = ["/", "/docs", "/assets/docs.js", "/assets/page.css", "/openapi.json"];
 
 /// Who may see the first page.
 #[derive(Clone)]
@@ -59,10 +60,9 @@ impl Access {
 
     /// On loopback in development anyone, otherwise whoever is signed in as an administrator.
     fn allows(&self, request: &Request) -> Result<(), Problem> {
-        let client =
-            request.extensions().get::<ClientAddr>().map(|client: &ClientAddr| -> IpAddr { client.0 });
-        let authority = request.uri().authority().map(|authority| authority.as_str());
-        if self.loopback && client.is_some_and(|ip| is_loopback(ip, request.headers(), authority)) {
+        let client = request.extensions().get::<ClientAddr>();
+        let here = |client: &ClientAddr| is_loopback(client.0, request.headers(), request.uri());
+        if self.loopback && client.is_some_and(here) {
             return Ok(());
         }
         match self.tokens.identify(request.headers())? {

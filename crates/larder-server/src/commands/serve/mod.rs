@@ -3,14 +3,12 @@
 mod backend;
 mod cache;
 mod greeting;
-mod openapi;
+mod routes;
 mod signals;
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
 
-use axum::Router;
 use larder::Cache;
 use sample_backend::Backend;
 
@@ -18,9 +16,9 @@ use super::out;
 use crate::cli::SettingFlags;
 use crate::config::{self, Config};
 use crate::failure::Failure;
-use crate::http::{self, listen};
+use crate::http::listen::{self, Open};
 use crate::limits::GRACE;
-use crate::{logging, pages};
+use crate::logging;
 
 pub use crate::http::listen::Bound;
 pub(crate) use backend::{database, failure as database_failure};
@@ -69,12 +67,13 @@ pub async fn run(
             return Err(failure);
         }
     };
-    let routes = http::around(routes(&config, &backend)?, &config);
+    let open = Open::default();
+    let routes = routes::all(&config, &backend, &cache, &open)?;
     let listener = bound.listen().map_err(|error| cannot_listen(config.listen_address(), &error))?;
     let facts =
         Facts { address, cores: cores(), redis: &cache.redis_state(), seller: backend.seller_address };
     out(&greeting(&config, &facts))?;
-    if !listen::serve(listener, routes, shutdown, GRACE).await {
+    if !listen::serve(listener, routes, &open, shutdown, GRACE).await {
         tracing::warn!(seconds = GRACE.as_secs(), "requests were still in flight and were cut off");
     }
     stop(backend, cache).await;
@@ -86,12 +85,6 @@ async fn stop(backend: Backend, cache: Cache) {
     backend.shutdown().await;
     cache.shutdown().await;
     tracing::info!("stopped");
-}
-
-fn routes(config: &Config, backend: &Backend) -> Result<Router, Failure> {
-    let openapi = openapi::render([backend.openapi.clone()])?;
-    let tokens = Arc::clone(&backend.tokens);
-    Ok(backend.router.clone().merge(pages::routes(openapi, tokens, config.is_development())))
 }
 
 fn cores() -> usize {

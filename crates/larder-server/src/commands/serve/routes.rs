@@ -1,0 +1,79 @@
+//! All routes of the server as one: the backend's, the cache operations, the pages.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::Router;
+use bytes::Bytes;
+use larder::Cache;
+use larder_http::Authenticate;
+use larder_http::ops::{self, Database, Endpoints, Operations, PoolUse, Requests};
+use larder_http::problem::with_fallbacks;
+use sample_backend::Backend;
+use sample_backend::db::Db;
+use sample_backend::ttl::Endpoint;
+use utoipa::openapi::{InfoBuilder, OpenApi, Paths};
+
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::http::{self, listen::Open};
+use crate::pages;
+
+/// The rows, as far as operators ask about them.
+struct Rows(Db);
+
+impl Database for Rows {
+    fn is_connected(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        Box::pin(async { self.0.ping().await.is_ok() })
+    }
+
+    fn pool(&self) -> PoolUse {
+        let pool = self.0.pool_use();
+        PoolUse { open: pool.open, idle: pool.idle, max: pool.max }
+    }
+}
+
+/// Puts them together, with what holds for every request around them.
+pub(super) fn all(config: &Config, backend: &Backend, cache: &Cache, open: &Open) -> Result<Router, Failure> {
+    let requests = Requests::default();
+    let who: Arc<dyn Authenticate> = backend.tokens.clone();
+    let open = open.clone();
+    let operations = Operations {
+        cache: cache.clone(),
+        who: Arc::clone(&who),
+        database: Some(Arc::new(Rows(backend.db.clone()))),
+        // One campaign is kept as long as a page of them, and counted with them.
+        endpoints: Endpoints::new(Endpoint::ALL.iter().map(|endpoint| endpoint.name()))
+            .also("campaign", "campaigns"),
+        requests: requests.clone(),
+        connections: Arc::new(move || vec![("http", open.count())]),
+        metrics_token: config.metrics_token.as_ref().map(|token| token.0.clone()),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    let (operations, described) = ops::router(operations).split_for_parts();
+    let document = one([backend.openapi.clone(), described]);
+    let mut paths: Vec<String> = document.paths.paths.keys().cloned().collect();
+    paths.extend(pages::PATHS.map(str::to_owned));
+    let pages = pages::routes(render(&document)?, who, config.is_development());
+    let routes = with_fallbacks(backend.router.clone().merge(operations).merge(pages));
+    Ok(http::around(routes, config, |routes| requests.count(routes, paths)))
+}
+
+/// The documents of all areas as one.
+fn one(areas: [OpenApi; 2]) -> OpenApi {
+    let info = InfoBuilder::new()
+        .title("larder")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("A multi-tenant backend whose slow reads go through the larder cache."))
+        .build();
+    let mut document = OpenApi::new(info, Paths::new());
+    areas.into_iter().for_each(|area| document.merge(area));
+    document
+}
+
+fn render(document: &OpenApi) -> Result<Bytes, Failure> {
+    let json = serde_json::to_vec(document);
+    json.map(Bytes::from)
+        .map_err(|error| Failure::new(format!("the OpenAPI document can't be rendered: {error}")))
+}
