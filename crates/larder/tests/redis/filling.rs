@@ -11,7 +11,7 @@ async fn what_is_filled_under_a_lease_is_read_back_with_its_state() {
     let node = join(&server, "n1").await;
     let stored = node.store(&[scope(1)]).await;
     let reply = node.link.read(&[ENTRY], &[scope(1), scope(2)], LONG).await.unwrap();
-    assert_eq!(reply.values[0].as_ref().unwrap()[..27], stored[..27]);
+    assert_eq!(reply.values[0].as_ref().unwrap()[..19], stored[..19]);
     let state = reply.state.unwrap();
     assert_eq!(state.epoch, node.recovered.epoch);
     assert_eq!(reply.head_before, Some(state.head));
@@ -151,6 +151,47 @@ async fn a_lease_is_refused_while_a_fresh_value_is_there_unless_forced() {
     assert_eq!(node.lease("u").await, LeaseReply::Retry);
     let declared = [scope(2)];
     assert!(matches!(node.lease_with(|ask| ask.scopes = &declared).await, LeaseReply::Granted { .. }));
+}
+
+#[tokio::test]
+async fn what_is_stale_of_another_epoch_or_below_the_floor_may_be_loaded_anew() {
+    let server = RedisServer::start();
+    let node = join(&server, "n1").await;
+    let state = node.link.read(&[], &[], LONG).await.unwrap().state.unwrap();
+    let put = |bytes: &[u8]| {
+        server.command(&["DEL", RAW_LEASE]);
+        server.command(&[b"SET".as_slice(), RAW.as_bytes(), bytes]);
+    };
+    put(&envelope(state.epoch, state.head, &[]));
+    assert_eq!(node.lease("t").await, LeaseReply::Retry);
+    put(&envelope_until(now_ms() - 1_000, state.epoch, state.head, &[]));
+    node.granted("t").await;
+    put(&envelope(state.epoch, state.floor - 1, &[]));
+    node.granted("t").await;
+    // Of an epoch in which the clock was ahead.
+    put(&envelope(state.epoch ^ 1, state.head + 3_600_000_000, &[]));
+    node.granted("t").await;
+}
+
+#[tokio::test]
+async fn leases_and_cooldowns_end_by_themselves() {
+    let server = RedisServer::start();
+    let node = join(&server, "n1").await;
+    node.granted("t").await;
+    let left = server.command(&["PTTL", RAW_LEASE]).int().unwrap();
+    assert!((1..=30_000).contains(&left), "{left}");
+    node.link.release(ENTRY, key_scope(), "t", Duration::from_secs(20), LONG).await.unwrap();
+    let left = server.command(&["PTTL", RAW_LEASE]).int().unwrap();
+    assert!((1..=20_000).contains(&left), "{left}");
+}
+
+#[tokio::test]
+async fn a_cooldown_that_is_over_leaves_no_trace_in_the_next_lease() {
+    let server = RedisServer::start();
+    let (one, two) = (join(&server, "n1").await, join(&server, "n2").await);
+    server.command(&["HSET", RAW_LEASE, "f", "1", "x", "1"]);
+    one.granted("t1").await;
+    assert!(matches!(two.lease("t2").await, LeaseReply::Wait(_)));
 }
 
 #[tokio::test]

@@ -48,6 +48,10 @@ async fn every_node_hears_of_it_in_an_unbroken_chain() {
 async fn stamps_rise_also_when_the_servers_clock_went_back() {
     let server = RedisServer::start();
     let node = join(&server, "n1").await;
+    // They are times, as long as the clock goes on.
+    let (past, now) = ((now_ms() - 3_600_000) * 1_000, now_ms() * 1_000);
+    server.command(&["ZADD", STATE, &past.to_string(), "!h"]);
+    assert!(node.invalidate(&[scope(1)]).await.1 + 5_000_000 > now);
     let future = (now_ms() + 3_600_000) * 1_000;
     server.command(&["ZADD", STATE, &future.to_string(), "!h"]);
     assert_eq!(node.invalidate(&[scope(1)]).await.1, future + 1);

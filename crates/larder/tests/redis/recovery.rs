@@ -80,9 +80,7 @@ async fn a_state_that_is_blessed_for_another_server_is_a_state_that_is_gone() {
     let server = RedisServer::start();
     let node = join(&server, "n1").await;
     let grant = node.granted("t").await;
-    let blessed = server.command(&["ZRANGE", STATE, "-1", "-1", "BYSCORE"]);
-    let [blessing] = blessed.items() else { panic!("{blessed:?}") };
-    server.command(&["ZREM", STATE, &blessing.text()]);
+    server.command(&["ZREM", STATE, &blessing(&server)]);
     server.command(&["ZADD", STATE, "-1", "!i00000000000000000000000000000000"]);
     assert_everything_says_recover(&node, grant).await;
 }
@@ -105,12 +103,12 @@ async fn a_forced_epoch_is_told_to_all_nodes_and_keeps_their_registrations() {
     assert!(two.recovered.bumped);
     let push = one.push().await;
     let Push::Epoch { epoch, head } = push else { panic!("{push:?}") };
+    assert!(server.command(&["ZSCORE", STATE, "!nn1"]).int().is_some());
     assert_eq!(epoch, two.recovered.epoch);
     let beat = one.link.heartbeat(LEASE, LONG).await.unwrap();
     assert!(
         matches!(beat, HeartbeatReply::Alive { state, .. } if (state.epoch, state.head) == (epoch, head))
     );
-    assert!(server.command(&["ZSCORE", STATE, "!nn1"]).int().is_some());
 }
 
 #[tokio::test]
@@ -140,6 +138,23 @@ async fn the_first_replica_of_a_server_changes_its_name_and_not_its_history() {
     assert!(!again.recovered.bumped);
     assert_eq!(again.recovered.epoch, node.recovered.epoch);
     drop(replica);
+}
+
+#[tokio::test]
+async fn a_primary_that_was_a_replica_in_between_has_lost_its_history() {
+    let server = RedisServer::start();
+    let node = join(&server, "n1").await;
+    let other = replica_of(&server);
+    assert_eventually!(online_replicas(&server) == 1, LONG, "the replica is online");
+    other.command(&["REPLICAOF", "NO", "ONE"]);
+    // Nobody connects to the other one: the state still blesses the process of the first one when it comes back.
+    server.command(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]);
+    assert_eventually!(online_replicas(&other) == 1, LONG, "the first one is a replica");
+    let run = &server.info("server")["run_id"][..16];
+    assert!(blessing(&server).starts_with(&format!("!i{run}")));
+    server.command(&["REPLICAOF", "NO", "ONE"]);
+    let again = join(&server, "n1").await;
+    assert!(again.recovered.bumped && again.recovered.epoch != node.recovered.epoch);
 }
 
 #[tokio::test]
@@ -182,6 +197,13 @@ async fn a_server_that_forgot_the_scripts_has_changed() {
     assert_eq!(error.kind, StoreErrorKind::Changed, "{error}");
     assert_eq!(node.push().await, Push::Lost);
     assert!(!join(&server, "n1").await.recovered.bumped);
+}
+
+/// The member of the state that blesses this server.
+fn blessing(server: &RedisServer) -> String {
+    let blessed = server.command(&["ZRANGE", STATE, "-1", "-1", "BYSCORE"]);
+    let [blessing] = blessed.items() else { panic!("{blessed:?}") };
+    blessing.text()
 }
 
 fn replica_of(server: &RedisServer) -> RedisServer {

@@ -88,8 +88,12 @@ pub(crate) fn now_ms() -> u64 {
 
 /// An envelope as the scripts read it: fresh for a minute.
 pub(crate) fn envelope(epoch: u64, ver: u64, tags: &[ScopeHash]) -> Bytes {
+    envelope_until(now_ms() + 60_000, epoch, ver, tags)
+}
+
+/// An envelope that is fresh until `soft`.
+pub(crate) fn envelope_until(soft: u64, epoch: u64, ver: u64, tags: &[ScopeHash]) -> Bytes {
     let mut out = vec![b'L', 0, u8::try_from(tags.len()).expect("at most 32")];
-    let soft = now_ms() + 60_000;
     for field in [ver, epoch, soft, soft, 0] {
         out.extend(field.to_be_bytes());
     }

@@ -177,3 +177,33 @@ async fn tls_config(material: &TlsMaterial) -> Result<ClientConfig, StoreError> 
             .map_err(|error| tls(format!("the client certificate and its key are of no use: {error}"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn connections_send_at_once_and_are_kept_alive() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = tcp("127.0.0.1", listener.local_addr().unwrap().port()).await.unwrap();
+        let socket = socket2::SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE_INTERVAL);
+    }
+
+    #[tokio::test]
+    async fn a_host_that_has_several_addresses_is_reached_at_the_one_that_answers() {
+        // `localhost` is `::1` as well as `127.0.0.1`, where the machine says so; only one listens.
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        assert!(tcp("localhost", listener.local_addr().unwrap().port()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_name_that_does_not_exist_is_told_as_such() {
+        let error = tcp("no-such-host.invalid", 6379).await.unwrap_err();
+        assert_eq!(error.kind, StoreErrorKind::Disconnected);
+        assert!(error.detail.contains("not found"), "{error}");
+    }
+}

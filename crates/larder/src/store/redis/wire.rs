@@ -43,10 +43,10 @@ impl Wire {
         tasks: &mut JoinSet<()>,
     ) -> Result<Self, StoreError> {
         let (connection, driver) = dialer.login(socket, pushes).await?;
-        let owner = Arc::clone(life);
+        let ends = EndsLife(Arc::clone(life));
         tasks.spawn(async move {
+            let _ends = ends;
             driver.await;
-            owner.end("the connection has ended");
         });
         Ok(Self { connection, life: Arc::clone(life) })
     }
@@ -81,6 +81,15 @@ impl Wire {
             Value::ServerError(error) => Err(self.life.judge(error::from_server(&error))),
             answer => Ok(answer),
         }
+    }
+}
+
+/// However a driver ends, by the connection's end, by a panic, with its runtime: the link has ended with it.
+struct EndsLife(Arc<Life>);
+
+impl Drop for EndsLife {
+    fn drop(&mut self) {
+        self.0.end("the connection has ended");
     }
 }
 
