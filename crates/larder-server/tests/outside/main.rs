@@ -1,6 +1,7 @@
 //! The program seen from outside: the real binary, real servers, HTTP.
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
+mod cache;
 mod client;
 mod house;
 mod input;
@@ -8,6 +9,7 @@ mod nodes;
 mod openapi;
 mod origin;
 mod outage;
+mod protocol;
 mod routes;
 mod server;
 mod shape;

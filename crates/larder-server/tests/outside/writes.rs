@@ -182,4 +182,12 @@ async fn a_reader_sees_every_write_at_once(stack: Stack) {
     acme.get(&path).await.expect_problem(404);
     acme.get(&leads).await.expect_problem(404);
     assert_ne!(listed_first().await["id"], made["id"]);
+    // A post is in the feed, and on its author's pages.
+    let me = &people.sample["me"];
+    let (posts, profile) = (format!("/api/v1/users/{me}/posts"), format!("/api/v1/users/{me}/profile"));
+    let count = |answer: Answer| answer.expect(200).json()["posts_count"].as_i64().unwrap();
+    let (before, own) = (count(acme.get(&profile).await), total(acme.get(&posts).await));
+    let made = acme.post("/api/v1/posts", json!({"body": "Here"})).await.expect(201).json();
+    assert_eq!(acme.get("/api/v1/posts").await.expect(200).json()["items"][0], made);
+    assert_eq!((count(acme.get(&profile).await), total(acme.get(&posts).await)), (before + 1, own + 1));
 }
