@@ -103,7 +103,7 @@ async fn keys_come_in_pages_and_match_without_their_tenant(stack: Stack) {
     for page in 0.. {
         assert!(page < 100, "the cursor goes in circles");
         let body = admin.get(&target).await.expect(200).json();
-        for item in body["items"].as_array().unwrap_or_else(|| panic!("no items in {body}")) {
+        for item in body["keys"].as_array().unwrap_or_else(|| panic!("no keys in {body}")) {
             let key =
                 item.as_str().or_else(|| item["key"].as_str()).unwrap_or_else(|| panic!("no key in {item}"));
             assert!(seen.insert(key.to_owned()), "{key} comes twice");
@@ -114,8 +114,7 @@ async fn keys_come_in_pages_and_match_without_their_tenant(stack: Stack) {
     assert_eq!(seen, wanted);
     let entry = admin.get(&key_path("campaigns:acme:page:1:limit:7")).await.expect(200).json();
     for field in ["size", "ttl", "age", "tags", "tier"] {
-        let there = entry.as_object().unwrap().keys().any(|name| name.starts_with(field));
-        assert!(there, "{field} is not in {entry}");
+        assert!(entry.get(field).is_some(), "{field} is not in {entry}");
     }
     admin.get(&key_path("campaigns:acme:page:99:limit:7")).await.expect_problem(404);
     admin.get(&key_path("campaigns:nobody:page:1:limit:7")).await.expect_problem(404);

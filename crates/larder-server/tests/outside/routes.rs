@@ -27,7 +27,7 @@ pub(crate) struct Route {
     pub(crate) status: u16,
     pub(crate) shape: Option<Value>,
     /// The key as people see it, and the seconds it is kept.
-    pub(crate) cached: Option<(&'static str, u64)>,
+    pub(crate) cached: Option<(&'static str, u32)>,
 }
 
 /// Values for the names in paths and keys, all of tenant `acme`.
@@ -55,7 +55,7 @@ fn write(method: &'static str, path: &'static str, status: u16, body: fn(&Sample
 }
 
 impl Route {
-    fn cached(self, key: &'static str, seconds: u64) -> Self {
+    fn cached(self, key: &'static str, seconds: u32) -> Self {
         Self { cached: Some((key, seconds)), ..self }
     }
 
@@ -149,7 +149,7 @@ pub(crate) async fn sample(client: &Client) -> Sample {
     sample.insert("location", first("/api/v1/locations", "/items/0/name").await);
     sample.insert("conversation", first("/api/v1/conversations", "/items/0/id").await);
     sample.insert("notification", first("/api/v1/notifications", "/items/0/id").await);
-    sample.insert("product", first("/api/v1/products", "/payload/items/0/id").await);
+    sample.insert("product", first("/api/v1/products", "/payload/0/id").await);
     sample.insert("tenant", first_tenant(client).await);
     client.send("POST", "/api/cache/clear", &Body::Nothing).await.expect(200);
     sample
@@ -279,8 +279,8 @@ fn feed() -> Vec<Route> {
             "notifications:{tenant}:{me}:page:1:limit:20",
             30,
         ),
-        tenants("/api/v1/categories", json!({"items": [shapes::named()]}), "categories:{tenant}", 3600),
-        tenants("/api/v1/locations", json!({"items": [shapes::named()]}), "locations:{tenant}", 3600),
+        tenants("/api/v1/categories", page(shapes::named()), "categories:{tenant}", 3600),
+        tenants("/api/v1/locations", page(shapes::named()), "locations:{tenant}", 3600),
         write("POST", "/api/v1/posts", 201, |_| Body::Json(json!({"body": "Hello"}))).shape(shapes::post()),
         write("POST", "/api/v1/jobs", 201, |sample| Body::Json(a_job(sample))).shape(shapes::job()),
         write("POST", "/api/v1/conversations", 201, |sample| {
