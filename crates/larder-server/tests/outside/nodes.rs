@@ -9,6 +9,12 @@ use std::time::Duration;
 /// The coherence lease, and time for a machine that runs other tests too.
 const LEASE: Duration = Duration::from_secs(3);
 
+const RETURN: Duration = Duration::from_secs(20);
+
+async fn connected(node: &Client) -> bool {
+    node.get("/health").await.expect(200).json()["redis_cache"] == "connected"
+}
+
 struct Pair {
     stack: Stack,
     // Its process lives as long as the pair.
@@ -70,6 +76,10 @@ async fn after_a_pause_of_redis_the_first_read_on_the_other_node_is_new() {
     let redis = pair.stack.redis.as_ref().unwrap();
     for round in 0..3 {
         let name = format!("round {round}");
+        for node in [&pair.one, &pair.two] {
+            // A node that is still cut off may show a value for OUTAGE_MEMORY_TTL.
+            assert_eventually!(connected(node).await, RETURN, "every node is back");
+        }
         pair.name(&pair.two).await;
         redis.pause();
         // Applied here, delivered later: no error of the write.
