@@ -23,6 +23,7 @@ pub(crate) mod row;
 pub mod seed;
 pub mod seller;
 mod start;
+pub mod threats;
 pub mod time;
 pub mod ttl;
 mod upstream;

@@ -23,7 +23,7 @@ use crate::ttl::Policies;
 use crate::{
     ai, auth, campaigns, catalog, conversations, dashboard, jobs, leads, messages, notifications, posts,
 };
-use crate::{seed, upstream, users};
+use crate::{seed, threats, upstream, users};
 
 /// A backend that is ready to serve.
 pub struct Backend {
@@ -125,6 +125,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(messages::routes())
         .merge(notifications::routes())
         .merge(catalog::routes())
+        .merge(threats::routes())
 }
 
 async fn tokens(db: &Db, config: &JwtConfig) -> Result<Tokens, StartError> {

@@ -6,7 +6,10 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use super::Db;
 
 /// Every step, in order. A step that was released is never changed: a new one is added.
-const STEPS: &[(i64, &str, &str)] = &[(1, "initial", include_str!("../../migrations/0001_initial.sql"))];
+const STEPS: &[(i64, &str, &str)] = &[
+    (1, "initial", include_str!("../../migrations/0001_initial.sql")),
+    (2, "threats", include_str!("../../migrations/0002_threats.sql")),
+];
 
 /// The advisory lock on PostgreSQL ("larder" in ASCII).
 const LOCK: i64 = 0x6c61_7264_6572;

@@ -8,3 +8,4 @@ mod database;
 mod feed;
 mod support;
 mod talks;
+mod threats;

@@ -1,0 +1,4 @@
+-- Each list and chart of threats is answered from one index.
+
+CREATE INDEX threats_by_severity ON threats (severity, published_at, id);
+CREATE INDEX threats_by_source ON threats (source, published_at, id);
