@@ -4,6 +4,7 @@
 //! and sums are cast, since PostgreSQL widens them to a type that only it has.
 //! SQLite has one connection that writes and others that only read, PostgreSQL has one pool for both.
 
+mod alone;
 mod bulk;
 mod error;
 mod migrate;
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sqlx::AnyPool;
 use sqlx::{Any, AnyConnection, Transaction};
 
+pub use alone::Claim;
 pub use bulk::{Arg, Bulk};
 pub use error::{DbError, StartError, redacted};
 

@@ -107,3 +107,21 @@ async fn a_database_out_of_reach_is_named_without_its_password() {
     let error = Db::open(&DatabaseConfig::new("mysql://x:y@z/")).await.unwrap_err().to_string();
     assert!(error.contains("sqlite://") && !error.contains(":y@"), "{error}");
 }
+
+on_each_database!(
+    the_second_process_that_tells_nobody_learns_of_the_first,
+    |database: DatabaseConfig| async move {
+        use sample_backend::db::Claim;
+        let (one, two) = (Db::open(&database).await.unwrap(), Db::open(&database).await.unwrap());
+        let first = one.claim(&database).await;
+        assert!(matches!(first, Claim::Alone(_)));
+        assert!(matches!(two.claim(&database).await, Claim::Shared));
+        drop(first);
+        let alone = async || matches!(two.claim(&database).await, Claim::Alone(_));
+        larder_testkit::assert_eventually!(
+            alone().await,
+            Duration::from_secs(10),
+            "the claim ends with its holder"
+        );
+    }
+);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use larder::Cache;
 use sample_backend::config::{AiConfig, DatabaseConfig, JwtConfig, SampleData, SellerApi};
+use sample_backend::db::Claim;
 use sample_backend::{Backend, SampleConfig, StartError};
 use url::Url;
 
@@ -17,6 +18,23 @@ const ANY_MODEL: &str = "default";
 /// Opens the database, fills it and puts the routes together.
 pub(super) async fn start(config: &Config, cache: Cache) -> Result<Backend, Failure> {
     sample_backend::start(told(config)?, cache).await.map_err(|error| failure(&error))
+}
+
+/// Without Redis, no process learns what another changes: the second one on a database says so. The claim lasts until it is
+/// dropped.
+pub(super) async fn claim(config: &Config, backend: &Backend) -> Option<Claim> {
+    if config.redis_url.is_some() || !config.cache_enabled {
+        return None;
+    }
+    let claim = backend.db.claim(&database(config)).await;
+    if matches!(claim, Claim::Shared) {
+        tracing::warn!(
+            setting = "REDIS_URL",
+            "another process without Redis uses this database: neither learns what the other changes, so both may serve \
+             old values until their TTL ends; give both the same REDIS_URL"
+        );
+    }
+    Some(claim)
 }
 
 /// What a database that can't be used means for the person at the terminal.

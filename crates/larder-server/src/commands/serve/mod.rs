@@ -67,6 +67,7 @@ pub async fn run(
             return Err(failure);
         }
     };
+    let _claim = backend::claim(&config, &backend).await;
     let open = Open::default();
     let routes = routes::all(&config, &backend, &cache, &open)?;
     let listener = bound.listen().map_err(|error| cannot_listen(config.listen_address(), &error))?;
