@@ -5,6 +5,6 @@ mod routes;
 mod sql;
 
 pub(crate) use model::MAX_CENTS;
-pub use model::{Campaign, Channel, Filter, NewCampaign, Status};
+pub use model::{Campaign, CampaignStatus, Channel, Filter, NewCampaign};
 pub(crate) use routes::routes;
 pub(crate) use sql::exists;

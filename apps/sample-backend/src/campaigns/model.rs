@@ -19,7 +19,7 @@ choice! {
 
 choice! {
     /// How far a campaign is.
-    pub enum Status { Draft = "draft", Active = "active", Paused = "paused", Completed = "completed" }
+    pub enum CampaignStatus { Draft = "draft", Active = "active", Paused = "paused", Completed = "completed" }
 }
 
 /// A campaign.
@@ -32,7 +32,7 @@ pub struct Campaign {
     /// Where it reaches people.
     pub channel: Channel,
     /// How far it is.
-    pub status: Status,
+    pub status: CampaignStatus,
     /// What it may cost, in cents.
     #[schema(minimum = 0)]
     pub budget_cents: i64,
@@ -55,7 +55,7 @@ pub struct NewCampaign {
     pub budget_cents: i64,
     /// How far it is; `draft` unless told.
     #[schema(required = false)]
-    pub status: Status,
+    pub status: CampaignStatus,
 }
 
 impl Body for NewCampaign {
@@ -63,7 +63,7 @@ impl Body for NewCampaign {
         let mut f = Fields::of(value, path, errors)?;
         let (name, channel) = (f.text("name", 1..=200), f.choice("channel", Channel::EXPECTED));
         let budget_cents = f.integer("budget_cents", 0..=MAX_CENTS);
-        let status = f.choice_or("status", Status::EXPECTED, Status::Draft);
+        let status = f.choice_or("status", CampaignStatus::EXPECTED, CampaignStatus::Draft);
         Some(Self { name: name?, channel: channel?, budget_cents: budget_cents?, status: status? })
     }
 }
@@ -73,7 +73,7 @@ impl Body for NewCampaign {
 #[into_params(parameter_in = Query)]
 pub struct Filter {
     /// Only those with this status.
-    pub status: Option<Status>,
+    pub status: Option<CampaignStatus>,
     /// Only those on this channel.
     pub channel: Option<Channel>,
     /// Which page.
@@ -83,7 +83,7 @@ pub struct Filter {
 
 impl FromQuery for Filter {
     fn read(f: &mut Fields<'_>) -> Option<Self> {
-        let status = f.optional_choice("status", Status::EXPECTED);
+        let status = f.optional_choice("status", CampaignStatus::EXPECTED);
         let channel = f.optional_choice("channel", Channel::EXPECTED);
         let page = PageParams::read(f);
         Some(Self { status: status?, channel: channel?, page: page? })

@@ -149,7 +149,7 @@ fn event(kind: &str, id: Uuid, campaign: &Campaign) -> Event {
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::{Channel, Status};
+    use super::super::model::{CampaignStatus, Channel};
     use super::*;
 
     #[test]
@@ -157,7 +157,7 @@ mod tests {
         let page = PageParams { page: 1, limit: 20 };
         let all = Filter { status: None, channel: None, page };
         assert_eq!(list_key(all).render("acme"), "campaigns:acme:page:1:limit:20");
-        let some = Filter { status: Some(Status::Active), channel: Some(Channel::Sms), page };
+        let some = Filter { status: Some(CampaignStatus::Active), channel: Some(Channel::Sms), page };
         assert_eq!(list_key(some).render("acme"), "campaigns:acme:page:1:limit:20:status:active:channel:sms");
     }
 }

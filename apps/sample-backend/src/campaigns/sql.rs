@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Error, Row};
 use uuid::Uuid;
 
-use super::model::{Campaign, Channel, Filter, NewCampaign, Status};
+use super::model::{Campaign, CampaignStatus, Channel, Filter, NewCampaign};
 use crate::db::{Db, DbError};
 use crate::row;
 use crate::time::Time;
@@ -15,7 +15,7 @@ fn campaign(row: &AnyRow) -> Result<Campaign, Error> {
         id: row::id(row, 0)?,
         name: row::text(row, 1)?,
         channel: Channel::of(row, 2)?,
-        status: Status::of(row, 3)?,
+        status: CampaignStatus::of(row, 3)?,
         budget_cents: row::number(row, 4)?,
         created_at: Time::of(row, 5)?,
         updated_at: Time::of(row, 6)?,
@@ -24,7 +24,7 @@ fn campaign(row: &AnyRow) -> Result<Campaign, Error> {
 
 /// One page, newest first. An empty word stands for no filter.
 pub(super) async fn list(db: &Db, tenant: &str, filter: Filter) -> Result<Page<Campaign>, DbError> {
-    let status = filter.status.map_or("", Status::as_str);
+    let status = filter.status.map_or("", CampaignStatus::as_str);
     let channel = filter.channel.map_or("", Channel::as_str);
     let total = sqlx::query(
         "SELECT COUNT(*) FROM campaigns \

@@ -125,7 +125,7 @@ pub(super) fn check<R: Read>(input: R) -> Result<Report, Problem> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::Status;
+    use super::super::model::LeadStatus;
     use super::*;
 
     fn leads(csv: &str) -> Vec<Result<NewLead, Rejected>> {
@@ -138,7 +138,7 @@ mod tests {
         let read = leads("\u{feff}Name, note ,EMAIL\n\"Chen, Mei\",x,Mei@Example.test\n");
         let lead = read[0].as_ref().unwrap();
         assert_eq!((lead.name.as_str(), lead.email.as_str()), ("Chen, Mei", "mei@example.test"));
-        assert_eq!((lead.status, lead.value_cents), (Status::New, 0));
+        assert_eq!((lead.status, lead.value_cents), (LeadStatus::New, 0));
     }
 
     #[test]

@@ -7,5 +7,5 @@ mod spool;
 mod sql;
 
 pub use csv::{Rejected, Report};
-pub use model::{Lead, NewLead, Status};
+pub use model::{Lead, LeadStatus, NewLead};
 pub(crate) use routes::routes;

@@ -12,7 +12,7 @@ use crate::time::Time;
 
 choice! {
     /// How far a lead is.
-    pub enum Status {
+    pub enum LeadStatus {
         New = "new", Contacted = "contacted", Qualified = "qualified", Converted = "converted", Lost = "lost"
     }
 }
@@ -29,7 +29,7 @@ pub struct Lead {
     /// Their name.
     pub name: String,
     /// How far they are.
-    pub status: Status,
+    pub status: LeadStatus,
     /// What they may be worth, in cents.
     #[schema(minimum = 0)]
     pub value_cents: i64,
@@ -48,7 +48,7 @@ pub struct NewLead {
     pub name: String,
     /// How far they are; `new` unless told.
     #[schema(required = false)]
-    pub status: Status,
+    pub status: LeadStatus,
     /// What they may be worth, in cents; 0 unless told.
     #[schema(minimum = 0, maximum = 1_000_000_000_000_i64, required = false)]
     pub value_cents: i64,
@@ -58,7 +58,7 @@ impl Body for NewLead {
     fn read(value: Value, path: &str, errors: &mut Errors) -> Option<Self> {
         let mut f = Fields::of(value, path, errors)?;
         let (email, name) = (f.email("email"), f.text("name", 1..=200));
-        let status = f.choice_or("status", Status::EXPECTED, Status::New);
+        let status = f.choice_or("status", LeadStatus::EXPECTED, LeadStatus::New);
         let value_cents = f.integer_or("value_cents", 0..=MAX_CENTS, 0);
         Some(Self { email: email?, name: name?, status: status?, value_cents: value_cents? })
     }

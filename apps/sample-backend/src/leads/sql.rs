@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Error, Row};
 use uuid::Uuid;
 
-use super::model::{Lead, NewLead, Status};
+use super::model::{Lead, LeadStatus, NewLead};
 use crate::db::{Bulk, Db, DbError, Dialect, Tx};
 use crate::row;
 use crate::time::Time;
@@ -16,7 +16,7 @@ fn lead(row: &AnyRow) -> Result<Lead, Error> {
         campaign_id: row::id(row, 1)?,
         email: row::text(row, 2)?,
         name: row::text(row, 3)?,
-        status: Status::of(row, 4)?,
+        status: LeadStatus::of(row, 4)?,
         value_cents: row::number(row, 5)?,
         created_at: Time::of(row, 6)?,
     })

@@ -92,7 +92,7 @@ async fn a_secret_that_was_made_is_kept_so_that_tokens_outlive_a_restart() {
     let token = api.login("owner@acme.test").await;
     api.backend.shutdown().await;
     let again = Api::start(database).await;
-    assert_eq!(again.get(&token, "/api/v1/auth/me").await.status, 200);
+    assert_eq!(again.me(&token).await, again.me(&again.login("owner@acme.test").await).await);
 }
 
 #[tokio::test]

@@ -78,9 +78,7 @@ on_each_database!(leads_show_in_their_campaign_and_go_with_it, |database: Databa
 
 on_each_database!(the_statistics_add_up, |database: DatabaseConfig| async move {
     let api = Api::start(database).await;
-    let new = json!({"tenant_name": "Sum", "email": "s@sum.test", "password": "12345678", "name": "S"});
-    let owner = api.post("", "/api/v1/auth/register", new).await;
-    let token = owner.body["access_token"].as_str().unwrap();
+    let token = &api.register("Sum").await;
     let empty = api.get_twice(token, "/api/v1/dashboard/stats").await;
     assert_eq!(empty["conversion_rate"].as_f64(), Some(0.0));
     let made = api.post(token, "/api/v1/campaigns", spring()).await;
@@ -233,4 +231,19 @@ async fn a_writer_that_goes_away_leaves_nothing_stale() {
     drop(write);
     assert!(matches!(events.next().await, Some(larder::Next::Event(_))));
     assert_eq!(api.get(&acme, "/api/v1/campaigns").await.body["total"], before + 1);
+}
+
+#[tokio::test]
+async fn without_a_cache_every_read_goes_to_the_database_and_everything_works() {
+    let (database, _home) = sqlite();
+    let cache = larder::Cache::builder("off").enabled(false).build().await.unwrap();
+    let api = Api::start_on(database, cache).await;
+    let acme = api.login("owner@acme.test").await;
+    let before = api.backend.db.statements();
+    for _ in 0..3 {
+        assert_eq!(api.get(&acme, "/api/v1/campaigns").await.x_cache(), "BYPASS");
+    }
+    assert_eq!(api.backend.db.statements() - before, 6);
+    let made = api.post(&acme, "/api/v1/campaigns", spring()).await;
+    assert_eq!(api.get(&acme, "/api/v1/campaigns").await.body["items"][0]["id"], made.body["id"]);
 }

@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod ai;
 mod auth;
 mod campaigns;
 mod database;
+mod document;
 mod feed;
+mod seller;
 mod support;
 mod talks;
 mod threats;

@@ -92,7 +92,7 @@ impl Api {
         Self::start_as(database, cache, |_| ()).await
     }
 
-    async fn start_as(
+    pub(crate) async fn start_as(
         database: DatabaseConfig,
         cache: Cache,
         change: impl FnOnce(&mut SampleConfig),
