@@ -12,6 +12,7 @@ use crate::policy::Policy;
 use crate::remote::{Remote, random_part};
 use crate::scope::EntryScopes;
 use crate::stats::{Counters, Stats};
+use crate::status::Tier;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -105,8 +106,8 @@ impl Engine {
             weight,
             counters: value.counters,
         };
+        crate::log::set(value.key.borrow(), Tier::Memory, entry.expiry.soft.since(entry.expiry.made));
         self.l1.put(value.key, Arc::new(entry), &self.mirror);
-        tracing::debug!(target: "larder::cache", tier = "memory", "Cache SET");
     }
 
     /// Expiry of a value that was made at `made` under this policy. Jitter shortens.

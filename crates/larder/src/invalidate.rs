@@ -58,7 +58,7 @@ impl Engine {
         let at = self.mirror.stamp_alone(&scopes);
         self.drop_entries(covered);
         self.flights.detach(&scopes);
-        tracing::debug!(target: "larder::cache", scopes = scopes.len(), "Cache INVALIDATED");
+        tell(covered);
         at.into()
     }
 
@@ -79,7 +79,7 @@ impl Engine {
             if let Some(at) = attempt(remote, &covered, left.clamp(Duration::from_millis(1), ATTEMPT)).await {
                 let scopes = blocked.settle(at);
                 self.flights.detach(&scopes);
-                tracing::debug!(target: "larder::cache", scopes = scopes.len(), "Cache INVALIDATED");
+                tell(&covered);
                 return Ok(at.into());
             }
             let left = patience.saturating_sub(self.now().since(started));
@@ -109,6 +109,11 @@ impl Engine {
             self.l1.remove(KeyRef { tenant, key });
         }
     }
+}
+
+fn tell(covered: &Covered) {
+    let first = covered.keys.first().map(|(tenant, key, _)| KeyRef { tenant, key });
+    crate::log::invalidated(covered.scopes.len(), covered.keys.len(), first);
 }
 
 /// One attempt to tell Redis.

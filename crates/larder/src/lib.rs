@@ -45,6 +45,7 @@ mod key;
 mod l1;
 pub mod limits;
 mod loader;
+mod log;
 mod lookup;
 mod policy;
 mod prepared;

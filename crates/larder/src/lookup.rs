@@ -9,6 +9,7 @@ use crate::job::{Job, Pending};
 use crate::key::Key;
 use crate::l1::{Entry, FullKey, KeyRef};
 use crate::loader::Loader;
+use crate::log;
 use crate::policy::Policy;
 use crate::scope::EntryScopes;
 use crate::status::{Outcome, Status, Tier};
@@ -44,6 +45,7 @@ impl Engine {
             Freshness::Fresh => match answer::<T>(&entry, Outcome::Hit, now) {
                 Some(answer) => {
                     entry.counters.count(&answer.1);
+                    log::lookup(key, &answer.1);
                     Remembered::Fresh(answer)
                 }
                 None => Remembered::Fallback(None),
@@ -51,6 +53,7 @@ impl Engine {
             Freshness::StaleUsable => match answer::<T>(&entry, Outcome::Stale, now) {
                 Some(answer) => {
                     entry.counters.count(&answer.1);
+                    log::lookup(key, &answer.1);
                     Remembered::Stale(answer)
                 }
                 None => Remembered::Fallback(None),
@@ -194,6 +197,7 @@ impl Engine {
                     Ok(answer) => answer,
                     Err(error) => self.fall_back(key.borrow(), policy, error)?,
                 };
+                log::lookup(key.borrow(), &answer.1);
                 answers[index] = Some(answer);
             }
             if answers.iter().all(Option::is_some) {

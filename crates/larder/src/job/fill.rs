@@ -8,6 +8,7 @@ use crate::flight::Landed;
 use crate::loader::Loaded;
 use crate::remote::Remote;
 use crate::stats::Counters;
+use crate::status::Tier;
 use crate::store::{EntryName, FillReply, FillRequest, Link, StoreErrorKind};
 use crate::value::Value;
 use bytes::Bytes;
@@ -134,7 +135,7 @@ impl<T: Value> Job<T> {
             let Granted { pending, epoch, ver, .. } = &parcel.granted;
             let stamp = match answer {
                 Ok(FillReply::Stored { head }) => {
-                    tracing::debug!(target: "larder::cache", tier = "redis", "Cache SET");
+                    crate::log::set(pending.key.borrow(), Tier::Redis, parcel.keep);
                     head
                 }
                 Ok(FillReply::Recover) => {

@@ -178,7 +178,7 @@ pub enum HeartbeatReply {
     },
 }
 
-/// The answer to [`Link::recover`].
+/// What making a link came to: which epoch holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recovered {
     /// The epoch that holds now.
