@@ -1,0 +1,83 @@
+//! Keys.
+
+use larder::{key, tag};
+use serde_json::{Value, json};
+
+use crate::support::{Server, read};
+
+fn names(page: &Value) -> Vec<&str> {
+    page["keys"].as_array().unwrap().iter().map(|entry| entry["key"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn keys_are_for_an_admin() {
+    let server = Server::start().await;
+    for path in ["/api/cache/keys", "/api/cache/keys/campaigns:acme:1"] {
+        assert_eq!(server.get("", path).await.status, 401, "{path}");
+        for role in ["owner@acme", "member@acme", "ingest@larder"] {
+            assert_eq!(server.get(role, path).await.status, 403, "{role} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_without_a_gap() {
+    let server = Server::start().await;
+    let acme = server.cache.tenant("acme");
+    for i in 0..450 {
+        read(&acme, key!("campaigns", format!("{i:03}"))).await;
+    }
+    read(&server.cache.tenant("globex"), key!("leads", 1)).await;
+    let (mut all, mut cursor, mut pages) = (Vec::new(), String::new(), 0);
+    loop {
+        let path = format!("/api/cache/keys?pattern=campaigns:*{cursor}");
+        let page = server.get("admin@larder", &path).await.json();
+        all.extend(names(&page).into_iter().map(str::to_owned));
+        pages += 1;
+        match page["cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!((all.len(), pages), (450, 3));
+    assert!(all.is_sorted() && all[0] == "campaigns:acme:000", "{:?}", all[0]);
+    let one = server.get("admin@larder", "/api/cache/keys?pattern=*:globex:*").await.json();
+    assert_eq!(names(&one), ["leads:globex:1"]);
+    assert_eq!(server.get("admin@larder", "/api/cache/keys?pattern=").await.status, 422);
+}
+
+#[tokio::test]
+async fn an_entry_is_shown_until_it_is_invalidated() {
+    let server = Server::start().await;
+    let acme = server.cache.tenant("acme");
+    let odd = key!("campaigns", "a:b/c ?", "%", "🦀");
+    read(&acme, odd.clone()).await;
+    read(&server.cache.shared(), key!("stats", "")).await;
+    let rendered = odd.render("acme");
+    let escaped: String = rendered.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let path = format!("/api/cache/keys/{escaped}");
+    let mut entry = server.get("admin@larder", &path).await.json();
+    for number in ["size", "ttl", "age", "load_ms"] {
+        let taken = entry[number].take();
+        assert!(
+            taken.as_f64().is_some_and(|value| value >= 0.0 && (number != "ttl" || value > 59.0)),
+            "{number} {taken}"
+        );
+    }
+    assert_eq!(
+        entry,
+        json!({"key": rendered, "tenant": "acme", "tags": ["t"], "tier": "memory",
+            "size": null, "ttl": null, "age": null, "load_ms": null})
+    );
+    assert_eq!(server.get("admin@larder", "/api/cache/keys/stats:").await.json()["tenant"], "");
+    acme.invalidate(tag("t")).await.unwrap();
+    assert_eq!(server.get("admin@larder", &path).await.status, 404);
+    assert_eq!(names(&server.get("admin@larder", "/api/cache/keys").await.json()), ["stats:"]);
+    for none in ["nothing", "campaigns:globex:1", "%FF", "%00"] {
+        assert_eq!(
+            server.get("admin@larder", &format!("/api/cache/keys/{none}")).await.status,
+            404,
+            "{none}"
+        );
+    }
+}

@@ -1,0 +1,10 @@
+//! The operations routes from outside, over real caches.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod clear;
+mod health;
+mod keys;
+mod metrics;
+mod stats;
+mod support;

@@ -1,0 +1,105 @@
+//! What Prometheus reads.
+
+use std::net::IpAddr;
+
+use axum::body::Body;
+use larder::{LOAD_BUCKETS, key, tag};
+use larder_http::ClientAddr;
+
+use crate::support::{Server, read, request};
+
+async fn scrape_from(server: &Server, client: [u8; 4], host: &str, token: &str) -> u16 {
+    let request =
+        request("GET", token, "/metrics").header("host", host).extension(ClientAddr(IpAddr::from(client)));
+    server.send(request.body(Body::empty()).unwrap()).await.status
+}
+
+#[tokio::test]
+async fn this_machine_and_the_bearer_of_the_token_may_scrape() {
+    let server = Server::start().await;
+    let (here, there) = ([127, 0, 0, 1], [198, 51, 100, 7]);
+    assert_eq!(scrape_from(&server, here, "localhost:8000", "").await, 200);
+    assert_eq!(scrape_from(&server, here, "evil.example", "").await, 401, "a page with a name of its own");
+    assert_eq!(scrape_from(&server, there, "localhost:8000", "").await, 401);
+    assert_eq!(scrape_from(&server, there, "shop.example", "scrape-me").await, 200);
+    for wrong in ["scrape-mE", "scrape", "scrape-me-too", "admin@larder"] {
+        assert_eq!(scrape_from(&server, there, "shop.example", wrong).await, 401, "{wrong}");
+    }
+    assert_eq!(server.get("", "/metrics").await.status, 401, "an unknown address is none of this machine");
+}
+
+/// The samples by name and labels. Every line is a comment or a sample whose metric has been described.
+fn samples(text: &str) -> std::collections::BTreeMap<String, f64> {
+    let (mut described, mut samples) = (Vec::new(), std::collections::BTreeMap::new());
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            described.push(rest.split(' ').next().unwrap().to_owned());
+        } else if !line.starts_with('#') {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            let base = name.split('{').next().unwrap();
+            assert!(described.iter().any(|known| base.starts_with(known.as_str())), "{line}");
+            let value = if value == "+Inf" { f64::INFINITY } else { value.parse().unwrap() };
+            assert!(samples.insert(name.to_owned(), value).is_none(), "twice: {line}");
+        }
+    }
+    samples
+}
+
+#[tokio::test]
+async fn everything_is_counted_and_no_tenant_is_named() {
+    let server = Server::start().await;
+    let acme = server.cache.tenant("acme-secret");
+    for _ in 0..3 {
+        read(&acme, key!("campaigns", 1)).await;
+    }
+    read(&acme, key!("campaign", 2)).await;
+    read(&acme, key!("made-up-by-a-client", 2)).await;
+    acme.invalidate(tag("t")).await.unwrap();
+    for path in ["/things/1", "/things/2", "/nowhere", "/health/live"] {
+        server.get("", path).await;
+    }
+    server.post("", "/things/1").await;
+    server.send(request("BREW", "", "/nowhere").body(Body::empty()).unwrap()).await;
+    let text = server.scrape().await;
+    assert!(!text.contains("acme") && !text.contains("made-up"), "{text}");
+    let samples = samples(&text);
+    for (sample, value) in [
+        ("larder_cache_hits_total{endpoint=\"campaigns\",tier=\"memory\"}", 2.0),
+        ("larder_cache_hits_total{endpoint=\"campaigns\",tier=\"redis\"}", 0.0),
+        ("larder_cache_misses_total{endpoint=\"campaigns\"}", 2.0),
+        ("larder_cache_misses_total{endpoint=\"other\"}", 1.0),
+        ("larder_cache_coalesced_total{endpoint=\"leads\"}", 0.0),
+        ("larder_cache_stale_served_total{endpoint=\"stats\"}", 0.0),
+        ("larder_cache_loads_total{endpoint=\"campaigns\"}", 2.0),
+        ("larder_cache_load_duration_seconds_bucket{le=\"+Inf\"}", 3.0),
+        ("larder_cache_load_duration_seconds_count", 3.0),
+        ("larder_cache_invalidations_total", 1.0),
+        ("larder_http_requests_total{route=\"/things/{id}\",method=\"GET\",status=\"2xx\"}", 2.0),
+        ("larder_http_requests_total{route=\"/things/{id}\",method=\"POST\",status=\"4xx\"}", 1.0),
+        ("larder_http_requests_total{route=\"/health/live\",method=\"GET\",status=\"2xx\"}", 1.0),
+        ("larder_http_requests_total{route=\"other\",method=\"GET\",status=\"4xx\"}", 1.0),
+        ("larder_http_requests_total{route=\"other\",method=\"other\",status=\"4xx\"}", 1.0),
+        ("larder_connections{kind=\"http\"}", 7.0),
+        ("larder_database_connections{state=\"busy\"}", 2.0),
+        ("larder_database_connections{state=\"idle\"}", 3.0),
+        ("larder_database_connections_max", 60.0),
+        ("larder_redis_connected", 0.0),
+        ("larder_redis_breaker_open", 0.0),
+        ("larder_coherence_trusted", 1.0),
+        ("larder_coherence_lease_left_seconds", f64::INFINITY),
+        ("larder_build_info{version=\"1.2.3\"}", 1.0),
+    ] {
+        assert_eq!(samples.get(sample), Some(&value), "{sample} in\n{text}");
+    }
+    let bucket = |le: &str| samples[&format!("larder_cache_load_duration_seconds_bucket{{le=\"{le}\"}}")];
+    let buckets: Vec<f64> = LOAD_BUCKETS.iter().map(|le| bucket(&le.to_string())).collect();
+    assert!(buckets.is_sorted(), "{buckets:?}");
+}
+
+#[tokio::test]
+async fn it_is_the_text_format_of_prometheus() {
+    let server = Server::start().await;
+    let reply = server.get("scrape-me", "/metrics").await;
+    assert_eq!((reply.status, reply.kind.as_str()), (200, "text/plain; version=0.0.4; charset=utf-8"));
+    assert!(reply.text.ends_with('\n'));
+}

@@ -1,0 +1,129 @@
+//! A server with the operations routes, whose database and users the test decides on.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use http::{HeaderMap, Request};
+use http_body_util::BodyExt;
+use larder::{Cache, Key, Policy, Tenant};
+use larder_http::ops::{self, Database, Endpoints, Operations, PoolUse, Requests};
+use larder_http::{Authenticate, ClientAddr, Identity, Problem};
+use serde_json::Value;
+use std::time::Duration;
+use tower::ServiceExt;
+
+/// A token is `role@tenant`.
+struct Names;
+
+impl Authenticate for Names {
+    fn identify(&self, headers: &HeaderMap) -> Result<Option<Identity>, Problem> {
+        let Some(header) = headers.get("authorization") else { return Ok(None) };
+        let token = header.to_str().unwrap().strip_prefix("Bearer ").unwrap();
+        let (role, tenant) = token.split_once('@').ok_or_else(Problem::unauthorized)?;
+        let role = role.parse().map_err(|_| Problem::unauthorized())?;
+        Ok(Some(Identity { tenant: tenant.to_owned(), user: "u".to_owned(), role }))
+    }
+}
+
+/// A database that answers or not, and counts how often it was asked.
+#[derive(Default)]
+pub(crate) struct Rows {
+    pub(crate) gone: AtomicBool,
+    pub(crate) asked: AtomicU64,
+}
+
+impl Database for Rows {
+    fn is_connected(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        Box::pin(async {
+            self.asked.fetch_add(1, SeqCst);
+            !self.gone.load(SeqCst)
+        })
+    }
+
+    fn pool(&self) -> PoolUse {
+        PoolUse { open: 5, idle: 3, max: 60 }
+    }
+}
+
+pub(crate) struct Server {
+    pub(crate) cache: Cache,
+    pub(crate) rows: Arc<Rows>,
+    routes: Router,
+}
+
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) kind: String,
+    pub(crate) text: String,
+}
+
+impl Reply {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap()
+    }
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        Self::over(Cache::builder("test").build().await.unwrap())
+    }
+
+    pub(crate) fn over(cache: Cache) -> Self {
+        let (rows, requests) = (Arc::new(Rows::default()), Requests::default());
+        let operations = Operations {
+            cache: cache.clone(),
+            who: Arc::new(Names),
+            database: Some(Arc::clone(&rows) as Arc<dyn Database>),
+            endpoints: Endpoints::new(["campaigns", "leads", "stats"]).also("campaign", "campaigns"),
+            requests: requests.clone(),
+            connections: Arc::new(|| vec![("http", 7)]),
+            metrics_token: Some("scrape-me".to_owned()),
+            version: "1.2.3",
+        };
+        let (routes, described) = ops::router(operations).split_for_parts();
+        let routes = routes.route("/things/{id}", get(|| async { "thing" }));
+        let paths = described.paths.paths.into_keys().chain(["/things/{id}".to_owned()]);
+        Self { cache, rows, routes: requests.count(routes, paths) }
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
+        let (head, body) = self.routes.clone().oneshot(request).await.unwrap().into_parts();
+        let kind = head.headers.get("content-type").map_or("", |kind| kind.to_str().unwrap()).to_owned();
+        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        Reply { status: head.status.as_u16(), kind, text }
+    }
+
+    pub(crate) async fn get(&self, token: &str, path: &str) -> Reply {
+        self.send(request("GET", token, path).body(Body::empty()).unwrap()).await
+    }
+
+    pub(crate) async fn post(&self, token: &str, path: &str) -> Reply {
+        self.send(request("POST", token, path).body(Body::empty()).unwrap()).await
+    }
+
+    /// What Prometheus reads on this machine.
+    pub(crate) async fn scrape(&self) -> String {
+        let here = ClientAddr(IpAddr::from([127, 0, 0, 1]));
+        let request = request("GET", "", "/metrics").header("host", "localhost:8000").extension(here);
+        let reply = self.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        reply.text
+    }
+}
+
+pub(crate) fn request(method: &str, token: &str, path: &str) -> http::request::Builder {
+    let builder = Request::builder().method(method).uri(path);
+    if token.is_empty() { builder } else { builder.header("authorization", format!("Bearer {token}")) }
+}
+
+/// Reads through the cache, as a route would.
+pub(crate) async fn read(tenant: &Tenant, key: Key) {
+    let policy = Policy::ttl(Duration::from_secs(60)).tag("t").jitter(0.0);
+    tenant.get_or_load(key, &policy, || async { Ok::<_, std::io::Error>(7_u64) }).await.unwrap();
+}
