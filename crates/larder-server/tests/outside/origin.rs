@@ -64,7 +64,8 @@ async fn a_thousand_requests_to_a_cold_chart_are_one_query() {
         // Beyond MAX_CONCURRENT_REQUESTS, which is as many.
         answer.expect(200);
     }
-    assert_eq!(queries(&stack) - before, 1);
+    let asked = queries(&stack) - before;
+    assert_eq!(asked, 1, "{}", stack.server.log());
 }
 
 #[tokio::test]

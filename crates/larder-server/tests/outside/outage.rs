@@ -6,7 +6,7 @@ use crate::server::Server;
 use crate::stack::{Kind, Stack};
 use larder_testkit::{RedisServer, assert_eventually};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// The Redis budget of a request is 200 ms; the rest is for a machine that runs other tests too.
@@ -19,54 +19,66 @@ async fn redis_cache(client: &Client) -> String {
 
 /// Readers and one writer, until they are told to stop.
 struct Traffic {
-    stop: Arc<AtomicBool>,
-    tasks: Vec<tokio::task::JoinHandle<usize>>,
+    meter: Arc<Meter>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Meter {
+    stop: AtomicBool,
+    requests: AtomicUsize,
 }
 
 impl Traffic {
     fn start(acme: &Client, campaign: &str) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
+        let meter = Arc::new(Meter::default());
         let reads = ["/api/v1/campaigns", "/api/v1/dashboard/stats", "/api/v1/posts", "/api/charts/trend"];
         let mut tasks: Vec<_> =
-            reads.map(|path| tokio::spawn(read(acme.clone(), path.to_owned(), Arc::clone(&stop)))).into();
-        tasks.push(tokio::spawn(write(
-            acme.clone(),
-            format!("/api/v1/campaigns/{campaign}"),
-            Arc::clone(&stop),
-        )));
-        Self { stop, tasks }
+            reads.map(|path| tokio::spawn(read(acme.clone(), path.to_owned(), Arc::clone(&meter)))).into();
+        let path = format!("/api/v1/campaigns/{campaign}");
+        tasks.push(tokio::spawn(write(acme.clone(), path, Arc::clone(&meter))));
+        Self { meter, tasks }
     }
 
-    /// How many requests there were, none of which failed.
-    async fn stop(self) -> usize {
-        self.stop.store(true, Ordering::SeqCst);
-        let mut sum = 0;
+    /// Waits for so many more requests.
+    async fn goes_on(&self, more: usize) {
+        let count = || self.meter.requests.load(Ordering::SeqCst);
+        let target = count() + more;
+        let done = || count() >= target || self.tasks.iter().any(tokio::task::JoinHandle::is_finished);
+        assert_eventually!(done(), RETURN, "{more} more requests, of {}", count());
+    }
+
+    /// None of the requests failed.
+    async fn stop(self) {
+        self.meter.stop.store(true, Ordering::SeqCst);
         for task in self.tasks {
-            sum += task.await.unwrap();
+            task.await.unwrap();
         }
-        sum
     }
 }
 
-async fn read(client: Client, path: String, stop: Arc<AtomicBool>) -> usize {
-    let mut count = 0;
-    while !stop.load(Ordering::SeqCst) {
-        timed(client.get(&path)).await.expect(200);
-        count += 1;
+impl Meter {
+    fn count(&self) -> bool {
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        !self.stop.load(Ordering::SeqCst)
     }
-    count
+}
+
+async fn read(client: Client, path: String, meter: Arc<Meter>) {
+    while meter.count() {
+        timed(client.get(&path)).await.expect(200);
+    }
 }
 
 /// Writes, and reads its own write each time.
-async fn write(client: Client, path: String, stop: Arc<AtomicBool>) -> usize {
-    let mut count = 0;
-    while !stop.load(Ordering::SeqCst) {
-        let name = format!("round {count}");
+async fn write(client: Client, path: String, meter: Arc<Meter>) {
+    let mut round = 0;
+    while meter.count() {
+        let name = format!("round {round}");
         client.put(&path, routes::a_campaign(&name)).await.expect(200);
         assert_eq!(timed(client.get(&path)).await.expect(200).json()["name"], name);
-        count += 1;
+        round += 1;
     }
-    count
 }
 
 async fn timed<T>(request: impl Future<Output = T>) -> T {
@@ -76,13 +88,14 @@ async fn timed<T>(request: impl Future<Output = T>) -> T {
     answer
 }
 
-async fn survives(outage: impl AsyncFnOnce(&RedisServer, &Client)) {
+async fn survives(outage: impl AsyncFnOnce(&RedisServer, &Client, &Traffic)) {
     let stack = Stack::start(Kind::RedisSqlite).await;
     let redis = stack.redis.as_ref().unwrap();
     let acme = stack.acme().await;
     let campaign = acme.get("/api/v1/campaigns").await.json()["items"][0]["id"].as_str().unwrap().to_owned();
     let traffic = Traffic::start(&acme, &campaign);
-    outage(redis, &acme).await;
+    traffic.goes_on(200).await;
+    outage(redis, &acme, &traffic).await;
     assert_eventually!(
         redis_cache(&acme).await == "connected",
         RETURN,
@@ -90,8 +103,8 @@ async fn survives(outage: impl AsyncFnOnce(&RedisServer, &Client)) {
         stack.server.log()
     );
     assert_eq!(acme.get("/health/cache").await.expect(200).json()["status"], "healthy");
-    let requests = traffic.stop().await;
-    assert!(requests > 50, "{requests} requests");
+    traffic.goes_on(200).await;
+    traffic.stop().await;
     // It is used, not only spoken to.
     acme.send("POST", "/api/cache/clear", &Body::Nothing).await.expect(200);
     acme.get("/api/v1/jobs").await.expect(200);
@@ -107,9 +120,10 @@ async fn degraded(client: &Client) {
 
 #[tokio::test]
 async fn a_killed_redis_fails_no_request_and_is_used_again_when_it_is_back() {
-    survives(async |redis, client| {
+    survives(async |redis, client, traffic| {
         redis.kill();
         degraded(client).await;
+        traffic.goes_on(500).await;
         redis.restart();
     })
     .await;
@@ -117,9 +131,10 @@ async fn a_killed_redis_fails_no_request_and_is_used_again_when_it_is_back() {
 
 #[tokio::test]
 async fn a_paused_redis_stalls_no_request() {
-    survives(async |redis, client| {
+    survives(async |redis, client, traffic| {
         redis.pause();
         degraded(client).await;
+        traffic.goes_on(500).await;
         redis.resume();
     })
     .await;
@@ -127,12 +142,13 @@ async fn a_paused_redis_stalls_no_request() {
 
 #[tokio::test]
 async fn a_redis_that_is_restarted_empty_or_from_an_old_backup_serves_nothing_stale() {
-    survives(async |redis, client| {
+    survives(async |redis, client, traffic| {
         let old = redis.snapshot();
         let path = "/api/v1/jobs";
         client.get(path).await.expect(200);
         redis.restart_empty();
         assert_eventually!(redis_cache(client).await == "connected", RETURN, "redis is used again");
+        traffic.goes_on(200).await;
         redis.restore_snapshot(&old);
     })
     .await;

@@ -1,6 +1,6 @@
 //! The walk: every operation of the served document is called as the contract says, and answers as both say.
 
-use crate::client::Answer;
+use crate::client::{Answer, Body};
 use crate::openapi::OpenApi;
 use crate::routes::{self, People, Route};
 use crate::shape::assert_shape;
@@ -53,6 +53,8 @@ async fn every_cached_route_is_a_hit_on_its_second_read(stack: Stack) {
     let people = People::of(&stack).await;
     let cached: Vec<Route> = routes::all().into_iter().filter(|route| route.cached.is_some()).collect();
     for route in &cached {
+        // A page of posts brings its authors along, for instance.
+        people.admin.send("POST", "/api/cache/clear", &Body::Nothing).await.expect(200);
         let miss = route.call(&people).await.expect(200);
         assert_eq!(miss.cache(), "MISS", "{}", miss.what);
         let hit = route.call(&people).await.expect(200);
@@ -61,6 +63,9 @@ async fn every_cached_route_is_a_hit_on_its_second_read(stack: Stack) {
         assert_eq!(hit.header("etag"), miss.header("etag"), "{}", hit.what);
         assert_cached(&hit, route);
         assert_not_modified(&people, route, &hit).await;
+    }
+    for route in &cached {
+        route.call(&people).await.expect(200);
     }
     let keys: Vec<String> = cached.iter().map(|route| route.key(&people.sample).unwrap()).collect();
     let listed = listed(&stack, &people);
@@ -124,7 +129,7 @@ fn kept_for(left: f64, route: &Route) -> bool {
 async fn assert_not_modified(people: &People, route: &Route, hit: &Answer) {
     let target = route.target(&people.sample);
     let client = people.as_who(route.who);
-    let body = crate::client::Body::Nothing;
+    let body = Body::Nothing;
     let asked = [("if-none-match", hit.header("etag"))];
     let same = client.send_with("GET", &target, &body, &asked).await.expect(304);
     assert!(same.body.is_empty(), "{}", same.what);
