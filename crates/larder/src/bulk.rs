@@ -187,7 +187,7 @@ impl Engine {
     ) -> Result<(), Error> {
         let mut loader = Some(loader);
         let mut loader = move || loader.take().expect("one job for all keys");
-        for seat in self.board(keys, 0..keys.len(), policy, |_| false, &mut loader)? {
+        for seat in self.board(keys, 0..keys.len(), policy, |_| false, &mut loader, None)? {
             seat.flight.landing().await.ok_or_else(closed)??;
         }
         Ok(())

@@ -174,7 +174,7 @@ impl Engine {
             // The last attempt joins nobody: its own load is good enough by itself.
             let may_join = |flight: &Flight<T>| attempt < MAX_JOINS && self.may_join(flight);
             let missing = (0..keys.len()).filter(|index| answers[*index].is_none());
-            let aboard = self.board(keys, missing, policy, may_join, loader)?;
+            let aboard = self.board(keys, missing, policy, may_join, loader, None)?;
             for Seat { index, flight, joined } in aboard {
                 let key = &keys[index];
                 let Some(landing) = flight.landing().await else {
@@ -215,6 +215,7 @@ impl Engine {
         policy: &Policy,
         may_join: impl Fn(&Flight<T>) -> bool,
         loader: &mut (dyn FnMut() -> Box<dyn Loader<T>> + Send),
+        refresh_below: Option<Duration>,
     ) -> Result<Vec<Seat<T>>, Error> {
         let (mut aboard, mut begun) = (Vec::new(), Vec::new());
         let mut full = false;
@@ -233,7 +234,7 @@ impl Engine {
             }
         }
         if !begun.is_empty() {
-            let job = Job::new(Arc::clone(self), policy.clone(), loader());
+            let job = Job::new(Arc::clone(self), policy.clone(), loader()).refreshing(refresh_below);
             self.tasks.spawn(job.run(begun));
         }
         if full { Err(too_many()) } else { Ok(aboard) }
@@ -248,7 +249,36 @@ impl Engine {
     ) {
         let keys: Vec<FullKey> = keys.cloned().collect();
         // Too many flights: the next lookup tries again.
-        let _ = self.board(&keys, 0..keys.len(), policy, |flight| self.may_join(flight), loader);
+        let _ = self.board(&keys, 0..keys.len(), policy, |flight| self.may_join(flight), loader, None);
+    }
+
+    /// Loads a key again unless some node has done so: unless more than `below` of its fresh time is left.
+    pub(crate) async fn reload<T: Value>(
+        self: &Arc<Self>,
+        full: FullKey,
+        policy: &Policy,
+        below: Duration,
+        loader: Box<dyn Loader<T>>,
+    ) -> Result<(), Error> {
+        self.check_open()?;
+        policy.check()?;
+        if !self.options.enabled {
+            return Ok(());
+        }
+        // What memory holds is up to date for this question only where no other node could have loaded since.
+        let left = |entry: Arc<Entry>| entry.expiry.soft.since(self.now());
+        if self.valid_entry(full.borrow()).is_some_and(|entry| left(entry) > below) {
+            return Ok(());
+        }
+        let mut loader = Some(loader);
+        let mut loader = move || loader.take().expect("one job for one key");
+        let may_join = |flight: &Flight<T>| self.may_join(flight);
+        for seat in
+            self.board(std::slice::from_ref(&full), 0..1, policy, may_join, &mut loader, Some(below))?
+        {
+            seat.flight.landing().await.ok_or_else(closed)??;
+        }
+        Ok(())
     }
 
     /// Whether somebody who asks now may wait for this flight.

@@ -1,8 +1,43 @@
 //! Warming: values are loaded before anybody asks, a few at a time.
 
-use crate::error::Error;
+use crate::error::{BoxError, Error};
+use crate::key::Key;
+use crate::l1::FullKey;
+use crate::loader::Single;
+use crate::policy::Policy;
+use crate::tenant::Tenant;
+use crate::value::Value;
 use futures_util::{StreamExt, stream};
 use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Tenant {
+    /// Loads `key` again while its value is still there, unless more than `below` of its fresh time is left: for values
+    /// that must never be cold. Where several nodes ask at once, one loads; the value is in place for readers all the
+    /// time.
+    ///
+    /// # Errors
+    /// As [`Tenant::get_or_load`]. The value in place is not touched by a failing load.
+    pub async fn refresh<T, F, Fut, E>(
+        &self,
+        key: Key,
+        policy: impl AsRef<Policy>,
+        below: Duration,
+        load: F,
+    ) -> Result<(), Error>
+    where
+        T: Value,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        self.check_key(&key)?;
+        let full = FullKey { tenant: Arc::clone(&self.name), key };
+        let loader = Single::new(move |_| async move { load().await.map(Some) });
+        self.engine.reload::<T>(full, policy.as_ref(), below, Box::new(loader)).await
+    }
+}
 
 /// How a warming went.
 #[derive(Clone, Debug, Default)]

@@ -50,7 +50,7 @@ impl<T: Value> Job<T> {
                     entry: one.name(),
                     token,
                     lease,
-                    force: false,
+                    force: self.refresh_below.is_some(),
                     deadline_us,
                     scopes: one.scopes.shared(),
                 })

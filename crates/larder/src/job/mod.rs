@@ -82,6 +82,8 @@ pub(crate) struct Job<T: Value> {
     pub(crate) policy: Policy,
     pub(crate) loader: Box<dyn Loader<T>>,
     pub(crate) began: Moment,
+    /// Set for a refresh: a value with less fresh time left than this is loaded again.
+    refresh_below: Option<Duration>,
     /// Time this request may still spend on Redis.
     budget: Duration,
 }
@@ -89,7 +91,12 @@ pub(crate) struct Job<T: Value> {
 impl<T: Value> Job<T> {
     pub(crate) fn new(engine: Arc<Engine>, policy: Policy, loader: Box<dyn Loader<T>>) -> Self {
         let (began, budget) = (engine.now(), engine.options.read_timeout);
-        Self { engine, policy, loader, began, budget }
+        Self { engine, policy, loader, began, refresh_below: None, budget }
+    }
+
+    /// Makes it a refresh of values that have less fresh time left than this.
+    pub(crate) fn refreshing(self, below: Option<Duration>) -> Self {
+        Self { refresh_below: below, ..self }
     }
 
     fn timeout(&self) -> Duration {

@@ -144,7 +144,9 @@ impl<T: Value> Job<T> {
         }
         let landed =
             Landed { value, tier: Tier::Redis, expiry, load: Some(header.load), scopes, change: read.change };
+        let left = expiry.soft.since(self.engine.now());
         match age {
+            Freshness::Fresh if self.refresh_below.is_some_and(|below| left < below) => Found::Missing,
             Freshness::Fresh => {
                 one.land(Ok(landed));
                 Found::Landed

@@ -10,3 +10,4 @@ mod outage;
 mod shared;
 mod staleness;
 mod support;
+mod warming;
