@@ -33,6 +33,11 @@ impl Cache {
         Self { engine: Arc::new(engine), namespace: namespace.into() }
     }
 
+    #[cfg(test)]
+    pub(crate) fn over(engine: Arc<Engine>) -> Self {
+        Self { engine, namespace: "test".into() }
+    }
+
     /// The namespace.
     pub fn namespace(&self) -> &str {
         &self.namespace

@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind};
 use crate::l1::KeyRef;
 use crate::remote::Remote;
 use crate::scope::{Covered, ScopeHash, Selection};
-use crate::store::{EntryName, InvalidateReply, InvalidateRequest, StoreError};
+use crate::store::{EntryName, InvalidateReply, InvalidateRequest, Link, StoreError};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -76,9 +76,12 @@ impl Engine {
         let patience = self.defer_after().saturating_sub(remote.silence());
         loop {
             let left = patience.saturating_sub(self.now().since(started));
-            if let Some(at) = attempt(remote, &covered, left.clamp(Duration::from_millis(1), ATTEMPT)).await {
-                let scopes = blocked.settle(at);
-                self.flights.detach(&scopes);
+            let done = attempt(remote, &covered, left.clamp(Duration::from_millis(1), ATTEMPT)).await;
+            // A reply of a history that this node has left does not count: it is done again in the one that it follows.
+            if let Some((link, at)) = done
+                && remote.settle(&link, &blocked.scopes, at)
+            {
+                self.flights.detach(&blocked.scopes);
                 tell(&covered);
                 return Ok(at.into());
             }
@@ -93,7 +96,6 @@ impl Engine {
         let scopes = blocked.defer(remote);
         self.flights.detach(&scopes);
         self.stats.deferred.fetch_add(1, Ordering::Relaxed);
-        remote.lose("an invalidation could not be delivered");
         let why = "Redis is out of reach: the invalidation is in force on this node and is delivered when Redis is back";
         Err(Error::new(ErrorKind::Deferred, why))
     }
@@ -117,7 +119,11 @@ fn tell(covered: &Covered) {
 }
 
 /// One attempt to tell Redis.
-async fn attempt(remote: &Arc<Remote>, covered: &Covered, within: Duration) -> Option<Stamped> {
+async fn attempt(
+    remote: &Arc<Remote>,
+    covered: &Covered,
+    within: Duration,
+) -> Option<(Arc<dyn Link>, Stamped)> {
     let link = remote.link()?;
     let keys: Vec<(EntryName<'_>, ScopeHash)> = covered
         .keys
@@ -128,9 +134,9 @@ async fn attempt(remote: &Arc<Remote>, covered: &Covered, within: Duration) -> O
     let reply: Result<InvalidateReply, StoreError> = link.invalidate(what, within).await;
     remote.note(&link, &reply);
     match reply {
-        Ok(InvalidateReply::Done { epoch, stamp }) => Some(Stamped { epoch, stamp }),
+        Ok(InvalidateReply::Done { epoch, stamp }) => Some((link, Stamped { epoch, stamp })),
         Ok(InvalidateReply::Recover) => {
-            remote.lose("the coherence state is gone");
+            remote.lose_link(&link, "the coherence state is gone");
             None
         }
         Err(_) => None,
@@ -151,16 +157,11 @@ impl Blocked {
         Self { engine: Arc::clone(engine), scopes }
     }
 
-    fn settle(self, at: Stamped) -> Vec<ScopeHash> {
-        self.engine.mirror.settle(&self.scopes, at);
-        self.scopes
-    }
-
     fn defer(self, remote: &Remote) -> Vec<ScopeHash> {
         // Raises the change counter once more: what was loaded while we tried is not kept either.
         self.engine.mirror.block(&self.scopes);
         self.engine.mirror.unblock(&self.scopes);
-        remote.keep_undelivered(self.scopes.clone());
+        remote.defer(self.scopes.clone());
         self.scopes
     }
 }

@@ -56,6 +56,8 @@ mod status;
 pub mod store;
 mod supervise;
 mod tenant;
+#[cfg(test)]
+mod testing;
 mod value;
 mod warm;
 

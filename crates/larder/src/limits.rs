@@ -26,7 +26,8 @@ pub const MAX_FLIGHTS: usize = 100_000;
 pub const MAX_CONCURRENT_LOADS: usize = 1000;
 /// Scopes that the mirror remembers. Beyond it the oldest are forgotten and what they could have guarded is dropped.
 pub const MAX_MIRROR_SCOPES: usize = 65_536;
-/// Undelivered invalidations that are remembered one by one; beyond it everything is blocked as one.
+/// Scopes of undelivered invalidations that stay blocked one by one; beyond it everything is blocked as one. They can't be
+/// forgotten, so they must leave room in the mirror for those that can.
 pub const MAX_UNDELIVERED: usize = 10_000;
 /// Pairs of tenant and endpoint that are counted apart; the rest is counted together as `other`.
 pub const MAX_COUNTERS: usize = 10_000;

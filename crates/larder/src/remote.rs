@@ -2,11 +2,11 @@
 
 use crate::breaker::Breaker;
 use crate::clock::{Clock, Moment};
-use crate::coherence::Mirror;
+use crate::coherence::{Mirror, Stamped};
 use crate::limits::MAX_UNDELIVERED;
 use crate::scope::ScopeHash;
 use crate::stats::Stats;
-use crate::store::{Connector, Link, StoreError, StoreErrorKind};
+use crate::store::{Connector, Link, StateReply, StoreError, StoreErrorKind};
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -53,16 +53,25 @@ impl RedisState {
     }
 }
 
-/// Invalidations that Redis has not been told.
+/// Invalidations that Redis has not been told. Its lock is also what makes beginning and ending trust one step: no
+/// invalidation is deferred, and no link lost, between the last look at this list and the trust that follows from it.
 #[derive(Default)]
 struct Undelivered {
     scopes: Vec<Vec<ScopeHash>>,
+    /// Scopes in all of them.
+    weight: usize,
     /// How often the list was collapsed into one block: a mark taken before is void.
     collapsed: u64,
 }
 
+impl Undelivered {
+    fn mark(&self) -> Mark {
+        Mark { count: self.scopes.len(), collapsed: self.collapsed }
+    }
+}
+
 /// A moment in the list of undelivered invalidations.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     count: usize,
     collapsed: u64,
@@ -130,13 +139,38 @@ impl Remote {
         if self.mirror.is_good() { self.link() } else { None }
     }
 
-    pub(crate) fn set_link(&self, link: Arc<dyn Link>) {
+    /// Recovery over `link` is complete: trust begins. If a new epoch was begun for what was undelivered at `mark`, that
+    /// is made good now that the mirror has entered it, and its blocks go. `None`: something was deferred meanwhile.
+    pub(crate) fn begin_trust(&self, link: &Arc<dyn Link>, state: StateReply, mark: Mark) -> Option<u64> {
+        let mut undelivered = self.undelivered.lock();
+        if undelivered.mark() != mark {
+            return None;
+        }
+        let trust = self.mirror.begin_trust(state);
+        for scopes in undelivered.scopes.drain(..) {
+            self.mirror.unblock(&scopes);
+        }
+        undelivered.weight = 0;
         self.breaker.answered();
-        self.link.store(Some(Arc::new(Live(link))));
+        self.link.store(Some(Arc::new(Live(Arc::clone(link)))));
+        Some(trust)
     }
 
     /// The link is no good: distrust, and have another made.
     pub(crate) fn lose(&self, reason: &str) {
+        let _no_trust_begins = self.undelivered.lock();
+        self.lose_now(reason);
+    }
+
+    /// As [`Remote::lose`], for what was learnt over `link`: if another has taken its place, that is not concerned.
+    pub(crate) fn lose_link(&self, link: &Arc<dyn Link>, reason: &str) {
+        let _no_trust_begins = self.undelivered.lock();
+        if self.is_current(link) {
+            self.lose_now(reason);
+        }
+    }
+
+    fn lose_now(&self, reason: &str) {
         let had = self.link.swap(None).is_some();
         self.mirror.end_trust();
         if had {
@@ -144,6 +178,21 @@ impl Remote {
             self.state.send_replace(RedisState::Unavailable { reason: reason.to_owned() });
         }
         self.lost.notify_one();
+    }
+
+    fn is_current(&self, link: &Arc<dyn Link>) -> bool {
+        self.link.load().as_ref().is_some_and(|live| Arc::ptr_eq(&live.0, link))
+    }
+
+    /// The reply to an own invalidation over `link`. `false`: it belongs to a history that this node has left, and is
+    /// no answer for the one that it follows.
+    pub(crate) fn settle(&self, link: &Arc<dyn Link>, scopes: &[ScopeHash], at: Stamped) -> bool {
+        let _no_trust_begins = self.undelivered.lock();
+        if self.is_current(link) {
+            self.mirror.settle_ahead(scopes, at)
+        } else {
+            self.mirror.settle(scopes, at)
+        }
     }
 
     /// Learns from the outcome of a call over `link`.
@@ -154,17 +203,15 @@ impl Remote {
             return;
         };
         self.stats.redis_errors.fetch_add(1, Ordering::Relaxed);
-        let current = self.link().is_some_and(|current| Arc::ptr_eq(&current, link));
         match error.kind {
             StoreErrorKind::Timeout => {
                 self.stats.redis_timeouts.fetch_add(1, Ordering::Relaxed);
-                if self.breaker.timed_out() && current {
-                    self.lose("it does not answer in time");
+                if self.breaker.timed_out() {
+                    self.lose_link(link, "it does not answer in time");
                 }
             }
             kind if kind.link_survives() => self.breaker.answered(),
-            _ if current => self.lose(&error.to_string()),
-            _ => {}
+            _ => self.lose_link(link, &error.to_string()),
         }
     }
 
@@ -189,43 +236,34 @@ impl Remote {
         u64::try_from(server).unwrap_or(0)
     }
 
-    /// Remembers an invalidation that did not reach Redis. Its scopes stay blocked until an epoch has been begun that
-    /// makes it good. Beyond the bound everything is blocked as one.
-    pub(crate) fn keep_undelivered(&self, scopes: Vec<ScopeHash>) {
+    /// Remembers an invalidation that did not reach Redis, and ends trust. Its scopes stay blocked until an epoch has
+    /// been begun that makes it good. Beyond the bound everything is blocked as one.
+    pub(crate) fn defer(&self, scopes: Vec<ScopeHash>) {
         let mut undelivered = self.undelivered.lock();
-        if undelivered.scopes.len() < MAX_UNDELIVERED {
+        if undelivered.weight + scopes.len() <= MAX_UNDELIVERED {
+            undelivered.weight += scopes.len();
             undelivered.scopes.push(scopes);
-            return;
-        }
-        let everything = vec![ScopeHash::everything()];
-        self.mirror.block(&everything);
-        self.mirror.unblock(&scopes);
-        for scopes in undelivered.scopes.drain(..) {
+        } else {
+            let everything = vec![ScopeHash::everything()];
+            self.mirror.block(&everything);
             self.mirror.unblock(&scopes);
+            for scopes in undelivered.scopes.drain(..) {
+                self.mirror.unblock(&scopes);
+            }
+            undelivered.scopes.push(everything);
+            undelivered.weight = 1;
+            undelivered.collapsed += 1;
         }
-        undelivered.scopes.push(everything);
-        undelivered.collapsed += 1;
+        self.lose_now("an invalidation could not be delivered");
     }
 
     /// What is undelivered now.
     pub(crate) fn undelivered(&self) -> Mark {
-        let undelivered = self.undelivered.lock();
-        Mark { count: undelivered.scopes.len(), collapsed: undelivered.collapsed }
+        self.undelivered.lock().mark()
     }
 
     pub(crate) fn undelivered_count(&self) -> usize {
         self.undelivered.lock().scopes.len()
-    }
-
-    /// A new epoch, begun after `mark`, makes good what was undelivered then: nothing of before it is ever read again.
-    pub(crate) fn forget_undelivered(&self, mark: Mark) {
-        let mut undelivered = self.undelivered.lock();
-        if undelivered.collapsed != mark.collapsed {
-            return;
-        }
-        for scopes in undelivered.scopes.drain(..mark.count) {
-            self.mirror.unblock(&scopes);
-        }
     }
 
     /// A load for which this node may wait has ended.

@@ -5,8 +5,8 @@
 use crate::breaker::pause;
 use crate::clock::Moment;
 use crate::engine::Engine;
-use crate::remote::{RedisState, Remote, random_part};
-use crate::store::{HeartbeatReply, Link, Push, Recovered, StateReply, StoreError, StoreErrorKind};
+use crate::remote::{Mark, RedisState, Remote, random_part};
+use crate::store::{HeartbeatReply, Link, Push, StateReply, StoreError, StoreErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 /// Follows the stream until the cache is shut down.
 pub(crate) async fn supervise(engine: Arc<Engine>, remote: Arc<Remote>) {
     let closing = engine.closing.clone();
-    let mut task = Supervisor { engine, remote, force: false };
+    let mut task = Supervisor::new(engine, remote);
     tokio::select! {
         () = closing.cancelled() => {}
         () = task.run() => {}
@@ -25,17 +25,19 @@ pub(crate) async fn supervise(engine: Arc<Engine>, remote: Arc<Remote>) {
     }
 }
 
-struct Supervisor {
+pub(crate) struct Supervisor {
     engine: Arc<Engine>,
     remote: Arc<Remote>,
-    /// The next link begins a new epoch: something may have been missed that cannot be made good otherwise.
-    force: bool,
 }
 
 /// Why a link came to its end, or none was made.
-type Ended = String;
+pub(crate) type Ended = String;
 
 impl Supervisor {
+    pub(crate) fn new(engine: Arc<Engine>, remote: Arc<Remote>) -> Self {
+        Self { engine, remote }
+    }
+
     fn beat(&self) -> Duration {
         self.engine.options.lease / 4
     }
@@ -71,49 +73,48 @@ impl Supervisor {
     }
 
     /// Makes a link that can be trusted. Nothing is undelivered and no outage unsettled when it returns.
-    async fn establish(&mut self) -> Result<Followed, StoreError> {
+    pub(crate) async fn establish(&mut self) -> Result<Followed, StoreError> {
         let mark = self.remote.undelivered();
-        let force = self.force || !mark.is_empty();
-        let (link, recovered) = self.remote.connector.connect(&self.remote.node, force).await?;
-        Self::tell_epoch(recovered);
-        if recovered.bumped {
-            self.remote.forget_undelivered(mark);
-            self.force = false;
+        let mut opened = self.open(!mark.is_empty()).await?;
+        if opened.unsettled {
+            // Somebody may have invalidated while Redis was silent for all, and died: only a new epoch is safe. A state
+            // of old that came back is replaced likewise.
+            drop(opened);
+            opened = self.open(true).await?;
         }
-        let pushes = link.pushes().ok_or_else(|| StoreError::new(StoreErrorKind::Protocol, "no stream"))?;
-        let sent = self.engine.now();
-        let state = match link.heartbeat(self.engine.options.lease, self.engine.options.lease).await? {
-            HeartbeatReply::Alive { state, outage, now_us } => {
-                self.remote.set_server_time(now_us, sent);
-                if outage {
-                    // Somebody may have invalidated while Redis was silent for all, and died: only a new epoch is safe.
-                    self.force = true;
-                    return Err(StoreError::new(StoreErrorKind::Changed, "an outage is not settled yet"));
-                }
-                state
-            }
-            HeartbeatReply::Recover => {
-                return Err(StoreError::new(StoreErrorKind::Changed, "the coherence state is gone"));
-            }
-        };
-        if !self.remote.undelivered().is_empty() {
-            return Err(StoreError::new(StoreErrorKind::Changed, "an invalidation came while connecting"));
+        if opened.unsettled {
+            return Err(StoreError::new(StoreErrorKind::Changed, "an outage is not settled yet"));
         }
-        self.remote.contacted(sent);
-        Ok(self.trust(link, pushes, state))
+        self.trust(opened, mark).ok_or_else(|| {
+            StoreError::new(StoreErrorKind::Changed, "an invalidation was deferred while connecting")
+        })
     }
 
-    fn tell_epoch(recovered: Recovered) {
+    /// Connects and registers, without trust.
+    async fn open(&self, force: bool) -> Result<Opened, StoreError> {
+        let (link, recovered) = self.remote.connector.connect(&self.remote.node, force).await?;
         if recovered.bumped {
             tracing::info!(target: "larder::redis", "a new epoch begins: what Redis held before is not used");
         }
+        let mut pushes =
+            link.pushes().ok_or_else(|| StoreError::new(StoreErrorKind::Protocol, "no stream"))?;
+        let sent = self.engine.now();
+        let lease = self.engine.options.lease;
+        let HeartbeatReply::Alive { state, outage, now_us } = link.heartbeat(lease, lease).await? else {
+            return Err(StoreError::new(StoreErrorKind::Changed, "the coherence state is gone"));
+        };
+        self.remote.set_server_time(now_us, sent);
+        self.remote.contacted(sent);
+        let unsettled = outage || self.engine.mirror.has_left(state.epoch);
+        let backlog = backlog(&mut pushes, state.epoch);
+        Ok(Opened { link, pushes, backlog, state, unsettled })
     }
 
-    fn trust(&self, link: Arc<dyn Link>, pushes: UnboundedReceiver<Push>, state: StateReply) -> Followed {
+    fn trust(&self, opened: Opened, mark: Mark) -> Option<Followed> {
+        let Opened { link, pushes, backlog, state, .. } = opened;
         self.engine.flights.detach_all();
-        let trust = self.engine.mirror.begin_trust(state);
+        let trust = self.remote.begin_trust(&link, state, mark)?;
         self.engine.flights.detach_all();
-        self.remote.set_link(Arc::clone(&link));
         let tls = if link.tls() { " (TLS)" } else { "" };
         let (server, address) = (link.server().to_owned(), self.remote.connector.address());
         tracing::info!(target: "larder::redis", %server, %address, "Redis connected{tls}");
@@ -122,12 +123,17 @@ impl Supervisor {
         }
         let advice = link.advice().to_vec();
         self.remote.state.send_replace(RedisState::Connected { server, address, tls: link.tls(), advice });
-        Followed { link, pushes, trust }
+        Some(Followed { link, pushes, backlog, trust })
     }
 
     /// Applies pushes and renews the lease until the link ends.
     async fn follow(&mut self, followed: Followed) -> Ended {
-        let Followed { link, mut pushes, trust } = followed;
+        let Followed { link, mut pushes, backlog, trust } = followed;
+        for push in backlog {
+            if let Some(ended) = self.apply(Some(push)) {
+                return ended;
+            }
+        }
         let mut beat = tokio::time::interval(self.beat());
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut silent = 0;
@@ -143,7 +149,7 @@ impl Supervisor {
                 _ = beat.tick() => match self.heartbeat(&link, &mut pushes, trust).await {
                     Ok(()) => silent = 0,
                     Err(Silence::Once) if silent < 2 => silent += 1,
-                    Err(Silence::Once) => return "it does not answer in time".to_owned(),
+                    Err(Silence::Once) => return "its heartbeats are of no use".to_owned(),
                     Err(Silence::Ended(ended)) => return ended,
                 },
             }
@@ -179,8 +185,11 @@ impl Supervisor {
         }
         match reply {
             Ok(HeartbeatReply::Alive { outage: true, .. }) => {
-                self.force = true;
                 Err(Silence::Ended("it was silent for all nodes".to_owned()))
+            }
+            // The reply to an own invalidation may bring a new epoch before the stream does; a moment later both agree.
+            Ok(HeartbeatReply::Alive { state, .. }) if self.engine.mirror.has_left(state.epoch) => {
+                Err(Silence::Once)
             }
             Ok(HeartbeatReply::Alive { state, now_us, .. }) => {
                 self.renew(trust, sent, state, now_us);
@@ -189,6 +198,18 @@ impl Supervisor {
             Ok(HeartbeatReply::Recover) => Err(Silence::Ended("the coherence state is gone".to_owned())),
             Err(error) if error.kind.link_survives() => Err(Silence::Once),
             Err(error) => Err(Silence::Ended(error.to_string())),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) async fn step(&mut self, followed: &mut Followed) -> Result<(), Ended> {
+        let Followed { link, pushes, backlog, trust } = followed;
+        for push in std::mem::take(backlog) {
+            self.apply(Some(push)).map_or(Ok(()), Err)?;
+        }
+        match self.heartbeat(&Arc::clone(link), pushes, *trust).await {
+            Ok(()) | Err(Silence::Once) => Ok(()),
+            Err(Silence::Ended(ended)) => Err(ended),
         }
     }
 
@@ -229,11 +250,34 @@ impl Supervisor {
     }
 }
 
-/// A link that is being followed.
-struct Followed {
+/// A link on which this node is registered, and does not rely yet.
+struct Opened {
     link: Arc<dyn Link>,
     pushes: UnboundedReceiver<Push>,
+    backlog: Vec<Push>,
+    state: StateReply,
+    /// Only a new epoch makes it fit for use.
+    unsettled: bool,
+}
+
+/// A link that is being followed.
+pub(crate) struct Followed {
+    link: Arc<dyn Link>,
+    pushes: UnboundedReceiver<Push>,
+    /// What was pushed before it was followed.
+    backlog: Vec<Push>,
     trust: u64,
+}
+
+/// What was pushed since the subscription, up to the reply that told of `epoch`, as far as it belongs to that epoch:
+/// epochs that came and went before it are history, and must not be taken for news.
+fn backlog(pushes: &mut UnboundedReceiver<Push>, epoch: u64) -> Vec<Push> {
+    let mut backlog: Vec<Push> = std::iter::from_fn(|| pushes.try_recv().ok()).collect();
+    let began = |push: &Push| matches!(push, Push::Epoch { epoch: its, .. } if *its == epoch);
+    if let Some(at) = backlog.iter().rposition(began) {
+        backlog.drain(..=at);
+    }
+    backlog
 }
 
 /// A heartbeat without effect.
@@ -243,3 +287,6 @@ enum Silence {
     /// The link has ended.
     Ended(Ended),
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,5 +19,4 @@ mod start;
 mod tenants;
 mod tls;
 mod walk;
-mod warm;
 mod writes;

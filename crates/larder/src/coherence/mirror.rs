@@ -207,19 +207,30 @@ impl Mirror {
         self.changing(|map, _| scopes.iter().for_each(|scope| map.unblock(*scope)));
     }
 
-    /// The reply of an own invalidation: its stamp takes the place of the block, in one step.
-    pub(crate) fn settle(&self, scopes: &[ScopeHash], at: Stamped) {
+    /// The reply of an own invalidation: its stamp takes the place of the block, in one step. `false`, and the block
+    /// stays: it happened in another epoch than the one that this node follows.
+    pub(crate) fn settle(&self, scopes: &[ScopeHash], at: Stamped) -> bool {
         self.changing(|map, change| {
-            let over = map.is_over(at.epoch);
-            if at.epoch != map.epoch && !over {
-                // The reply overtook the news of its epoch.
+            let settled = at.epoch == map.epoch;
+            if settled {
+                for scope in scopes {
+                    map.raise(*scope, at.stamp, change);
+                    map.unblock(*scope);
+                }
+            }
+            settled
+        })
+    }
+
+    /// [`Mirror::settle`] of a reply over the link that this node follows: it may run ahead of the stream, and bring the
+    /// first news of an epoch.
+    pub(crate) fn settle_ahead(&self, scopes: &[ScopeHash], at: Stamped) -> bool {
+        self.changing(|map, change| {
+            if at.epoch != map.epoch && !map.is_over(at.epoch) {
                 map.enter(at.epoch, at.stamp, at.stamp, change);
             }
-            for scope in scopes {
-                map.raise(*scope, if over { 0 } else { at.stamp }, change);
-                map.unblock(*scope);
-            }
         });
+        self.settle(scopes, at)
     }
 
     /// A push. Returns whether something before it was missed, so that all that was stamped before is in doubt.
@@ -274,10 +285,15 @@ impl Mirror {
         self.trust.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Whether this epoch was left: the stream has brought a later one.
+    pub(crate) fn has_left(&self, epoch: u64) -> bool {
+        self.map.read().is_over(epoch)
+    }
+
     /// The reply of a heartbeat that was sent at `sent` under `trust`; every push before it has been applied. Returns
     /// whether pushes had been missed.
     pub(crate) fn renew(&self, trust: u64, sent: Moment, state: StateReply, lease: Duration) -> bool {
-        if self.map.read().is_over(state.epoch) {
+        if self.has_left(state.epoch) {
             return false;
         }
         let missed = self.resync(state.epoch, state.head);
@@ -285,10 +301,12 @@ impl Mirror {
             return missed;
         }
         let end = sent.plus(lease);
-        if !self.lease_is_valid() && self.clock.now() < end {
+        let before = Moment::from_nanos(self.until.fetch_max(end.as_nanos(), Ordering::AcqRel));
+        // Asked after the lease was renewed: a lapse between a look and the renewal would go unnoticed.
+        let now = self.clock.now();
+        if before <= now && now < end {
             self.changing(|map, _| map.period += 1);
         }
-        self.until.fetch_max(end.as_nanos(), Ordering::AcqRel);
         missed
     }
 
@@ -309,20 +327,23 @@ impl Mirror {
     /// Forgets the older half of the map. `sweep` is given a function that re-stamps an entry that is still valid, and
     /// calls it for all of memory: what it does not reach grows cold, never stale.
     pub(crate) fn prune(&self, sweep: impl FnOnce(&dyn Fn(&Judged, &[ScopeHash]))) {
-        let (bound, applied) = {
+        let (bound, applied, epoch) = {
             let map = self.map.read();
-            (map.prune_bound(), map.applied)
+            (map.prune_bound(), map.applied, map.epoch)
         };
         sweep(&|judged, scopes| {
             let Fence::Stamped(stamped) = judged.fence else { return };
             let map = self.map.read();
-            if map.allows(scopes, stamped.epoch, judged.stamp.load(Ordering::Acquire)) {
+            // Stamps of one epoch say nothing in another.
+            if stamped.epoch == epoch
+                && map.allows(scopes, stamped.epoch, judged.stamp.load(Ordering::Acquire))
+            {
                 // `applied` of before the check: what was applied since is still in the map.
                 judged.stamp.fetch_max(applied, Ordering::AcqRel);
             }
         });
         let mut map = self.map.write();
-        if map.applied >= applied {
+        if map.epoch == epoch {
             map.prune(bound);
         }
     }

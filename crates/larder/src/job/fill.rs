@@ -139,7 +139,7 @@ impl<T: Value> Job<T> {
                     head
                 }
                 Ok(FillReply::Recover) => {
-                    remote.lose("the coherence state is gone");
+                    remote.lose_link(link, "the coherence state is gone");
                     continue;
                 }
                 Ok(FillReply::Lost | FillReply::Invalidated) => continue,

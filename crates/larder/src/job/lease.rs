@@ -65,7 +65,7 @@ impl<T: Value> Job<T> {
             Err(_) => return Err(pending),
         };
         if answers.contains(&LeaseReply::Recover) {
-            remote.lose("the coherence state is gone");
+            remote.lose_link(link, "the coherence state is gone");
             return Err(pending);
         }
         let mut leased = Leased::default();

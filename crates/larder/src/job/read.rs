@@ -75,7 +75,7 @@ impl<T: Value> Job<T> {
             Err(_) => return Err(pending),
         };
         let Some(state) = reply.state else {
-            remote.lose("the coherence state is gone");
+            remote.lose_link(link, "the coherence state is gone");
             return Err(pending);
         };
         let read = Read { reply, state, asked: scopes, sent, change };

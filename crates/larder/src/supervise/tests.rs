@@ -1,0 +1,168 @@
+//! Recovery, schedule by schedule.
+
+use crate::error::{Error, ErrorKind};
+use crate::invalidate::Stamp;
+use crate::key;
+use crate::scope::tag;
+use crate::store::StoreErrorKind;
+use crate::testing::{Call, Fault, Gate, LEASE, Node, Row, Server};
+use std::future::Future;
+use std::pin::pin;
+
+type Invalidated = tokio::task::JoinHandle<Result<Stamp, Error>>;
+
+/// Begins an invalidation that fails, and is given up, when the gate opens; until then, heartbeats go through.
+async fn deferring(server: &Server, node: &mut Node) -> (Gate, Invalidated) {
+    let gate = Gate::default();
+    server.on(Call::Invalidate, 1, Fault::HoldThenFail(gate.clone(), StoreErrorKind::Protocol));
+    let acme = node.acme();
+    let waiting = tokio::spawn(async move { acme.invalidate(tag("t")).await });
+    gate.reached().await;
+    for _ in 0..2 {
+        server.clock.advance(LEASE * 4 / 5);
+        node.beat().await;
+    }
+    (gate, waiting)
+}
+
+async fn defer(gate: Gate, waiting: Invalidated) {
+    gate.open();
+    assert_eq!(waiting.await.unwrap().unwrap_err().kind(), ErrorKind::Deferred);
+}
+
+/// Polls until it waits at the gate.
+async fn until_held(held: &Gate, waiting: &mut (impl Future + Unpin)) {
+    tokio::select! {
+        biased;
+        _ = waiting => panic!("it waits"),
+        () = held.reached() => {}
+    }
+}
+
+#[tokio::test]
+async fn what_was_deferred_stays_blocked_until_the_new_epoch_is_entered() {
+    let (server, row) = (Server::new(), Row::default());
+    let mut node = Node::ready(&server).await;
+    node.read(&row).await.unwrap();
+    row.write();
+    let (gate, waiting) = deferring(&server, &mut node).await;
+    defer(gate, waiting).await;
+    assert!(!node.engine.mirror.lease_left().is_zero(), "only the data connections failed");
+    let held = server.hold(Call::Heartbeat);
+    let acme = node.acme();
+    {
+        let mut connecting = pin!(node.connect());
+        until_held(&held, &mut connecting).await;
+        let found = acme.get::<u64>(key!("k")).await.unwrap();
+        assert_eq!(found.map(|found| *found.value), None, "its invalidation is not delivered yet");
+        held.open();
+        connecting.await.unwrap();
+    }
+    assert_eq!(node.read(&row).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn an_invalidation_deferred_while_connecting_is_not_forgotten() {
+    let (server, row) = (Server::new(), Row::default());
+    let mut node = Node::ready(&server).await;
+    let other = Node::ready(&server).await;
+    other.read(&row).await.unwrap();
+    row.write();
+    let (gate, waiting) = deferring(&server, &mut node).await;
+    node.cut(&server);
+    node.beat().await;
+    let held = server.hold(Call::Connect);
+    {
+        let mut connecting = pin!(node.connect());
+        until_held(&held, &mut connecting).await;
+        defer(gate, waiting).await;
+        held.open();
+        connecting.await.unwrap_err();
+    }
+    node.connect().await.unwrap();
+    node.beat().await;
+    assert_eq!(node.read(&row).await.unwrap(), 1, "Redis has been told by a new epoch");
+}
+
+#[tokio::test]
+async fn a_link_lost_while_trust_begins_is_not_followed_for_ever() {
+    // A call over the old link learns that the state is gone, when the new link is being made.
+    let server = Server::new();
+    let mut node = Node::ready(&server).await;
+    let old = node.remote.link().unwrap();
+    node.connect().await.unwrap();
+    node.remote.lose_link(&old, "an old link's answer");
+    assert!(node.beat().await);
+    assert!(node.engine.mirror.is_good(), "what an old link says is not said of the new one");
+}
+
+#[tokio::test]
+async fn epochs_that_came_and_went_while_connecting_do_not_confuse() {
+    // Two nodes settle an outage at once: both begin an epoch, one between the other's subscription and its own.
+    let (server, row) = (Server::new(), Row::default());
+    let mut node = Node::ready(&server).await;
+    let held = server.hold(Call::Connect);
+    {
+        let mut connecting = pin!(node.connect());
+        until_held(&held, &mut connecting).await;
+        server.bump();
+        server.invalidate(&[crate::scope::ScopeHash::of_tag("acme", "x")]);
+        server.bump();
+        held.open();
+        connecting.await.unwrap();
+    }
+    for _ in 0..3 {
+        assert!(node.beat().await);
+        server.clock.advance(LEASE / 4);
+    }
+    assert!(node.engine.mirror.is_good(), "the epoch of the server is the node's");
+    node.read(&row).await.unwrap();
+    let server_epoch = server.epoch();
+    assert_eq!(node.engine.mirror.fence_alone().epoch, server_epoch);
+}
+
+#[tokio::test]
+async fn an_outage_is_settled_at_the_first_attempt() {
+    let server = Server::new();
+    let node = Node::ready(&server).await;
+    drop(node);
+    server.clock.advance(LEASE * 10);
+    let epoch = server.epoch();
+    let mut node = Node::new(&server);
+    node.connect().await.expect("a new epoch is begun at once");
+    assert_ne!(server.epoch(), epoch);
+    node.beat().await;
+    assert!(node.engine.mirror.is_good());
+}
+
+#[tokio::test]
+async fn an_outage_that_another_node_has_settled_begins_no_second_epoch() {
+    let server = Server::new();
+    let mut node = Node::ready(&server).await;
+    server.mark_outage();
+    assert!(!node.beat().await, "nothing is relied on before it is settled");
+    let epoch = server.bump();
+    node.connect().await.unwrap();
+    assert_eq!(server.epoch(), epoch);
+}
+
+#[tokio::test]
+async fn an_old_epoch_that_comes_back_is_replaced() {
+    let (server, row) = (Server::new(), Row::default());
+    let mut node = Node::ready(&server).await;
+    let first = server.epoch();
+    server.bump();
+    node.beat().await;
+    server.go_back_to(first);
+    for _ in 0..8 {
+        if !node.beat().await {
+            break;
+        }
+        server.clock.advance(LEASE / 4);
+    }
+    node.connect().await.unwrap();
+    node.beat().await;
+    assert!(node.engine.mirror.is_good());
+    assert_ne!(server.epoch(), first);
+    node.read(&row).await.unwrap();
+}

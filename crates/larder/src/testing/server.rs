@@ -1,0 +1,528 @@
+//! A server in memory that does what the scripts do, atomically, under a clock that tests move.
+
+use super::gate::{Gate, Rule, Rules};
+use crate::clock::{Clock, ManualClock};
+use crate::scope::ScopeHash;
+use crate::store::{
+    Connector, EntryName, FillReply, FillRequest, HeartbeatReply, InvalidateReply, InvalidateRequest,
+    LeaseReply, LeaseRequest, Link, Push, ReadReply, Recovered, StateReply, StoreError, StoreErrorKind,
+    StoreFuture,
+};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
+
+/// Which call a rule is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    Connect,
+    Read,
+    Lease,
+    Fill,
+    Release,
+    Invalidate,
+    Heartbeat,
+}
+
+/// What a rule does to a call.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// It is not run.
+    Fail(StoreErrorKind),
+    /// It is run, its reply is lost.
+    LoseReply(StoreErrorKind),
+    /// It is run, and takes this long.
+    Slow(Duration),
+    /// It waits at the gate, and is then not run.
+    HoldThenFail(Gate, StoreErrorKind),
+    /// It waits at the gate before it is run.
+    HoldBefore(Gate),
+}
+
+/// The coherence state: lost as a whole or not at all.
+#[derive(Default)]
+struct Coherence {
+    epoch: u64,
+    head: u64,
+    floor: u64,
+    blessed: HashSet<u64>,
+    /// When each node's registration ends.
+    nodes: HashMap<String, u64>,
+    last_heartbeat: Option<u64>,
+    outage: bool,
+    stamps: HashMap<ScopeHash, u64>,
+}
+
+struct LeaseRecord {
+    token: String,
+    node: String,
+    expires: u64,
+    waiting: HashSet<String>,
+}
+
+struct Subscriber {
+    node: String,
+    alive: Arc<AtomicBool>,
+    pushes: UnboundedSender<Push>,
+}
+
+type Name = (String, String);
+
+#[derive(Default)]
+struct State {
+    label: u64,
+    epochs: u64,
+    up: bool,
+    full: bool,
+    coherence: Option<Coherence>,
+    entries: HashMap<Name, Bytes>,
+    leases: HashMap<Name, LeaseRecord>,
+    subscribers: Vec<Subscriber>,
+}
+
+/// The server; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Server {
+    state: Arc<Mutex<State>>,
+    rules: Arc<Rules>,
+    calls: Arc<watch::Sender<Vec<Call>>>,
+    pub(crate) clock: Arc<ManualClock>,
+}
+
+fn name(entry: EntryName<'_>) -> Name {
+    (entry.tenant.to_owned(), entry.key.to_owned())
+}
+
+fn gone() -> StoreError {
+    StoreError::new(StoreErrorKind::Disconnected, "gone")
+}
+
+impl Server {
+    pub(crate) fn new() -> Self {
+        let state = State { label: 1, up: true, ..State::default() };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            rules: Arc::default(),
+            calls: Arc::new(watch::channel(Vec::new()).0),
+            clock: Arc::new(ManualClock::default()),
+        }
+    }
+
+    /// Server time in µs: far from the nodes' clocks.
+    fn now(&self) -> u64 {
+        1_000_000_000_000 + self.clock.now().as_nanos() / 1000
+    }
+
+    /// The next `times` calls of this kind meet this fault.
+    pub(crate) fn on(&self, call: Call, times: usize, fault: Fault) {
+        self.rules.add(Rule { call, times, fault });
+    }
+
+    /// The next call of this kind waits before it is run.
+    pub(crate) fn hold(&self, call: Call) -> Gate {
+        let gate = Gate::default();
+        self.on(call, 1, Fault::HoldBefore(gate.clone()));
+        gate
+    }
+
+    /// Until so many calls of this kind were made, from the beginning.
+    pub(crate) async fn called(&self, call: Call, times: usize) {
+        let enough = |calls: &Vec<Call>| calls.iter().filter(|one| **one == call).count() >= times;
+        self.calls.subscribe().wait_for(enough).await.unwrap();
+    }
+
+    /// So many calls of this kind were made.
+    pub(crate) fn calls(&self, call: Call) -> usize {
+        self.calls.borrow().iter().filter(|one| **one == call).count()
+    }
+
+    /// Puts bytes under a key that are none of ours.
+    pub(crate) fn corrupt(&self, tenant: &str, key: &str) {
+        self.state.lock().entries.insert((tenant.to_owned(), key.to_owned()), Bytes::from_static(b"L?"));
+    }
+
+    /// Whether anything is stored under the key.
+    pub(crate) fn is_stored(&self, tenant: &str, key: &str) -> bool {
+        self.state.lock().entries.contains_key(&(tenant.to_owned(), key.to_owned()))
+    }
+
+    /// All links of the node end.
+    pub(crate) fn cut(&self, node: &str) {
+        self.state.lock().subscribers.retain(|one| {
+            let keep = one.node != node;
+            if !keep {
+                one.alive.store(false, Ordering::SeqCst);
+                let _ = one.pushes.send(Push::Lost);
+            }
+            keep
+        });
+    }
+
+    /// Memory is full: nothing is stored, invalidations get through.
+    pub(crate) fn fill_up(&self) {
+        self.state.lock().full = true;
+    }
+
+    /// Whether the key's lease is held.
+    pub(crate) fn is_leased(&self, tenant: &str, key: &str) -> bool {
+        let now = self.now();
+        let state = self.state.lock();
+        state.leases.get(&(tenant.to_owned(), key.to_owned())).is_some_and(|lease| lease.expires > now)
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.state.lock().coherence.as_ref().map_or(0, |coherence| coherence.epoch)
+    }
+
+    /// Another node begins a new epoch, as after an outage.
+    pub(crate) fn bump(&self) -> u64 {
+        let now = self.now();
+        self.state.lock().recover(true, now).epoch
+    }
+
+    /// Another node invalidates.
+    pub(crate) fn invalidate(&self, scopes: &[ScopeHash]) {
+        let now = self.now();
+        let _ = self.state.lock().invalidate(&InvalidateRequest { scopes, keys: &[] }, now);
+    }
+
+    /// An operator puts an old state back, under the same process.
+    pub(crate) fn go_back_to(&self, epoch: u64) {
+        self.state.lock().coherence.as_mut().unwrap().epoch = epoch;
+    }
+
+    /// Marks an outage that nobody has settled.
+    pub(crate) fn mark_outage(&self) {
+        self.state.lock().coherence.as_mut().unwrap().outage = true;
+    }
+
+    async fn run<R>(
+        &self,
+        call: Call,
+        alive: &AtomicBool,
+        within: Duration,
+        run: impl FnOnce(&mut State, u64) -> R,
+    ) -> Result<R, StoreError> {
+        self.calls.send_modify(|calls| calls.push(call));
+        let fault = self.rules.take(call);
+        match &fault {
+            Some(Fault::Fail(kind)) => {
+                if *kind == StoreErrorKind::Timeout {
+                    self.clock.advance(within);
+                }
+                return Err(StoreError::new(*kind, "a fault"));
+            }
+            Some(Fault::HoldThenFail(gate, kind)) => {
+                gate.pass().await;
+                return Err(StoreError::new(*kind, "a fault"));
+            }
+            Some(Fault::HoldBefore(gate)) => gate.pass().await,
+            Some(Fault::Slow(time)) => self.clock.advance(*time),
+            _ => {}
+        }
+        if !alive.load(Ordering::SeqCst) || !self.state.lock().up {
+            return Err(gone());
+        }
+        let now = self.now();
+        let reply = run(&mut self.state.lock(), now);
+        match fault {
+            Some(Fault::LoseReply(kind)) => {
+                if kind == StoreErrorKind::Timeout {
+                    self.clock.advance(within);
+                }
+                Err(StoreError::new(kind, "a fault"))
+            }
+            _ => Ok(reply),
+        }
+    }
+}
+
+impl State {
+    fn publish(&self, push: &Push) {
+        self.subscribers.iter().for_each(|one| drop(one.pushes.send(push.clone())));
+    }
+
+    fn wake(&self, waiting: &HashSet<String>, key: ScopeHash) {
+        for one in self.subscribers.iter().filter(|one| waiting.contains(&one.node)) {
+            let _ = one.pushes.send(Push::Wake(key));
+        }
+    }
+
+    /// The state, if it is there and blesses this server.
+    fn blessed(&mut self) -> Option<&mut Coherence> {
+        let label = self.label;
+        self.coherence.as_mut().filter(|coherence| coherence.blessed.contains(&label))
+    }
+
+    fn recover(&mut self, force: bool, now: u64) -> Recovered {
+        if !force && let Some(coherence) = self.blessed() {
+            return Recovered { epoch: coherence.epoch, bumped: false };
+        }
+        self.epochs += 1;
+        let old = self.coherence.take().unwrap_or_default();
+        let epoch = self.epochs * 1000;
+        let head = now.max(old.head + 1);
+        let new = Coherence {
+            epoch,
+            head,
+            floor: head,
+            blessed: HashSet::from([self.label]),
+            nodes: old.nodes,
+            ..Coherence::default()
+        };
+        self.coherence = Some(new);
+        self.publish(&Push::Epoch { epoch, head });
+        Recovered { epoch, bumped: true }
+    }
+
+    fn invalidate(&mut self, what: &InvalidateRequest<'_>, now: u64) -> InvalidateReply {
+        let Some(coherence) = self.blessed() else { return InvalidateReply::Recover };
+        let (epoch, prev) = (coherence.epoch, coherence.head);
+        let stamp = now.max(prev + 1);
+        coherence.head = stamp;
+        coherence.stamps.extend(what.scopes.iter().map(|scope| (*scope, stamp)));
+        for (entry, key) in what.keys {
+            self.entries.remove(&name(*entry));
+            if let Some(lease) = self.leases.remove(&name(*entry)) {
+                self.wake(&lease.waiting, *key);
+            }
+        }
+        let scopes = what.scopes.iter().copied().chain(what.keys.iter().map(|(_, key)| *key)).collect();
+        self.publish(&Push::Invalidated { epoch, prev, stamp, scopes });
+        InvalidateReply::Done { epoch, stamp }
+    }
+
+    fn heartbeat(&mut self, node: &str, lease: u64, now: u64) -> HeartbeatReply {
+        let Some(coherence) = self.blessed() else { return HeartbeatReply::Recover };
+        coherence.outage |= coherence.last_heartbeat.is_some_and(|last| now > last + lease);
+        coherence.last_heartbeat = coherence.last_heartbeat.max(Some(now));
+        let ends = coherence.nodes.entry(node.to_owned()).or_default();
+        *ends = (*ends).max(now + lease);
+        let state = StateReply { epoch: coherence.epoch, head: coherence.head, floor: coherence.floor };
+        HeartbeatReply::Alive { state, outage: coherence.outage, now_us: now }
+    }
+
+    fn lease(&mut self, ask: &LeaseRequest<'_>, node: &str, now: u64) -> LeaseReply {
+        let found = self.entries.get(&name(ask.entry)).cloned();
+        if self.full {
+            return LeaseReply::Full;
+        }
+        let Some(coherence) = self.blessed() else { return LeaseReply::Recover };
+        if let Some(opened) = found.and_then(|bytes| crate::envelope::open(&bytes, ask.entry.key))
+            && !ask.force
+        {
+            let header = opened.header;
+            let mut scopes = ask.scopes.iter().chain(&header.tags);
+            let stamped = |scope| coherence.stamps.get(scope).is_some_and(|stamp| *stamp > header.ver);
+            let dead = header.epoch != coherence.epoch || header.ver < coherence.floor || scopes.any(stamped);
+            if !dead && now < header.soft_at * 1000 {
+                return LeaseReply::Retry;
+            }
+        }
+        if ask.deadline_us.is_some_and(|deadline| now > deadline) {
+            return LeaseReply::Late;
+        }
+        let granted = LeaseReply::Granted { epoch: coherence.epoch, head: coherence.head };
+        let alive: HashSet<_> =
+            coherence.nodes.iter().filter(|(_, ends)| **ends > now).map(|(node, _)| node.clone()).collect();
+        let held = self.leases.entry(name(ask.entry)).or_insert_with(|| LeaseRecord {
+            token: String::new(),
+            node: String::new(),
+            expires: 0,
+            waiting: HashSet::new(),
+        });
+        if held.expires > now && alive.contains(&held.node) {
+            held.waiting.insert(node.to_owned());
+            return LeaseReply::Wait(Duration::from_micros(held.expires - now));
+        }
+        (held.token, held.node) = (ask.token.to_owned(), node.to_owned());
+        held.expires = now + u64::try_from(ask.lease.as_micros()).expect("short");
+        granted
+    }
+
+    fn fill(&mut self, fill: &FillRequest<'_>) -> Result<FillReply, StoreError> {
+        if self.full {
+            return Err(StoreError::new(StoreErrorKind::OutOfMemory, "full"));
+        }
+        let Some(coherence) = self.blessed() else { return Ok(FillReply::Recover) };
+        let (epoch, head, floor) = (coherence.epoch, coherence.head, coherence.floor);
+        let stamped = |scope| coherence.stamps.get(scope).is_some_and(|stamp| *stamp > fill.ver);
+        let valid = epoch == fill.epoch && fill.ver >= floor && !fill.scopes.iter().any(stamped);
+        let entry = name(fill.entry);
+        if self.leases.get(&entry).is_none_or(|lease| lease.token != fill.token) {
+            return Ok(FillReply::Lost);
+        }
+        let lease = self.leases.remove(&entry).expect("it is there");
+        if valid {
+            self.entries.insert(entry, fill.envelope.clone());
+        }
+        self.wake(&lease.waiting, fill.key_scope);
+        Ok(if valid { FillReply::Stored { head } } else { FillReply::Invalidated })
+    }
+
+    fn read(&mut self, entries: &[EntryName<'_>], scopes: &[ScopeHash]) -> ReadReply {
+        let values = entries.iter().map(|entry| self.entries.get(&name(*entry)).cloned()).collect();
+        let head_before = self.coherence.as_ref().map(|coherence| coherence.head);
+        let Some(coherence) = self.blessed() else {
+            return ReadReply { head_before, values, state: None, stamps: vec![None; scopes.len()] };
+        };
+        let state = StateReply { epoch: coherence.epoch, head: coherence.head, floor: coherence.floor };
+        let stamps = scopes.iter().map(|scope| coherence.stamps.get(scope).copied()).collect();
+        ReadReply { head_before, values, state: Some(state), stamps }
+    }
+}
+
+impl Connector for Server {
+    fn connect<'a>(
+        &'a self,
+        node: &'a str,
+        force_epoch: bool,
+    ) -> StoreFuture<'a, (Arc<dyn Link>, Recovered)> {
+        Box::pin(async move {
+            let alive = Arc::new(AtomicBool::new(true));
+            let (sender, pushes) = unbounded_channel();
+            let subscriber = Subscriber { node: node.to_owned(), alive: Arc::clone(&alive), pushes: sender };
+            self.state.lock().subscribers.push(subscriber);
+            // Between subscription and recovery others may do something.
+            let recover = |state: &mut State, now| state.recover(force_epoch, now);
+            let recovered = self.run(Call::Connect, &alive, Duration::ZERO, recover).await?;
+            let link = MemoryLink {
+                server: self.clone(),
+                node: node.to_owned(),
+                alive,
+                pushes: Mutex::new(Some(pushes)),
+            };
+            Ok((Arc::new(link) as Arc<dyn Link>, recovered))
+        })
+    }
+
+    fn address(&self) -> String {
+        "memory".to_owned()
+    }
+}
+
+/// A link to a [`Server`].
+struct MemoryLink {
+    server: Server,
+    node: String,
+    alive: Arc<AtomicBool>,
+    pushes: Mutex<Option<UnboundedReceiver<Push>>>,
+}
+
+impl Drop for MemoryLink {
+    fn drop(&mut self) {
+        self.alive.store(false, Ordering::SeqCst);
+        self.server.state.lock().subscribers.retain(|one| one.alive.load(Ordering::SeqCst));
+    }
+}
+
+impl Link for MemoryLink {
+    fn read<'a>(
+        &'a self,
+        entries: &'a [EntryName<'a>],
+        scopes: &'a [ScopeHash],
+        within: Duration,
+    ) -> StoreFuture<'a, ReadReply> {
+        Box::pin(
+            self.server.run(Call::Read, &self.alive, within, move |state, _| state.read(entries, scopes)),
+        )
+    }
+
+    fn lease<'a>(
+        &'a self,
+        asks: &'a [LeaseRequest<'a>],
+        within: Duration,
+    ) -> StoreFuture<'a, Vec<LeaseReply>> {
+        let run =
+            move |state: &mut State, now| asks.iter().map(|ask| state.lease(ask, &self.node, now)).collect();
+        Box::pin(self.server.run(Call::Lease, &self.alive, within, run))
+    }
+
+    fn fill<'a>(
+        &'a self,
+        fills: &'a [FillRequest<'a>],
+        within: Duration,
+    ) -> StoreFuture<'a, Vec<Result<FillReply, StoreError>>> {
+        let run = move |state: &mut State, _| fills.iter().map(|fill| state.fill(fill)).collect();
+        Box::pin(self.server.run(Call::Fill, &self.alive, within, run))
+    }
+
+    fn release<'a>(
+        &'a self,
+        entry: EntryName<'a>,
+        key_scope: ScopeHash,
+        token: &'a str,
+        _cooldown: Duration,
+        within: Duration,
+    ) -> StoreFuture<'a, ()> {
+        let run = move |state: &mut State, _| {
+            if state.leases.get(&name(entry)).is_some_and(|lease| lease.token == token) {
+                let lease = state.leases.remove(&name(entry)).expect("it is there");
+                state.wake(&lease.waiting, key_scope);
+            }
+        };
+        Box::pin(self.server.run(Call::Release, &self.alive, within, run))
+    }
+
+    fn invalidate<'a>(
+        &'a self,
+        what: InvalidateRequest<'a>,
+        within: Duration,
+    ) -> StoreFuture<'a, InvalidateReply> {
+        let run = move |state: &mut State, now| state.invalidate(&what, now);
+        Box::pin(self.server.run(Call::Invalidate, &self.alive, within, run))
+    }
+
+    fn heartbeat<'a>(&'a self, lease: Duration, within: Duration) -> StoreFuture<'a, HeartbeatReply> {
+        let lease = u64::try_from(lease.as_micros()).expect("short");
+        let run = move |state: &mut State, now| state.heartbeat(&self.node, lease, now);
+        Box::pin(self.server.run(Call::Heartbeat, &self.alive, within, run))
+    }
+
+    fn pushes(&self) -> Option<UnboundedReceiver<Push>> {
+        self.pushes.lock().take()
+    }
+
+    fn leave<'a>(&'a self, _within: Duration) -> StoreFuture<'a, ()> {
+        Box::pin(async {
+            if let Some(coherence) = &mut self.server.state.lock().coherence {
+                coherence.nodes.remove(&self.node);
+            }
+            Ok(())
+        })
+    }
+
+    fn ping<'a>(&'a self, _within: Duration) -> StoreFuture<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn info<'a>(&'a self, _within: Duration) -> StoreFuture<'a, BTreeMap<String, String>> {
+        Box::pin(async { Ok(BTreeMap::new()) })
+    }
+
+    fn scan<'a>(
+        &'a self,
+        _cursor: u64,
+        _count: usize,
+        _within: Duration,
+    ) -> StoreFuture<'a, (u64, Vec<Bytes>)> {
+        Box::pin(async { Ok((0, Vec::new())) })
+    }
+
+    fn server(&self) -> &str {
+        "memory"
+    }
+
+    fn tls(&self) -> bool {
+        false
+    }
+
+    fn advice(&self) -> &[String] {
+        &[]
+    }
+}
