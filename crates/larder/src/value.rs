@@ -74,6 +74,17 @@ where
     }
 }
 
+/// Runs what a user's type brings. `None` if it panics: such a value is served and not kept, such bytes are no value.
+pub(crate) fn shielded<R>(run: impl FnOnce() -> R) -> Option<R> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).ok()
+}
+
+/// How many bytes a value has encoded, and how many in memory; `None` if it cannot be written.
+pub(crate) fn measure<T: Value>(value: Option<&T>) -> Option<(usize, usize)> {
+    let Some(value) = value else { return Some((0, 0)) };
+    shielded(|| value.encoded_len().map(|length| (length, value.weight(length))))?.ok()
+}
+
 /// Counts what is written to it.
 struct Count(usize);
 

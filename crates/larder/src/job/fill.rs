@@ -9,8 +9,8 @@ use crate::loader::Loaded;
 use crate::remote::Remote;
 use crate::stats::Counters;
 use crate::status::Tier;
-use crate::store::{EntryName, FillReply, FillRequest, Link, StoreErrorKind};
-use crate::value::Value;
+use crate::store::{FillReply, FillRequest, Link, StoreErrorKind};
+use crate::value::{Value, shielded};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,11 +56,8 @@ impl<T: Value> Job<T> {
         let (loaded, made, took) = match loaded {
             Ok(loaded) => loaded,
             Err(error) => {
-                for one in &granted {
-                    self.release(link, one);
-                    one.pending.land(Err(error.clone()));
-                }
-                return;
+                self.give_back(remote, granted.iter().map(Granted::held).collect());
+                return granted.iter().for_each(|one| one.pending.land(Err(error.clone())));
             }
         };
         let parcels: Vec<Parcel<T>> = granted
@@ -88,12 +85,13 @@ impl<T: Value> Job<T> {
         let landed = prepared.landed(took, change);
         let mut payload = Vec::new();
         let encoded = match &prepared.value {
-            Some(value) => value.encode(&mut payload).is_ok(),
+            Some(value) => shielded(|| value.encode(&mut payload)).is_some_and(|done| done.is_ok()),
             None => true,
         };
         let (mut envelope, mut weight) = (None, 0);
         if prepared.store && encoded && self.fits(payload.len()) {
-            weight = prepared.value.as_ref().map_or(0, |value| value.weight(payload.len()));
+            let weigh = |value: &Arc<T>| shielded(|| value.weight(payload.len())).unwrap_or(payload.len());
+            weight = prepared.value.as_ref().map_or(0, weigh);
             let ms = |moment: Moment| remote.server_us(moment) / 1000;
             let own = prepared.scopes.all();
             let header = Header {
@@ -116,9 +114,11 @@ impl<T: Value> Job<T> {
     /// Stores parcels in Redis and, where that was accepted, in memory. A parcel that is not to be stored, or was
     /// refused, gives its lease back.
     async fn fill(&mut self, remote: &Arc<Remote>, link: &Arc<dyn Link>, parcels: &[Parcel<T>]) {
-        let stored: Vec<&Parcel<T>> = parcels.iter().filter(|parcel| parcel.envelope.is_some()).collect();
-        for parcel in parcels.iter().filter(|parcel| parcel.envelope.is_none()) {
-            self.release(link, &parcel.granted);
+        let (stored, kept_out): (Vec<&Parcel<T>>, Vec<_>) =
+            parcels.iter().partition(|parcel| parcel.envelope.is_some());
+        let held = |parcels: &[&Parcel<T>]| parcels.iter().map(|parcel| parcel.granted.held()).collect();
+        if !kept_out.is_empty() {
+            self.give_back(remote, held(&kept_out));
         }
         if stored.is_empty() {
             return;
@@ -129,7 +129,7 @@ impl<T: Value> Job<T> {
         };
         let Ok(answers) = reply else {
             // It may have been stored or not, now or later: the lease decides, and goes.
-            return stored.iter().for_each(|parcel| self.release(link, &parcel.granted));
+            return self.give_back(remote, held(&stored));
         };
         for (parcel, answer) in stored.into_iter().zip(answers) {
             let Granted { pending, epoch, ver, .. } = &parcel.granted;
@@ -144,7 +144,7 @@ impl<T: Value> Job<T> {
                 }
                 Ok(FillReply::Lost | FillReply::Invalidated) => continue,
                 Err(error) => {
-                    self.release(link, &parcel.granted);
+                    self.give_back(remote, vec![parcel.granted.held()]);
                     if error.kind != StoreErrorKind::OutOfMemory {
                         continue;
                     }
@@ -165,16 +165,5 @@ impl<T: Value> Job<T> {
             );
             self.engine.admit(entry, fence, *ver);
         }
-    }
-
-    /// Gives a lease back, behind: nobody waits for it, and one that cannot be given back ends with its time.
-    fn release(&self, link: &Arc<dyn Link>, granted: &Granted<T>) {
-        let (link, within) = (Arc::clone(link), self.engine.options.read_timeout);
-        let (key, scope, token) =
-            (granted.pending.key.clone(), granted.pending.scopes.key(), granted.token.clone());
-        self.engine.tasks.spawn(async move {
-            let entry = EntryName { tenant: &key.tenant, key: key.key.as_str() };
-            let _ = link.release(entry, scope, &token, Duration::ZERO, within).await;
-        });
     }
 }

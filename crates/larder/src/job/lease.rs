@@ -2,8 +2,12 @@
 
 use super::{Granted, Job, Pending, all_corrupt};
 use crate::error::{Error, ErrorKind};
+use crate::l1::FullKey;
 use crate::remote::{Remote, WakeUp, random_name, random_part};
-use crate::store::{InvalidateRequest, LeaseReply, LeaseRequest, Link, StoreError, StoreErrorKind};
+use crate::scope::ScopeHash;
+use crate::store::{
+    EntryName, InvalidateRequest, LeaseReply, LeaseRequest, Link, StoreError, StoreErrorKind,
+};
 use crate::value::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,8 +41,11 @@ impl<T: Value> Job<T> {
         if pending.iter().any(|one| one.corrupt) && self.drop_corrupt(remote, link, &pending).await.is_err() {
             return Err(pending);
         }
+        if self.budget.is_zero() {
+            return Err(pending);
+        }
         let tokens: Vec<String> = pending.iter().map(|_| random_name()).collect();
-        let lease = self.timeout().saturating_add(Duration::from_secs(1));
+        let lease = self.lease_time();
         let deadline_us = remote
             .server_us(self.engine.now())
             .checked_add(u64::try_from(self.budget.as_micros()).unwrap_or(u64::MAX));
@@ -62,7 +69,12 @@ impl<T: Value> Job<T> {
             Err(error) if error.kind == StoreErrorKind::Protocol => {
                 return Ok(Leased { again: all_corrupt(pending), ..Leased::default() });
             }
-            Err(_) => return Err(pending),
+            Err(_) => {
+                // They may have been granted all the same, and then nobody would know.
+                let held = |(one, token): (&Pending<T>, &String)| Held::new(one, token);
+                self.give_back(remote, pending.iter().zip(&tokens).map(held).collect());
+                return Err(pending);
+            }
         };
         if answers.contains(&LeaseReply::Recover) {
             remote.lose_link(link, "the coherence state is gone");
@@ -97,24 +109,75 @@ impl<T: Value> Job<T> {
         self.call(remote, link, link.invalidate(what, self.budget)).await.map(drop)
     }
 
-    /// Waits until a load elsewhere ends, or its node must be dead.
-    pub(super) async fn wait(&mut self, waiting: Vec<Pending<T>>, wakes: &[WakeUp]) -> Vec<Pending<T>> {
+    /// Waits until a load elsewhere ends, or its node must be dead. Returns whether one has ended.
+    pub(super) async fn wait(&mut self, waiting: &mut Vec<Pending<T>>, wakes: &[WakeUp]) -> bool {
         if waiting.is_empty() {
-            return waiting;
+            return false;
         }
-        let waited = self.engine.now().since(self.began);
         let limit = self.timeout();
-        if waited >= limit {
+        if self.waited >= limit {
             let error = Error::new(ErrorKind::LoadTimeout, "another node's load did not end in time");
-            waiting.iter().for_each(|one| one.land(Err(error.clone())));
-            return Vec::new();
+            waiting.drain(..).for_each(|one| one.land(Err(error.clone())));
+            return false;
         }
-        let lease = self.engine.options.lease;
-        let longest = lease.mul_f64(1.0 + 0.1 * random_part()).min(limit - waited);
+        let (began, lease) = (self.engine.now(), self.engine.options.lease);
+        let longest = lease.mul_f64(1.0 + 0.1 * random_part()).min(limit - self.waited);
         let woken = wakes.iter().map(|wake| Box::pin(wake.woken()));
-        let _ = tokio::time::timeout(longest, futures_util::future::select_all(woken)).await;
+        let ended = tokio::time::timeout(longest, futures_util::future::select_all(woken)).await.is_ok();
+        self.waited += self.engine.now().since(began);
         // Waiting for another's load is not time spent on Redis.
         self.budget = self.engine.options.read_timeout;
-        waiting
+        ended
+    }
+
+    /// Gives leases back, behind: nobody waits for it. Over the next link if need be, since nobody else loads these keys
+    /// until their leases are back or have run out.
+    pub(super) fn give_back(&self, remote: &Arc<Remote>, mut held: Vec<Held>) {
+        let (engine, remote) = (Arc::clone(&self.engine), Arc::clone(remote));
+        let (within, run_out) = (engine.options.read_timeout, self.lease_time());
+        self.engine.tasks.spawn(async move {
+            let mut state = remote.state.subscribe();
+            let give = async {
+                loop {
+                    while let (Some(one), Some(link)) = (held.last(), remote.link()) {
+                        let entry = EntryName { tenant: &one.key.tenant, key: one.key.key.as_str() };
+                        let outcome =
+                            link.release(entry, one.scope, &one.token, Duration::ZERO, within).await;
+                        remote.note(&link, &outcome);
+                        if matches!(&outcome, Err(error) if error.kind != StoreErrorKind::Protocol) {
+                            break;
+                        }
+                        held.pop();
+                    }
+                    if held.is_empty() || engine.closing.is_cancelled() {
+                        return;
+                    }
+                    tokio::select! {
+                        _ = state.changed() => {}
+                        () = tokio::time::sleep(within) => {}
+                        () = engine.closing.cancelled() => {}
+                    }
+                }
+            };
+            let _ = tokio::time::timeout(run_out, give).await;
+        });
+    }
+
+    /// How long a lease is asked for: the load, and time to fill.
+    pub(super) fn lease_time(&self) -> Duration {
+        self.timeout().saturating_add(Duration::from_secs(1))
+    }
+}
+
+/// A lease that is ours, or may be.
+pub(super) struct Held {
+    key: FullKey,
+    scope: ScopeHash,
+    token: String,
+}
+
+impl Held {
+    pub(super) fn new<T: Value>(one: &Pending<T>, token: &str) -> Self {
+        Self { key: one.key.clone(), scope: one.scopes.key(), token: token.to_owned() }
     }
 }

@@ -13,7 +13,7 @@ use crate::loader::Loaded;
 use crate::scope::{EntryScopes, check_tag};
 use crate::stats::Counters;
 use crate::status::Tier;
-use crate::value::Value;
+use crate::value::{Value, measure};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -118,14 +118,10 @@ impl<T: Value> Job<T> {
             // In good state there is no ticket; then the head that was read before the load is a fence.
             let fence = fence.or(one.fence.map(Fence::Stamped));
             let ver = one.fence.map_or(ver, |fence| fence.stamp);
-            let length = match &prepared.value {
-                Some(value) => value.encoded_len().ok(),
-                None => Some(0),
-            };
-            if let (Some(fence), true, Some(length)) = (fence, prepared.store, length)
+            if let (Some(fence), true) = (fence, prepared.store)
+                && let Some((length, weight)) = measure(prepared.value.as_deref())
                 && self.fits(length)
             {
-                let weight = prepared.value.as_ref().map_or(0, |value| value.weight(length));
                 let entry = self.new_entry(
                     &one,
                     prepared.value.clone(),

@@ -8,7 +8,6 @@ mod lease;
 mod load;
 mod read;
 
-use crate::clock::Moment;
 use crate::coherence::{Fence, Stamped};
 use crate::engine::{Engine, NewEntry};
 
@@ -76,22 +75,29 @@ struct Granted<T: Value> {
     ver: u64,
 }
 
+impl<T: Value> Granted<T> {
+    fn held(&self) -> lease::Held {
+        lease::Held::new(&self.pending, &self.token)
+    }
+}
+
 /// The task of one or more flights that began together.
 pub(crate) struct Job<T: Value> {
     pub(crate) engine: Arc<Engine>,
     pub(crate) policy: Policy,
     pub(crate) loader: Box<dyn Loader<T>>,
-    pub(crate) began: Moment,
     /// Set for a refresh: a value with less fresh time left than this is loaded again.
     refresh_below: Option<Duration>,
     /// Time this request may still spend on Redis.
     budget: Duration,
+    /// Time it has waited for loads elsewhere.
+    waited: Duration,
 }
 
 impl<T: Value> Job<T> {
     pub(crate) fn new(engine: Arc<Engine>, policy: Policy, loader: Box<dyn Loader<T>>) -> Self {
-        let (began, budget) = (engine.now(), engine.options.read_timeout);
-        Self { engine, policy, loader, began, refresh_below: None, budget }
+        let budget = engine.options.read_timeout;
+        Self { engine, policy, loader, refresh_below: None, budget, waited: Duration::ZERO }
     }
 
     /// Makes it a refresh of values that have less fresh time left than this.
@@ -135,7 +141,8 @@ impl<T: Value> Job<T> {
     /// Over Redis. Returns the keys for which Redis cannot be relied on, to be loaded without it.
     async fn fly_shared(&mut self, remote: &Arc<Remote>, mut pending: Vec<Pending<T>>) -> Vec<Pending<T>> {
         // A key is read, waited for and read again; one that changes hands over and over ends it here.
-        for _ in 0..MAX_ROUNDS {
+        let mut rounds = MAX_ROUNDS;
+        while rounds > 0 {
             let Some(link) = remote.good_link() else { return pending };
             let (missing, mut again) = match self.read(remote, &link, pending).await {
                 Ok(missing) => missing,
@@ -160,10 +167,13 @@ impl<T: Value> Job<T> {
             }
             again.append(&mut leased.again);
             if again.is_empty() {
-                again = self.wait(leased.waiting, &wakes).await;
+                let ended = self.wait(&mut leased.waiting, &wakes).await;
+                // Waiting on for the same long load is no new round.
+                rounds -= usize::from(ended);
             } else {
-                again.append(&mut leased.waiting);
+                rounds -= 1;
             }
+            again.append(&mut leased.waiting);
             if again.is_empty() {
                 return again;
             }
@@ -182,10 +192,14 @@ impl<T: Value> Job<T> {
         if self.budget.is_zero() {
             return Err(StoreError::new(StoreErrorKind::Timeout, "the request's time for Redis is spent"));
         }
-        let sent = self.engine.now();
+        let (sent, given) = (self.engine.now(), self.budget);
         let outcome = call.await;
-        self.budget = self.budget.saturating_sub(self.engine.now().since(sent));
-        remote.note(link, &outcome);
+        self.budget = given.saturating_sub(self.engine.now().since(sent));
+        // Not to have answered within a remainder says nothing about Redis.
+        let hurried = given < self.engine.options.read_timeout / 4;
+        if !hurried || !matches!(&outcome, Err(error) if error.kind == StoreErrorKind::Timeout) {
+            remote.note(link, &outcome);
+        }
         outcome
     }
 
@@ -236,3 +250,6 @@ fn all_corrupt<T: Value>(mut pending: Vec<Pending<T>>) -> Vec<Pending<T>> {
     pending.iter_mut().for_each(|one| one.corrupt = true);
     pending
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use crate::remote::Remote;
 use crate::scope::ScopeHash;
 use crate::status::Tier;
 use crate::store::{EntryName, Link, ReadReply, StateReply, StoreErrorKind};
-use crate::value::Value;
+use crate::value::{Value, shielded};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -81,7 +81,7 @@ impl<T: Value> Job<T> {
         let read = Read { reply, state, asked: scopes, sent, change };
         let (mut missing, mut again) = (Vec::new(), Vec::new());
         for (index, mut one) in pending.into_iter().enumerate() {
-            one.fence = read.fence(state.epoch);
+            (one.fence, one.corrupt) = (read.fence(state.epoch), false);
             let Some(bytes) = read.reply.values.get(index).and_then(Option::as_ref) else {
                 missing.push(one);
                 continue;
@@ -129,16 +129,16 @@ impl<T: Value> Job<T> {
         if age == Freshness::Expired {
             return Found::Missing;
         }
-        let value = match opened.payload.as_deref().map(T::decode).transpose() {
-            Ok(value) => value.map(Arc::new),
-            Err(_) => return Found::Corrupt,
-        };
+        let decoded = shielded(|| opened.payload.as_deref().map(T::decode).transpose());
+        let Some(Ok(value)) = decoded else { return Found::Corrupt };
+        let value = value.map(Arc::new);
         let mut scopes = one.scopes.clone();
         header.tags.iter().for_each(|tag| scopes.add(*tag));
         let payload_len = opened.payload.as_ref().map_or(0, Bytes::len);
         if let Some(stamped) = read.fence(header.epoch) {
             let fence = Fence::Stamped(stamped);
-            let weight = value.as_ref().map_or(0, |value| value.weight(payload_len));
+            let weigh = |value: &Arc<T>| shielded(|| value.weight(payload_len)).unwrap_or(payload_len);
+            let weight = value.as_ref().map_or(0, weigh);
             let entry = self.new_entry(one, value.clone(), scopes.clone(), expiry, header.load, weight);
             self.engine.admit(entry, fence, header.ver);
         }
