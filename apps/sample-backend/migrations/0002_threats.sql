@@ -2,3 +2,4 @@
 
 CREATE INDEX threats_by_severity ON threats (severity, published_at, id);
 CREATE INDEX threats_by_source ON threats (source, published_at, id);
+CREATE INDEX threats_by_source_and_severity ON threats (source, severity, published_at, id);
