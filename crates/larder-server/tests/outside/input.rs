@@ -1,6 +1,7 @@
 //! Bad input: every refusal is problem details of the right status, and nothing breaks.
 
 use crate::client::{Body, Client};
+use crate::openapi::OpenApi;
 use crate::routes::{self, People};
 use crate::server::Server;
 use crate::stack::{Kind, Stack, on_every_stack};
@@ -40,8 +41,9 @@ async fn values_out_of_range_and_of_the_wrong_type_are_named(stack: Stack) {
         assert_eq!(fields(&acme.get(target).await.expect_problem(422).json()).len(), 1, "{target}");
     }
     let wrong = json!({"name": "", "channel": "fax", "budget_cents": -1, "status": "gone"});
-    let problem = acme.post("/api/v1/campaigns", wrong).await.expect_problem(422).json();
-    assert_eq!(fields(&problem), ["budget_cents", "channel", "name", "status"]);
+    let refusal = acme.post("/api/v1/campaigns", wrong).await.expect_problem(422);
+    OpenApi::of(&people.anyone).await.validate("POST /api/v1/campaigns", &refusal);
+    assert_eq!(fields(&refusal.json()), ["budget_cents", "channel", "name", "status"]);
     let wrong = json!({"name": 7, "channel": "email", "budget_cents": "x", "status": "active"});
     acme.post("/api/v1/campaigns", wrong).await.expect_problem(422);
     let one_bad = json!([

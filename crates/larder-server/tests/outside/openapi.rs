@@ -33,6 +33,15 @@ impl OpenApi {
         })
     }
 
+    /// The operations that nobody may call without a token.
+    pub(crate) fn secured(&self) -> BTreeSet<String> {
+        let needs_token = |described: &Value| {
+            let ways = described["security"].as_array();
+            ways.is_some_and(|ways| !ways.is_empty() && ways.iter().all(|way| way.get("bearer").is_some()))
+        };
+        self.each().filter(|(_, described)| needs_token(described)).map(|(name, _)| name).collect()
+    }
+
     /// Asserts that the document knows this operation to answer so, and that the body is what it says.
     #[track_caller]
     pub(crate) fn validate(&self, operation: &str, answer: &Answer) {
@@ -40,12 +49,13 @@ impl OpenApi {
             .each()
             .find(|(name, _)| name == operation)
             .unwrap_or_else(|| panic!("{operation} is not in the document"));
-        let response = &described["responses"][answer.status.to_string()];
-        assert!(
-            response.is_object(),
-            "{operation} answers {}, which the document does not know",
-            answer.status
-        );
+        let responses = &described["responses"];
+        // Refusals are described once for all.
+        let other = if answer.status >= 400 { responses.get("default") } else { None };
+        let response = responses.get(answer.status.to_string()).or(other);
+        let response = response.unwrap_or_else(|| {
+            panic!("{operation} answers {}, which the document does not know", answer.status)
+        });
         let response = self.resolve(response);
         let Some(content) = response["content"].as_object() else {
             assert!(

@@ -1,6 +1,7 @@
 //! One tenant cannot reach, see or change what belongs to another, and learns nothing from trying.
 
 use crate::client::{Answer, Body};
+use crate::openapi::OpenApi;
 use crate::routes::{self, People, Who, sample};
 use crate::stack::{Stack, on_every_stack};
 
@@ -13,6 +14,7 @@ on_every_stack!(
 async fn another_tenants_id_is_unknown_on_every_route(stack: Stack) {
     let people = People::of(&stack).await;
     let globex = stack.globex().await;
+    let document = OpenApi::of(&people.anyone).await;
     // Everything of the owner is in the cache, where a mistaken key would find it.
     for route in routes::all().iter().filter(|route| route.cached.is_some()) {
         route.call(&people).await.expect(200);
@@ -25,6 +27,7 @@ async fn another_tenants_id_is_unknown_on_every_route(stack: Stack) {
         }
         let (target, body) = (route.target(&people.sample), (route.body)(&people.sample));
         let answer = globex.send(route.method, &target, &body).await.expect_problem(404);
+        document.validate(&route.operation(), &answer);
         for id in people.sample.values().filter(|id| id.len() == 36) {
             assert!(!answer.text().contains(id) || target.contains(id), "{} shows {id}", answer.what);
         }

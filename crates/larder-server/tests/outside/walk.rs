@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 on_every_stack!(
     every_operation_answers_as_the_contract_and_the_document_say,
     every_cached_route_is_a_hit_on_its_second_read,
+    every_secured_operation_wants_a_token_and_no_other_does,
     a_generated_text_is_asked_for_once,
 );
 
@@ -139,6 +140,24 @@ async fn assert_not_modified(people: &People, route: &Route, hit: &Answer) {
     let other =
         client.send_with("GET", &target, &body, &[("if-none-match", "W/\"other\"")]).await.expect(200);
     assert_eq!(other.text(), hit.text());
+}
+
+async fn every_secured_operation_wants_a_token_and_no_other_does(stack: Stack) {
+    let mut people = People::of(&stack).await;
+    let document = OpenApi::of(&people.anyone).await;
+    people.sample.insert("key", "categories:acme".to_owned());
+    let secured = document.secured();
+    assert!(secured.len() > 30, "{secured:#?}");
+    for route in routes::all() {
+        let (operation, target) = (route.operation(), route.target(&people.sample));
+        let answer = people.anyone.send(route.method, &target, &(route.body)(&people.sample)).await;
+        assert_eq!(answer.status == 401, secured.contains(&operation), "{operation}: {}", answer.text());
+        if answer.status == 401 {
+            let refusal = answer.expect_problem(401);
+            document.validate(&operation, &refusal);
+            assert_headers(&refusal);
+        }
+    }
 }
 
 async fn a_generated_text_is_asked_for_once(stack: Stack) {
