@@ -31,4 +31,4 @@ pub mod users;
 
 pub use config::SampleConfig;
 pub use db::StartError;
-pub use start::{Backend, start};
+pub use start::{Backend, complete, start};

@@ -142,8 +142,9 @@ async fn tokens(db: &Db, config: &JwtConfig) -> Result<Tokens, StartError> {
     Ok(Tokens::new(&secret, config))
 }
 
-/// Adds what every operation has: the way to sign in, and problems as errors.
-fn complete(mut openapi: OpenApi) -> OpenApi {
+/// Adds what every operation has, whoever describes it: the way to sign in, and problems as errors.
+#[must_use]
+pub fn complete(mut openapi: OpenApi) -> OpenApi {
     let components = openapi.components.get_or_insert_default();
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));

@@ -52,7 +52,8 @@ pub(super) fn all(config: &Config, backend: &Backend, cache: &Cache, open: &Open
         version: env!("CARGO_PKG_VERSION"),
     };
     let (operations, described) = ops::router(operations).split_for_parts();
-    let document = one([backend.openapi.clone(), described]);
+    // The operators' routes are refused in the same way as the backend's.
+    let document = sample_backend::complete(one([backend.openapi.clone(), described]));
     let mut paths: Vec<String> = document.paths.paths.keys().cloned().collect();
     paths.extend(pages::PATHS.map(str::to_owned));
     let pages = pages::routes(render(&document)?, who, config.is_development());
