@@ -4,7 +4,8 @@ use std::future::Future;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use larder::{Cache, ErrorKind, Event, Key, Policy, Tenant};
 use larder_http::{Audience, Conditions, Problem, Rendered, respond};
 use serde::Serialize;
@@ -15,6 +16,7 @@ use crate::auth::{Passwords, Throttle, Tokens};
 use crate::db::Db;
 use crate::seller::Upstream;
 use crate::ttl::{Endpoint, Policies};
+use crate::warm::REFRESH;
 
 /// What every route shares. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -142,6 +144,10 @@ where
     L: FnOnce() -> F + Send + 'static,
     F: Future<Output = Result<Rendered, Problem>> + Send + 'static,
 {
+    if let Ok(below) = REFRESH.try_with(|below| *below) {
+        tenant.refresh::<Rendered, _, _, _>(key, policy, below, load).await?;
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     let fetched = tenant.fetch::<Rendered, _, _, _>(key, policy, load).await?;
     Ok(respond::cached(audience, conditions, &fetched.value, &fetched.status))
 }

@@ -111,6 +111,8 @@ pub struct SampleConfig {
     pub ai: Option<AiConfig>,
     /// TTLs that differ from the contract, by endpoint name (see [`crate::ttl`]).
     pub ttls: BTreeMap<String, Duration>,
+    /// Endpoints that are never cold, by name.
+    pub warm: Vec<String>,
 }
 
 impl SampleConfig {
@@ -125,6 +127,7 @@ impl SampleConfig {
             upstream_timeout: Duration::from_secs(2),
             ai: None,
             ttls: BTreeMap::new(),
+            warm: Vec::new(),
         }
     }
 }

@@ -28,6 +28,7 @@ pub mod time;
 pub mod ttl;
 mod upstream;
 pub mod users;
+mod warm;
 
 pub use config::SampleConfig;
 pub use db::StartError;

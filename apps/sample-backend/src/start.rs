@@ -23,7 +23,7 @@ use crate::ttl::Policies;
 use crate::{
     ai, auth, campaigns, catalog, conversations, dashboard, jobs, leads, messages, notifications, posts,
 };
-use crate::{seed, threats, upstream, users};
+use crate::{seed, threats, upstream, users, warm};
 
 /// A backend that is ready to serve.
 pub struct Backend {
@@ -40,6 +40,7 @@ pub struct Backend {
     writes: TaskTracker,
     stop: CancellationToken,
     seller: Option<tokio::task::JoinHandle<()>>,
+    warming: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl std::fmt::Debug for Backend {
@@ -55,8 +56,8 @@ impl Backend {
         self.writes.close();
         self.writes.wait().await;
         self.stop.cancel();
-        if let Some(seller) = self.seller {
-            drop(seller.await);
+        for task in [self.warming, self.seller].into_iter().flatten() {
+            drop(task.await);
         }
         self.db.close().await;
     }
@@ -69,6 +70,7 @@ impl Backend {
 /// port can be had.
 pub async fn start(config: SampleConfig, cache: Cache) -> Result<Backend, StartError> {
     let policies = Policies::new(&config.ttls).map_err(StartError::Config)?;
+    let warm = warm::endpoints(&config.warm).map_err(StartError::Config)?;
     let client = upstream::client().map_err(|e| StartError::Config(format!("no HTTP client: {e}")))?;
     let db = Db::open(&config.database).await?;
     seed::seed(&db, config.data, config.sample_logins).await?;
@@ -98,8 +100,11 @@ pub async fn start(config: SampleConfig, cache: Cache) -> Result<Backend, StartE
         writes: writes.clone(),
     });
     let (router, openapi) = routes().split_for_parts();
+    let router = router.with_state(app.clone());
+    let warming =
+        (!warm.is_empty()).then(|| tokio::spawn(warm::keep(app, router.clone(), warm, stop.clone())));
     Ok(Backend {
-        router: router.with_state(app),
+        router,
         openapi: complete(openapi),
         tokens,
         db,
@@ -107,6 +112,7 @@ pub async fn start(config: SampleConfig, cache: Cache) -> Result<Backend, StartE
         writes,
         stop,
         seller,
+        warming,
     })
 }
 

@@ -93,7 +93,7 @@ impl Endpoint {
 
 /// One policy for each endpoint, made at start.
 #[derive(Debug, Clone)]
-pub struct Policies(Vec<Policy>);
+pub struct Policies(Vec<(Duration, Policy)>);
 
 impl Policies {
     /// The TTLs of the contract, except where `overrides` says another by name.
@@ -113,11 +113,10 @@ impl Policies {
         let policy = |endpoint: Endpoint| {
             let ttl = overrides.get(endpoint.name()).copied().unwrap_or(endpoint.default_ttl());
             let policy = Policy::ttl(ttl);
-            if endpoint.is_from_upstream() {
-                policy.stale_if_error(STALE_FOR).tag(SELLER_TAG)
-            } else {
-                policy
+            if !endpoint.is_from_upstream() {
+                return (ttl, policy);
             }
+            (ttl, policy.stale_if_error(STALE_FOR).tag(SELLER_TAG))
         };
         Ok(Self(Endpoint::ALL.iter().map(|&endpoint| policy(endpoint)).collect()))
     }
@@ -125,7 +124,13 @@ impl Policies {
     /// The policy of an endpoint.
     #[must_use]
     pub fn of(&self, endpoint: Endpoint) -> &Policy {
-        &self.0[endpoint as usize]
+        &self.0[endpoint as usize].1
+    }
+
+    /// How long an endpoint's answers are kept.
+    #[must_use]
+    pub fn ttl(&self, endpoint: Endpoint) -> Duration {
+        self.0[endpoint as usize].0
     }
 }
 

@@ -127,6 +127,19 @@ impl Db {
         })
     }
 
+    /// After many rows were written: tells the planner what is there, and on SQLite moves it all from the log into the
+    /// file, since every read would look it up in both.
+    ///
+    /// # Errors
+    /// Where the database is out of reach.
+    pub async fn compact(&self) -> Result<(), DbError> {
+        sqlx::raw_sql("ANALYZE").execute(self.write()).await?;
+        if self.dialect == Dialect::Sqlite {
+            sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(self.write()).await?;
+        }
+        Ok(())
+    }
+
     /// Closes all connections after their work is done.
     pub async fn close(&self) {
         self.read.close().await;

@@ -143,6 +143,7 @@ pub async fn seed(db: &Db, data: SampleData, logins: bool) -> Result<bool, DbErr
         .execute(seeding.tx.conn())
         .await?;
     seeding.tx.commit().await?;
+    db.compact().await?;
     seeding.bar.finish_and_clear();
     Ok(true)
 }

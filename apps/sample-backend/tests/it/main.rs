@@ -12,3 +12,4 @@ mod seller;
 mod support;
 mod talks;
 mod threats;
+mod warm;

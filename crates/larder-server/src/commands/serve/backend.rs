@@ -94,6 +94,7 @@ fn told(config: &Config) -> Result<SampleConfig, Failure> {
         None => None,
     };
     told.ttls = config.ttl.iter().map(|(name, ttl)| (name.to_owned(), ttl)).collect::<BTreeMap<_, _>>();
+    told.warm.clone_from(&config.cache_warm.0);
     Ok(told)
 }
 
