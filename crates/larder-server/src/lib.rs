@@ -2,6 +2,7 @@
 //!
 //! The binary calls [`main`]; tests call [`run`] with a configuration, a port and an end of their own.
 
+mod cache_headers;
 mod cli;
 mod client;
 mod commands;

@@ -16,24 +16,24 @@ use super::{Database, Ops};
 
 /// A database that says nothing for so long is not connected.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Anyone may ask, without a limit: the database is not asked more often than this.
-const FRESH: Duration = Duration::from_millis(250);
 
-/// How the database was when it was last asked.
+/// Asks the database, for one at a time: anyone may want to know, without a limit.
 #[derive(Default)]
 pub(super) struct Probe(Mutex<Option<(Instant, bool)>>);
 
 impl Probe {
-    /// Those who ask while it is being asked wait for that answer.
+    /// An answer that was asked for after this call began; those who come while it is asked for share the next one.
     async fn is_connected(&self, database: &dyn Database) -> bool {
+        let came = Instant::now();
         let mut last = self.0.lock().await;
-        if let Some((at, connected)) = *last
-            && at.elapsed() < FRESH
+        if let Some((asked, connected)) = *last
+            && asked > came
         {
             return connected;
         }
+        let asked = Instant::now();
         let connected = tokio::time::timeout(PATIENCE, database.is_connected()).await.unwrap_or(false);
-        *last = Some((Instant::now(), connected));
+        *last = Some((asked, connected));
         connected
     }
 }

@@ -26,6 +26,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::middleware::map_response;
+use axum::response::Response;
+use http::HeaderValue;
+use http::header::CACHE_CONTROL;
 use larder::Cache;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -65,7 +69,7 @@ impl fmt::Debug for Operations {
 
 /// An application's database, as far as operators ask.
 pub trait Database: Send + Sync + 'static {
-    /// Whether it answers. Asked at most a few times a second, and given up on after two seconds.
+    /// Whether it answers. Not asked again while it is being asked; given up on after two seconds.
     fn is_connected(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
 
     /// How its connections are used at this moment.
@@ -112,16 +116,26 @@ impl std::ops::Deref for Shared {
 /// The routes, each with its description.
 pub fn router(operations: Operations) -> OpenApiRouter {
     let shared = Shared { operations, probe: health::Probe::default(), started: Instant::now() };
-    OpenApiRouter::new()
-        .routes(routes!(health::health))
-        .routes(routes!(health::live))
-        .routes(routes!(health::ready))
-        .routes(routes!(health::cache))
+    let private = OpenApiRouter::new()
         .routes(routes!(stats::stats))
         .routes(routes!(stats::metrics))
         .routes(routes!(keys::list))
         .routes(routes!(keys::show))
         .routes(routes!(clear::clear))
+        .layer(map_response(private));
+    OpenApiRouter::new()
+        .routes(routes!(health::health))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::cache))
         .routes(routes!(metrics::scrape))
+        .merge(private)
         .with_state(Ops(Arc::new(shared)))
+}
+
+/// What depends on who asks is kept by no shared cache.
+async fn private(mut response: Response) -> Response {
+    let private = HeaderValue::from_static("private, no-store");
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(private);
+    response
 }

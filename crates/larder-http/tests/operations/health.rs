@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
+use futures_util::future::join_all;
 use larder::{Cache, RedisConfig, key};
 use larder_testkit::{Poll, RedisServer};
 use serde_json::json;
@@ -35,7 +36,19 @@ async fn without_its_database_a_server_is_down_but_alive() {
     assert_eq!(reply.json()["database"], "unavailable");
     assert_eq!(server.get("", "/health/ready").await.status, 503);
     assert_eq!(server.get("", "/health/live").await.status, 200);
-    assert_eq!(server.rows.asked.load(SeqCst), 1, "it is not asked as often as anyone likes");
+}
+
+#[tokio::test]
+async fn many_who_ask_at_once_share_an_answer_that_is_no_older_than_their_question() {
+    let server = Server::start().await;
+    let replies = join_all((0..100).map(|_| server.get("", "/health"))).await;
+    assert!(replies.iter().all(|reply| reply.status == 200));
+    // One for the first, one for all who came while it was asked for.
+    assert_eq!(server.rows.asked.load(SeqCst), 2);
+    server.rows.gone.store(true, SeqCst);
+    assert_eq!(server.get("", "/health").await.status, 503);
+    server.rows.gone.store(false, SeqCst);
+    assert_eq!(server.get("", "/health").await.status, 200);
 }
 
 #[tokio::test]

@@ -40,7 +40,9 @@ async fn anyone_gets_totals_and_nothing_else() {
 async fn a_tenant_sees_its_own_under_every_endpoint() {
     let server = two_tenants().await;
     for role in ["owner", "member", "ingest"] {
-        let stats = server.get(&format!("{role}@acme"), "/api/cache/stats").await.json();
+        let reply = server.get(&format!("{role}@acme"), "/api/cache/stats").await;
+        assert_eq!(reply.headers["cache-control"], "private, no-store");
+        let stats = reply.json();
         assert_eq!(misses(&stats), [("campaigns", 2), ("leads", 0), ("stats", 0)], "{role}");
         assert_eq!(
             (&stats["hits"], &stats["misses"], &stats["total_keys"]),

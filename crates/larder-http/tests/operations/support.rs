@@ -42,6 +42,7 @@ impl Database for Rows {
     fn is_connected(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
         Box::pin(async {
             self.asked.fetch_add(1, SeqCst);
+            tokio::task::yield_now().await;
             !self.gone.load(SeqCst)
         })
     }
@@ -59,7 +60,7 @@ pub(crate) struct Server {
 
 pub(crate) struct Reply {
     pub(crate) status: u16,
-    pub(crate) kind: String,
+    pub(crate) headers: HeaderMap,
     pub(crate) text: String,
 }
 
@@ -94,9 +95,8 @@ impl Server {
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
         let (head, body) = self.routes.clone().oneshot(request).await.unwrap().into_parts();
-        let kind = head.headers.get("content-type").map_or("", |kind| kind.to_str().unwrap()).to_owned();
         let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
-        Reply { status: head.status.as_u16(), kind, text }
+        Reply { status: head.status.as_u16(), headers: head.headers, text }
     }
 
     pub(crate) async fn get(&self, token: &str, path: &str) -> Reply {

@@ -19,4 +19,5 @@ mod start;
 mod tenants;
 mod tls;
 mod walk;
+mod warm;
 mod writes;

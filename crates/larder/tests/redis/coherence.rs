@@ -102,6 +102,9 @@ async fn silence_of_all_nodes_for_longer_than_a_lease_sets_the_outage_flag_for_g
     server.command(&["ZADD", STATE, &heard, "!l"]);
     assert!(outage(LEASE).await);
     assert!(outage(LEASE).await);
+    // A new epoch settles it.
+    join_in("ns", config(&server), "n2", true).await.unwrap();
+    assert!(!outage(LEASE).await);
 }
 
 #[tokio::test]

@@ -4,6 +4,10 @@ use crate::support::*;
 use larder::store::{Connector, Push, StoreErrorKind, redis::RedisConnector};
 use larder_testkit::{RedisServer, assert_eventually};
 use std::time::{Duration, Instant};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, UnixStream},
+};
 
 #[tokio::test]
 async fn a_link_tells_who_the_server_is() {
@@ -68,6 +72,33 @@ async fn a_server_that_accepts_and_never_answers_is_a_time_out_in_time() {
     server.resume();
     assert_eq!(error.kind, StoreErrorKind::Timeout, "{error}");
     assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+/// An address behind which `first` and `second` take turns.
+async fn taking_turns(first: &RedisServer, second: &RedisServer) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let servers = [first.socket(), second.socket()];
+    tokio::spawn(async move {
+        for server in servers.iter().cycle() {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut server = UnixStream::connect(server).await.unwrap();
+            tokio::spawn(async move { copy_bidirectional(&mut client, &mut server).await });
+        }
+    });
+    format!("redis://{address}/0")
+}
+
+#[tokio::test]
+async fn connections_that_reach_different_servers_make_no_link() {
+    let (one, two) = (RedisServer::start(), RedisServer::start());
+    let mut config = config(&one);
+    config.url = taking_turns(&one, &two).await;
+    let error = try_join(config, "n1").await.err().unwrap();
+    assert_eq!(error.kind, StoreErrorKind::Changed, "{error}");
+    for server in [one, two] {
+        assert_eq!(server.command(&["DBSIZE"]).int(), Some(0), "nothing was begun");
+    }
 }
 
 #[tokio::test]

@@ -99,8 +99,15 @@ async fn assert_everything_says_recover(node: &Node, grant: (u64, u64)) {
 async fn a_forced_epoch_is_told_to_all_nodes_and_keeps_their_registrations() {
     let server = RedisServer::start();
     let mut one = join(&server, "n1").await;
+    one.invalidate(&[scope(1)]).await;
+    assert!(matches!(one.push().await, Push::Invalidated { .. }));
+    server.command(&["ZADD", STATE, "-1", "!i00000000000000000000000000000000"]);
     let two = join_in("ns", config(&server), "n2", true).await.unwrap();
     assert!(two.recovered.bumped);
+    // Of the old epoch nothing is left: no stamp, and no other server's blessing.
+    let label = blessing(&server);
+    assert!(!label.contains("0000000000000000"), "{label}");
+    assert_eq!(two.link.read(&[], &[scope(1)], LONG).await.unwrap().stamps, [None]);
     let push = one.push().await;
     let Push::Epoch { epoch, head } = push else { panic!("{push:?}") };
     assert!(server.command(&["ZSCORE", STATE, "!nn1"]).int().is_some());

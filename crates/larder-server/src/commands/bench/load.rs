@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::People;
 use super::numbers::{Latencies, ms, percent};
-use super::single::is_hit;
+use crate::cache_headers;
 use crate::client::Client;
 use crate::commands::{out, table};
 use crate::failure::Failure;
@@ -152,7 +152,7 @@ async fn read(shared: &Shared, dice: &mut Dice) -> Result<(), Failure> {
         return Err(client.refused(response).await);
     }
     shared.cached.fetch_add(1, Ordering::Relaxed);
-    if is_hit(response.headers()) {
+    if cache_headers::is_hit(response.headers()) {
         shared.hits.fetch_add(1, Ordering::Relaxed);
     }
     let body = response.bytes().await;

@@ -10,6 +10,7 @@ use reqwest::Method;
 use super::People;
 use super::numbers::{Latencies, ms, percent};
 use super::plan::Target;
+use crate::cache_headers;
 use crate::client::Client;
 use crate::commands::clear::clear;
 use crate::commands::{out, table};
@@ -108,8 +109,8 @@ async fn ask(client: &Client, target: &Target) -> Result<Answer, Failure> {
     let begun = Instant::now();
     let headers = try_join_all(target.paths.iter().map(|path| get(client, path))).await?;
     let took = begun.elapsed();
-    let hits = headers.iter().filter(|headers| is_hit(headers)).count() as u64;
-    let ttl = headers.first().and_then(ttl_of);
+    let hits = headers.iter().filter(|headers| cache_headers::is_hit(headers)).count() as u64;
+    let ttl = headers.first().and_then(cache_headers::ttl);
     Ok(Answer { took, asked: headers.len() as u64, hits, ttl })
 }
 
@@ -124,20 +125,8 @@ async fn get(client: &Client, path: &str) -> Result<HeaderMap, Failure> {
     Ok(headers)
 }
 
-/// Whether the cache answered, as `X-Cache` says.
-pub(super) fn is_hit(headers: &HeaderMap) -> bool {
-    headers.get("x-cache").is_some_and(|value| value == "HIT" || value == "STALE")
-}
-
-/// The remaining fresh time that `Cache-Status` tells.
-fn ttl_of(headers: &HeaderMap) -> Option<Duration> {
-    let status = headers.get("cache-status")?.to_str().ok()?;
-    let ttl = status.split([';', ',']).find_map(|part| part.trim().strip_prefix("ttl="))?;
-    ttl.parse().ok().map(Duration::from_secs)
-}
-
 fn report(reports: &[Report]) -> String {
-    let head = ["endpoint", "cold", "warm p50", "p90", "p99", "factor", "TTL", "queries saved"];
+    let head = ["endpoint", "cold", "warm p50", "p90", "p99", "factor", "TTL", "SQL queries saved"];
     let rows = reports.iter().map(|report| {
         let [p50, p90, p99] = report.warm;
         let factor = report.cold.as_secs_f64() / p50.as_secs_f64().max(1e-6);
@@ -158,19 +147,6 @@ fn report(reports: &[Report]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hits_and_ttl_are_read_from_the_headers() {
-        let mut headers = HeaderMap::new();
-        headers.insert("x-cache", "HIT".parse().unwrap());
-        headers.insert("cache-status", "larder; hit; ttl=287; detail=memory".parse().unwrap());
-        assert!(is_hit(&headers));
-        assert_eq!(ttl_of(&headers), Some(Duration::from_secs(287)));
-        headers.insert("x-cache", "MISS".parse().unwrap());
-        headers.insert("cache-status", "larder; fwd=miss".parse().unwrap());
-        assert!(!is_hit(&headers));
-        assert_eq!(ttl_of(&headers), None);
-    }
 
     #[test]
     fn the_factor_is_cold_over_warm() {
