@@ -93,6 +93,9 @@ impl App {
 ///
 /// Nothing that happens here can fail the write: it is committed. An invalidation that has to wait for Redis is in
 /// force on this node and delivered to the others later.
+///
+/// # Cancel safety
+/// Not to be cancelled between the commit and its return: call it within [`App::write`].
 pub async fn changed(tenant: &Tenant, event: Event) {
     let kind = event.kind().to_owned();
     match tenant.publish(event).await {

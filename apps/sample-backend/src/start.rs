@@ -52,6 +52,9 @@ impl std::fmt::Debug for Backend {
 impl Backend {
     /// Finishes writes that were begun, stops the seller-data API and closes the database. To be called when no
     /// request is in flight any more, and before the cache is shut down.
+    ///
+    /// # Cancel safety
+    /// Cancelled, writes go on, but nobody waits for them.
     pub async fn shutdown(self) {
         self.writes.close();
         self.writes.wait().await;
@@ -68,6 +71,9 @@ impl Backend {
 /// # Errors
 /// [`StartError`] where the database can't be opened or filled, the configuration contradicts itself, or no loopback
 /// port can be had.
+///
+/// # Cancel safety
+/// Cancelled, the database is as it was, or migrated and filled.
 pub async fn start(config: SampleConfig, cache: Cache) -> Result<Backend, StartError> {
     let policies = Policies::new(&config.ttls).map_err(StartError::Config)?;
     let warm = warm::endpoints(&config.warm).map_err(StartError::Config)?;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
 use larder::ErrorKind;
 
 use crate::problem::Problem;
@@ -16,7 +15,7 @@ impl From<&larder::Error> for Problem {
         }
         match error.kind() {
             ErrorKind::LoadTimeout => {
-                Self::new(StatusCode::GATEWAY_TIMEOUT, "the answer took too long to make")
+                Self::unavailable("the answer took too long to make").retry_after(Duration::from_secs(1))
             }
             ErrorKind::TooManyLoads => {
                 Self::unavailable("too much is being loaded right now").retry_after(Duration::from_secs(1))

@@ -58,6 +58,9 @@ impl From<DbError> for AddUserError {
 ///
 /// # Errors
 /// [`AddUserError`]; then nothing was added.
+///
+/// # Cancel safety
+/// Cancelled, nothing was added, or everything was.
 pub async fn add_user(database: &DatabaseConfig, new: NewUser) -> Result<(), AddUserError> {
     let email = new.email.trim().to_lowercase();
     if !larder_http::input::is_email(&email) {

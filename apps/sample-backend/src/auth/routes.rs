@@ -113,7 +113,7 @@ async fn register(
     address: Option<Extension<ClientAddr>>,
     Json(new): Json<Register>,
 ) -> Result<Response, Problem> {
-    throttle(&app, address, "register")?;
+    throttle(&app, address, &new.email)?;
     let hash = app.passwords.hash(new.password).await?;
     let db = app.db.clone();
     let made = app.write(async move {

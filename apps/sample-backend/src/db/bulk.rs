@@ -69,6 +69,9 @@ impl Bulk {
     ///
     /// # Panics
     /// Where the row has not as many values as the statement has columns.
+    ///
+    /// # Cancel safety
+    /// Cancelled, rows are lost: drop the transaction.
     pub async fn push(&mut self, tx: &mut Tx, row: impl IntoIterator<Item = Arg>) -> Result<(), DbError> {
         let before = self.values.len();
         self.values.extend(row);
@@ -80,6 +83,9 @@ impl Bulk {
     ///
     /// # Errors
     /// Where the database refuses.
+    ///
+    /// # Cancel safety
+    /// Cancelled, rows are lost: drop the transaction.
     pub async fn flush(&mut self, tx: &mut Tx) -> Result<(), DbError> {
         if self.values.is_empty() {
             return Ok(());

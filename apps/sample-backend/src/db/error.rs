@@ -8,6 +8,11 @@ use std::time::Duration;
 #[error("database")]
 pub struct DbError(#[from] sqlx::Error);
 
+/// Codes of what passes. SQLite: locked by another process. PostgreSQL: stopping, starting, too many connections,
+/// a deadlock, a transaction that lost against another.
+const TEMPORARY: &[&str] =
+    &["5", "6", "261", "262", "517", "57P01", "57P02", "57P03", "53300", "40P01", "40001"];
+
 impl DbError {
     /// Whether a row with this key is there already.
     #[must_use]
@@ -20,10 +25,7 @@ impl DbError {
     pub fn is_temporary(&self) -> bool {
         match &self.0 {
             sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => true,
-            // SQLite: locked by another process. PostgreSQL: shutting down, starting up, too many connections.
-            sqlx::Error::Database(e) => {
-                e.code().is_some_and(|c| matches!(c.as_ref(), "5" | "517" | "57P01" | "57P03" | "53300"))
-            }
+            sqlx::Error::Database(e) => e.code().is_some_and(|code| TEMPORARY.contains(&code.as_ref())),
             _ => false,
         }
     }

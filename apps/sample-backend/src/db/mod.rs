@@ -57,6 +57,9 @@ impl Db {
     ///
     /// # Errors
     /// [`StartError`] where it can't be reached or its tables were made by a newer version.
+    ///
+    /// # Cancel safety
+    /// Cancelled, the tables are as they were, or up to date.
     pub async fn open(config: &DatabaseConfig) -> Result<Self, StartError> {
         let (dialect, read, write) = pool::open(config).await?;
         let db = Self { dialect, read, write, statements: Arc::default() };
@@ -82,6 +85,9 @@ impl Db {
     ///
     /// # Errors
     /// Where no connection is free in time or the database is out of reach.
+    ///
+    /// # Cancel safety
+    /// Cancelled, nothing was begun.
     pub async fn begin(&self) -> Result<Tx, DbError> {
         // SQLite: take the write lock now; a transaction that reads first can't be promoted once another has written.
         let statement = match self.dialect {
@@ -96,6 +102,9 @@ impl Db {
     ///
     /// # Errors
     /// Where it doesn't answer.
+    ///
+    /// # Cancel safety
+    /// Nothing is left behind.
     pub async fn ping(&self) -> Result<(), DbError> {
         sqlx::query("SELECT 1").execute(&self.read).await?;
         Ok(())
@@ -132,6 +141,9 @@ impl Db {
     ///
     /// # Errors
     /// Where the database is out of reach.
+    ///
+    /// # Cancel safety
+    /// It may be called again.
     pub async fn compact(&self) -> Result<(), DbError> {
         sqlx::raw_sql("ANALYZE").execute(self.write()).await?;
         if self.dialect == Dialect::Sqlite {
@@ -141,6 +153,9 @@ impl Db {
     }
 
     /// Closes all connections after their work is done.
+    ///
+    /// # Cancel safety
+    /// It may be called again.
     pub async fn close(&self) {
         self.read.close().await;
         self.write.close().await;
@@ -174,6 +189,9 @@ impl Tx {
     ///
     /// # Errors
     /// Where the database is out of reach.
+    ///
+    /// # Cancel safety
+    /// Cancelled, the lock may be held until the transaction ends.
     pub async fn lock(&mut self, lock: i64) -> Result<(), DbError> {
         if self.dialect == Dialect::Postgres {
             sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(lock).execute(self.conn()).await?;
@@ -185,6 +203,9 @@ impl Tx {
     ///
     /// # Errors
     /// Where the database refuses or is out of reach; then nothing was written, as far as anyone can tell.
+    ///
+    /// # Cancel safety
+    /// Cancelled, it was committed or not: nobody knows.
     pub async fn commit(self) -> Result<(), DbError> {
         Ok(self.inner.commit().await?)
     }

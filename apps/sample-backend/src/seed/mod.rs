@@ -116,6 +116,9 @@ impl Seeding {
 ///
 /// # Errors
 /// Where the database refuses; then it is as empty as before.
+///
+/// # Cancel safety
+/// Cancelled, nothing is written.
 pub async fn seed(db: &Db, data: SampleData, logins: bool) -> Result<bool, DbError> {
     let size = match data {
         SampleData::Full => Size::FULL,

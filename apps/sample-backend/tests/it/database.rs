@@ -125,3 +125,15 @@ on_each_database!(
         );
     }
 );
+
+#[tokio::test]
+async fn connections_that_a_restart_of_postgresql_cut_are_replaced_before_use() {
+    let server = larder_testkit::PostgresServer::start();
+    let db = Db::open(&DatabaseConfig::new(server.fresh_database())).await.unwrap();
+    let held = futures_util::future::join_all((0..8).map(|_| db.begin())).await;
+    drop(held.into_iter().collect::<Result<Vec<_>, _>>().unwrap());
+    server.restart();
+    for _ in 0..16 {
+        assert_eq!(count(&db, "users").await, 0);
+    }
+}
