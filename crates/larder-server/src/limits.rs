@@ -25,10 +25,6 @@ pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(5);
 pub(crate) const RATE_KEYS: usize = 65_536;
 /// What the addresses beyond those share, by hash.
 pub(crate) const RATE_SHARED_KEYS: u64 = 4096;
-/// Loads ahead of being asked for that run at a time: they must leave the database to those who wait.
-pub(crate) const WARM_CONCURRENCY: usize = 4;
-/// How often new tenants are looked for, and what failed is tried again.
-pub(crate) const WARM_PAUSE: Duration = Duration::from_secs(30);
 /// A request id that a client sent is taken only up to this length, since it goes into every log line.
 pub(crate) const REQUEST_ID_BYTES: usize = 128;
 /// Responses smaller than this gain nothing from compression.

@@ -5,7 +5,6 @@ mod cache;
 mod greeting;
 mod routes;
 mod signals;
-mod warm;
 
 use std::future::Future;
 use std::io;
@@ -75,12 +74,8 @@ pub async fn run(
     let facts =
         Facts { address, cores: cores(), redis: &cache.redis_state(), seller: backend.seller_address };
     out(&greeting(&config, &facts))?;
-    let warming = warm::begin(&config, &backend);
     if !listen::serve(listener, routes, &open, shutdown, GRACE).await {
         tracing::warn!(seconds = GRACE.as_secs(), "requests were still in flight and were cut off");
-    }
-    if let Some(warming) = warming {
-        warming.abort();
     }
     stop(backend, cache).await;
     Ok(())
