@@ -7,8 +7,9 @@ use std::time::Duration;
 pub(crate) const CONNECTIONS: usize = 16_384;
 /// Connections the kernel queues before we accept them: a burst of 1,000 clients must not be refused.
 pub(crate) const BACKLOG: u32 = 4096;
-/// How long a client may take to send the head of a request; slow ones would hold connections for ever.
-pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take to send the head of a request, and leave a connection idle before it: slow ones would hold connections
+/// for ever. Longer than load balancers keep theirs (60 s), so that it is they who close.
+pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long a body may pause between two pieces.
 pub(crate) const BODY_PAUSE: Duration = Duration::from_secs(30);
 /// How long requests in flight may take to finish after a signal.

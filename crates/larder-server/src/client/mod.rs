@@ -13,13 +13,12 @@ use serde_json::{Value, json};
 use url::Url;
 
 pub(crate) use place::Place;
+pub(crate) use sample_backend::seed::SAMPLE_PASSWORD;
 
 use crate::failure::Failure;
 
 /// A server that says nothing for so long is taken for hung.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// Password of the logins that a server in development has.
-pub(crate) const SAMPLE_PASSWORD: &str = "larder-demo";
 
 /// Which server, and who is asking.
 #[derive(Args, Clone, Debug, Default)]

@@ -18,6 +18,7 @@ mod stack;
 mod start;
 mod tenants;
 mod tls;
+mod tools;
 mod walk;
 mod warm;
 mod writes;

@@ -1,0 +1,123 @@
+//! The commands that measure and show: `bench`, `keys --redis`, `config`.
+
+use crate::client::Client;
+use crate::server::{Dir, Server, command};
+use larder_testkit::RedisServer;
+
+fn printed(output: &std::process::Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// The cells of the line that begins with `name`.
+fn row<'a>(table: &'a str, name: &str) -> Vec<&'a str> {
+    let line = table.lines().find(|line| line.split("  ").next() == Some(name));
+    let line = line.unwrap_or_else(|| panic!("no line {name} in {table}"));
+    line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()
+}
+
+#[tokio::test]
+async fn bench_measures_the_heavy_reads_cold_and_warm_by_the_sample_logins() {
+    let server = Server::start(&[]).await;
+    let env = [("LARDER_URL", server.url())];
+    let table = printed(&command(server.dir(), &env, &["bench", "--requests", "20", "--rounds", "2"]));
+    for name in ["/api/stats", "/api/charts/sources", "those five as one page", "/api/v1/campaigns"] {
+        let row = row(&table, name);
+        assert_eq!(row.len(), 8, "cold, warm p50, p90, p99, factor, TTL and queries saved: {row:?}");
+        assert!(row[1].ends_with(" ms") && row[5].ends_with('x') && row[7].contains("(100.0 %)"), "{row:?}");
+    }
+}
+
+#[tokio::test]
+async fn bench_of_one_endpoint_without_a_token_that_may_clear_says_that_nothing_was_cold() {
+    let server = Server::start(&[]).await;
+    let token = Client::new(server.url()).sign_in("owner@acme.test").await.token.unwrap();
+    Client::new(server.url()).get("/api/threats?severity=high").await.expect(200);
+    let url = format!("{}/api/threats?severity=high", server.url());
+    let output = command(server.dir(), &[("LARDER_TOKEN", &token)], &["bench", &url, "--requests", "5"]);
+    let table = printed(&output);
+    assert_eq!(row(&table, "/api/threats?severity=high")[1], "-", "{table}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("role admin"), "{output:?}");
+}
+
+#[tokio::test]
+async fn bench_of_many_users_ends_without_errors_and_leaves_nothing_behind() {
+    let server = Server::start(&[]).await;
+    let acme = Client::new(server.url()).sign_in("owner@acme.test").await;
+    let campaigns =
+        async || acme.get("/api/v1/campaigns").await.expect(200).json()["total"].as_i64().unwrap();
+    let before = campaigns().await;
+    let env = [("LARDER_URL", server.url())];
+    let report = printed(&command(server.dir(), &env, &["bench", "--users", "40", "--for", "2s"]));
+    assert_eq!(row(&report, "users"), ["users", "40"]);
+    assert_eq!(row(&report, "errors"), ["errors", "0"]);
+    for number in ["requests/s", "hit rate", "p50", "p90", "p99"] {
+        assert_eq!(row(&report, number).len(), 2, "{report}");
+    }
+    assert_eq!(campaigns().await, before);
+}
+
+#[tokio::test]
+async fn raw_keys_of_redis_are_listed_by_pattern() {
+    let redis = RedisServer::start();
+    let redis_url = redis.url();
+    let server = Server::start(&[("REDIS_URL", &redis_url)]).await;
+    Client::new(server.url()).get("/api/stats").await.expect(200);
+    let env = [("REDIS_URL", &*redis_url)];
+    let all = printed(&command(server.dir(), &env, &["keys", "--redis"]));
+    let entries = printed(&command(server.dir(), &env, &["keys", "--redis", "ld1:larder:*:e:*stats:"]));
+    assert_eq!(entries.lines().count(), 1, "{entries}\nof\n{all}");
+    assert!(all.contains(entries.trim()), "{all}");
+    assert!(all.lines().all(|key| key.starts_with("ld1:larder:")), "{all}");
+    let without = command(&Dir::new(), &[], &["keys", "--redis"]);
+    assert_eq!(without.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&without.stderr).contains("REDIS_URL"), "{without:?}");
+}
+
+#[test]
+fn config_shows_each_value_with_its_source_and_no_secret() {
+    let dir = Dir::new();
+    std::fs::write(
+        dir.path().join(".env"),
+        "# mine\nexport JWT_SECRET=\"do-not-show-this-to-anybody-at-all\" # never\n",
+    )
+    .unwrap();
+    std::fs::write(dir.path().join("larder.toml"), "workers = 3\n[ttl]\njobs = \"7m\"\n").unwrap();
+    let env = [("REDIS_URL", "redis://me:hunter2@cache.example:6379/0"), ("WORKERS", "5")];
+    let table = printed(&command(&dir, &env, &["config", "--single-node"]));
+    assert_eq!(row(&table, "JWT_SECRET"), ["JWT_SECRET", "(hidden)", ".env line 2"]);
+    assert_eq!(row(&table, "WORKERS"), ["WORKERS", "5", "environment"]);
+    assert_eq!(row(&table, "SINGLE_NODE"), ["SINGLE_NODE", "true", "flag"]);
+    assert_eq!(row(&table, "ttl.jobs"), ["ttl.jobs", "7m", "larder.toml"]);
+    assert_eq!(row(&table, "CACHE_MEMORY"), ["CACHE_MEMORY", "256mb", "default"]);
+    assert_eq!(row(&table, "REDIS_URL")[1], "redis://me:***@cache.example:6379/0");
+    assert!(!table.contains("hunter2") && !table.contains("do-not-show"), "{table}");
+}
+
+#[tokio::test]
+async fn a_command_that_may_not_tells_how_to_sign_in() {
+    let server = Server::start(&[]).await;
+    let output = command(server.dir(), &[("LARDER_URL", server.url())], &["keys"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("401") && said.contains("LARDER_TOKEN") && said.contains("admin@larder.test"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn crawling_names_the_line_that_is_wrong() {
+    let server = Server::start(&[]).await;
+    let token = Client::new(server.url()).sign_in("crawler@larder.test").await.token.unwrap();
+    let good = r#"{"title":"Worm","severity":"high","source":"lab","indicator":"198.51.100.7"}"#;
+    let wrong = good.replace("high", "dreadful");
+    for (third, why) in [(&*wrong, "severity"), ("nonsense", "no JSON"), ("[]", "no object")] {
+        std::fs::write(server.dir().path().join("threats.jsonl"), format!("{good}\n\n{third}\n{good}\n"))
+            .unwrap();
+        let output = server.command(&token, &["crawl", "threats.jsonl"]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("line 3") && said.contains(why), "{said}");
+    }
+}
