@@ -142,7 +142,7 @@ impl CacheBuilder {
         let mut state = remote.state.subscribe();
         let engine = Engine::new(options, self.clock, mirror, stats, Some(Arc::clone(&remote)));
         let cache = Cache::new(self.namespace, engine);
-        cache.engine.tasks.spawn(supervise(Arc::clone(&cache.engine), remote));
+        cache.engine.background.spawn(supervise(Arc::clone(&cache.engine), remote));
         // The first attempt ends by itself: every step of it has a deadline.
         let _ = state.wait_for(|state| *state != RedisState::not_yet()).await;
         Ok(cache)

@@ -9,12 +9,13 @@ use crate::key::Key;
 use crate::l1::{FullKey, KeyRef};
 use crate::limits::MAX_BULK_KEYS;
 use crate::loader::{LoadFuture, Loaded, Loader, Many, Says};
-use crate::lookup::{Answer, Remembered, answer_landed, closed, scopes_of};
+use crate::lookup::{Answer, Remembered, answer_landed, scopes_of};
 use crate::policy::Policy;
 use crate::scope::{Selection, Selector};
 use crate::status::Fetched;
 use crate::tenant::Tenant;
 use crate::value::Value;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +38,7 @@ impl Tenant {
         for (index, key) in keys.iter().enumerate() {
             let recalled = self.engine.recall::<T>(KeyRef { tenant: &self.name, key }, Windows::default());
             out.push(match recalled {
-                Remembered::Fresh(answer) | Remembered::Stale(answer) => present(answer),
+                Remembered::Fresh(answer) | Remembered::Stale(answer, _) => present(answer),
                 Remembered::Fallback(_) => {
                     missing.push(index);
                     None
@@ -82,14 +83,14 @@ impl Tenant {
     {
         self.check_keys(keys.iter())?;
         let policy = policy.as_ref();
-        let full: Vec<FullKey> = keys.into_iter().map(|key| self.full(key)).collect();
+        let (full, places) = self.each_once(keys);
         let load = Arc::new(load);
         let mut loader = move || {
             let load = Arc::clone(&load);
             Box::new(Many(move |keys| load(keys))) as Box<dyn Loader<T>>
         };
         let answers = self.engine.get_or_load_many(&full, policy, &mut loader).await?;
-        Ok(answers.into_iter().map(present).collect())
+        Ok(places.into_iter().map(|place| present(answers[place].clone())).collect())
     }
 
     /// [`Tenant::set`] of many values: one invalidation, one fill.
@@ -107,6 +108,7 @@ impl Tenant {
         if values.is_empty() {
             return self.engine.check_open();
         }
+        let values = last_of_each(values);
         let selectors: Vec<Selector> = values.iter().map(|(key, _)| Selector::Key(key.clone())).collect();
         self.engine.invalidate(Some(&self.name), Selection::from(selectors)).await?;
         if !self.engine.options.enabled {
@@ -115,6 +117,19 @@ impl Tenant {
         let keys: Vec<FullKey> = values.iter().map(|(key, _)| self.full(key.clone())).collect();
         let given = Given(values.into_iter().map(|(key, value)| (key, Some(value))).collect());
         self.engine.begin_all(&keys, policy, Box::new(given)).await
+    }
+
+    /// The keys, each once, and where each of those given stands among them.
+    fn each_once(&self, keys: Vec<Key>) -> (Vec<FullKey>, Vec<usize>) {
+        let (mut full, mut known) = (Vec::with_capacity(keys.len()), HashMap::new());
+        let places = keys.into_iter().map(|key| {
+            *known.entry(key).or_insert_with_key(|key| {
+                full.push(self.full(key.clone()));
+                full.len() - 1
+            })
+        });
+        let places = places.collect();
+        (full, places)
     }
 
     fn full(&self, key: Key) -> FullKey {
@@ -136,6 +151,15 @@ impl Tenant {
 
 fn present<T>((value, status): Answer<T>) -> Option<Fetched<T>> {
     value.map(|value| Fetched { value, status })
+}
+
+/// Of values with the same key, the last.
+fn last_of_each<T>(values: Vec<(Key, T)>) -> Vec<(Key, T)> {
+    let mut seen = HashSet::new();
+    let mut last: Vec<(Key, T)> =
+        values.into_iter().rev().filter(|(key, _)| seen.insert(key.clone())).collect();
+    last.reverse();
+    last
 }
 
 /// Values that are there already.
@@ -187,9 +211,6 @@ impl Engine {
     ) -> Result<(), Error> {
         let mut loader = Some(loader);
         let mut loader = move || loader.take().expect("one job for all keys");
-        for seat in self.board(keys, 0..keys.len(), policy, |_| false, &mut loader, None)? {
-            seat.flight.landing().await.ok_or_else(closed)??;
-        }
-        Ok(())
+        self.board(keys, 0..keys.len(), policy, |_| false, &mut loader, None).landed().await
     }
 }

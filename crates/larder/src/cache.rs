@@ -165,6 +165,10 @@ impl Cache {
         self.engine.closing.cancel();
         self.engine.tasks.close();
         self.engine.tasks.wait().await;
+        // Only now: an invalidation that is being retried needs a new link if the old one is lost.
+        self.engine.ending.cancel();
+        self.engine.background.close();
+        self.engine.background.wait().await;
     }
 }
 

@@ -13,6 +13,7 @@ use crate::remote::{Remote, random_part};
 use crate::scope::EntryScopes;
 use crate::stats::{Counters, Stats};
 use crate::status::Tier;
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -44,6 +45,10 @@ pub(crate) struct Engine {
     pub(crate) remote: Option<Arc<Remote>>,
     pub(crate) tasks: TaskTracker,
     pub(crate) closing: CancellationToken,
+    /// What serves the tasks, and ends after them.
+    pub(crate) background: TaskTracker,
+    pub(crate) ending: CancellationToken,
+    pruning: Mutex<()>,
     pub(crate) loads: Semaphore,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
 }
@@ -68,6 +73,9 @@ impl Engine {
             remote,
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
+            background: TaskTracker::new(),
+            ending: CancellationToken::new(),
+            pruning: Mutex::new(()),
             loads: Semaphore::new(MAX_CONCURRENT_LOADS),
             events: broadcast::channel(crate::limits::EVENT_BACKLOG).0,
         }
@@ -122,7 +130,10 @@ impl Engine {
 
     /// Keeps the map of invalidated scopes within its bound.
     pub(crate) fn prune_if_full(&self) {
-        if self.mirror.is_full() {
+        // One at a time: it goes through all of memory.
+        if self.mirror.is_full()
+            && let Some(_alone) = self.pruning.try_lock()
+        {
             self.mirror.prune(|restamp| self.l1.sweep(restamp));
         }
     }

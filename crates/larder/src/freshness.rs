@@ -23,8 +23,8 @@ pub(crate) struct Windows {
     pub(crate) if_error: Duration,
 }
 
-/// What a value is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a value is good for: less and less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Freshness {
     /// Serve it.
     Fresh,

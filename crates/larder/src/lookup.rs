@@ -5,7 +5,7 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Boarding, Flight, Landed};
 use crate::freshness::{Freshness, Windows, freshness};
-use crate::job::{Job, Pending};
+use crate::job::{Job, LeaveBoard, Pending};
 use crate::key::Key;
 use crate::l1::{Entry, FullKey, KeyRef};
 use crate::loader::Loader;
@@ -27,8 +27,8 @@ const MAX_JOINS: usize = 3;
 pub(crate) enum Remembered<T> {
     /// Serve this.
     Fresh(Answer<T>),
-    /// Serve this, and see to it that it is loaded again.
-    Stale(Answer<T>),
+    /// Serve this, and see to it that it is loaded again; not now if that has just failed.
+    Stale(Answer<T>, bool),
     /// Load; this is what may be served if that fails.
     Fallback(Option<Arc<Entry>>),
 }
@@ -54,7 +54,7 @@ impl Engine {
                 Some(answer) => {
                     entry.counters.count(&answer.1);
                     log::lookup(key, &answer.1);
-                    Remembered::Stale(answer)
+                    Remembered::Stale(answer, entry.may_retry(now))
                 }
                 None => Remembered::Fallback(None),
             },
@@ -106,8 +106,8 @@ impl Engine {
         for (index, full) in keys.iter().enumerate() {
             answers.push(match self.recall(full.borrow(), Engine::windows(policy)) {
                 Remembered::Fresh(answer) => Some(answer),
-                Remembered::Stale(answer) => {
-                    stale.push(index);
+                Remembered::Stale(answer, load) => {
+                    stale.extend(load.then_some(index));
                     Some(answer)
                 }
                 Remembered::Fallback(entry) => entry.and_then(|entry| self.not_again_yet(&entry)),
@@ -174,8 +174,11 @@ impl Engine {
             // The last attempt joins nobody: its own load is good enough by itself.
             let may_join = |flight: &Flight<T>| attempt < MAX_JOINS && self.may_join(flight);
             let missing = (0..keys.len()).filter(|index| answers[*index].is_none());
-            let aboard = self.board(keys, missing, policy, may_join, loader, None)?;
-            for Seat { index, flight, joined } in aboard {
+            let Boarded { seats, full } = self.board(keys, missing, policy, may_join, loader, None);
+            for index in full {
+                answers[index] = Some(self.fall_back(keys[index].borrow(), policy, too_many())?);
+            }
+            for Seat { index, flight, joined } in seats {
                 let key = &keys[index];
                 let Some(landing) = flight.landing().await else {
                     if joined {
@@ -189,7 +192,12 @@ impl Engine {
                     landed.change < asked_at
                         && !self.mirror.unchanged_since(landed.scopes.all(), landed.change)
                 };
-                if joined && landing.as_ref().is_ok_and(too_old) {
+                // It may have landed a stale value that only those who began it accept.
+                let too_stale = |landed: &Landed<T>| {
+                    let freshness = freshness(landed.expiry, Engine::windows(policy), self.now());
+                    landed.tier == Tier::Redis && freshness > Freshness::StaleUsable
+                };
+                if joined && landing.as_ref().is_ok_and(|landed| too_old(landed) || too_stale(landed)) {
                     continue;
                 }
                 let counters = self.stats.counters(&key.tenant, key.key.first_segment());
@@ -216,28 +224,30 @@ impl Engine {
         may_join: impl Fn(&Flight<T>) -> bool,
         loader: &mut (dyn FnMut() -> Box<dyn Loader<T>> + Send),
         refresh_below: Option<Duration>,
-    ) -> Result<Vec<Seat<T>>, Error> {
-        let (mut aboard, mut begun) = (Vec::new(), Vec::new());
-        let mut full = false;
+    ) -> Boarded<T> {
+        let mut boarded = Boarded { seats: Vec::new(), full: Vec::new() };
+        let mut begun = Vec::new();
         for index in wanted {
             let key = &keys[index];
             let scopes = scopes_of(key, policy);
             match self.flights.board(key, &may_join, || self.take_off(&scopes)) {
-                Boarding::Full => full = true,
-                Boarding::Join(flight) => aboard.push(Seat { index, flight, joined: true }),
+                Boarding::Full => boarded.full.push(index),
+                Boarding::Join(flight) => boarded.seats.push(Seat { index, flight, joined: true }),
                 Boarding::Begin(flight, sender) => {
                     let counters = self.stats.counters(&key.tenant, key.key.first_segment());
                     let (seat, change) = (Arc::clone(&flight), self.mirror.change());
                     begun.push(Pending::new(key.clone(), scopes, flight, sender, counters, change));
-                    aboard.push(Seat { index, flight: seat, joined: false });
+                    boarded.seats.push(Seat { index, flight: seat, joined: false });
                 }
             }
         }
         if !begun.is_empty() {
+            // Before the loader is made: that runs code of the caller's, which may panic.
+            let leave = LeaveBoard::of(self, &begun);
             let job = Job::new(Arc::clone(self), policy.clone(), loader()).refreshing(refresh_below);
-            self.tasks.spawn(job.run(begun));
+            self.tasks.spawn(job.run(begun, leave));
         }
-        if full { Err(too_many()) } else { Ok(aboard) }
+        boarded
     }
 
     /// Loads behind what was just served, unless that is under way.
@@ -273,12 +283,8 @@ impl Engine {
         let mut loader = Some(loader);
         let mut loader = move || loader.take().expect("one job for one key");
         let may_join = |flight: &Flight<T>| self.may_join(flight);
-        for seat in
-            self.board(std::slice::from_ref(&full), 0..1, policy, may_join, &mut loader, Some(below))?
-        {
-            seat.flight.landing().await.ok_or_else(closed)??;
-        }
-        Ok(())
+        let keys = std::slice::from_ref(&full);
+        self.board(keys, 0..1, policy, may_join, &mut loader, Some(below)).landed().await
     }
 
     /// Whether somebody who asks now may wait for this flight.
@@ -323,6 +329,23 @@ impl Engine {
         };
         counters.iter().for_each(|counters| counters.count(&status));
         Ok(values.into_iter().map(|value| (value.map(Arc::new), status)).collect())
+    }
+}
+
+/// Places for all keys, as far as there were any.
+pub(crate) struct Boarded<T> {
+    pub(crate) seats: Vec<Seat<T>>,
+    /// Keys for which too many flights were under way.
+    full: Vec<usize>,
+}
+
+impl<T: Value> Boarded<T> {
+    /// Waits for all; the first error.
+    pub(crate) async fn landed(self) -> Result<(), Error> {
+        for seat in self.seats {
+            seat.flight.landing().await.ok_or_else(closed)??;
+        }
+        if self.full.is_empty() { Ok(()) } else { Err(too_many()) }
     }
 }
 
@@ -391,3 +414,6 @@ pub(crate) fn too_many() -> Error {
 pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the cache is shutting down")
 }
+
+#[cfg(test)]
+mod tests;

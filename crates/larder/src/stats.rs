@@ -121,11 +121,19 @@ impl Counts {
 
 type ByEndpoint = HashMap<Box<str>, Arc<Counters>>;
 
+/// Counters by pair.
+#[derive(Debug, Default)]
+struct Counted {
+    /// By tenant (empty: shared entries), then endpoint.
+    by_tenant: HashMap<Box<str>, ByEndpoint>,
+    /// How many there are.
+    pairs: usize,
+}
+
 /// All counters of a cache.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
-    /// By tenant (empty: shared entries), then endpoint.
-    counters: RwLock<HashMap<Box<str>, ByEndpoint>>,
+    counters: RwLock<Counted>,
     /// What is beyond the bound.
     other: Arc<Counters>,
     pub(crate) invalidations: AtomicU64,
@@ -142,15 +150,22 @@ pub(crate) struct Stats {
 
 impl Stats {
     pub(crate) fn counters(&self, tenant: &str, endpoint: &str) -> Arc<Counters> {
-        if let Some(found) = self.counters.read().get(tenant).and_then(|by| by.get(endpoint)) {
-            return Arc::clone(found);
+        {
+            let counted = self.counters.read();
+            if let Some(found) = counted.by_tenant.get(tenant).and_then(|by| by.get(endpoint)) {
+                return Arc::clone(found);
+            }
+            if counted.pairs >= MAX_COUNTERS {
+                return Arc::clone(&self.other);
+            }
         }
-        let mut all = self.counters.write();
-        if all.values().map(HashMap::len).sum::<usize>() >= MAX_COUNTERS {
-            return Arc::clone(&self.other);
-        }
-        let by_endpoint = all.entry(tenant.into()).or_default();
-        Arc::clone(by_endpoint.entry(endpoint.into()).or_default())
+        let mut counted = self.counters.write();
+        let Counted { by_tenant, pairs } = &mut *counted;
+        let by_endpoint = by_tenant.entry(tenant.into()).or_default();
+        Arc::clone(by_endpoint.entry(endpoint.into()).or_insert_with(|| {
+            *pairs += 1;
+            Arc::default()
+        }))
     }
 
     pub(crate) fn count_load_time(&self, took: Duration) {
@@ -163,7 +178,7 @@ impl Stats {
     pub(crate) fn read(&self) -> StatsSnapshot {
         let mut tenants = BTreeMap::new();
         let mut total = self.other.read();
-        for (tenant, by_endpoint) in &*self.counters.read() {
+        for (tenant, by_endpoint) in &self.counters.read().by_tenant {
             let counts: BTreeMap<String, Counts> =
                 by_endpoint.iter().map(|(name, counters)| (name.to_string(), counters.read())).collect();
             counts.values().for_each(|counts| total.add(counts));

@@ -7,17 +7,18 @@ use crate::clock::Moment;
 use crate::engine::Engine;
 use crate::remote::{Mark, RedisState, Remote, random_part};
 use crate::store::{HeartbeatReply, Link, Push, StateReply, StoreError, StoreErrorKind};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// Follows the stream until the cache is shut down.
+/// Follows the stream until the cache is shut down and all that it had begun has ended.
 pub(crate) async fn supervise(engine: Arc<Engine>, remote: Arc<Remote>) {
-    let closing = engine.closing.clone();
+    let ending = engine.ending.clone();
     let mut task = Supervisor::new(engine, remote);
     tokio::select! {
-        () = closing.cancelled() => {}
+        () = ending.cancelled() => {}
         () = task.run() => {}
     }
     if let Some(link) = task.remote.link() {
@@ -123,47 +124,42 @@ impl Supervisor {
         }
         let advice = link.advice().to_vec();
         self.remote.state.send_replace(RedisState::Connected { server, address, tls: link.tls(), advice });
-        Some(Followed { link, pushes, backlog, trust })
+        Some(Followed { link, pushes, backlog, trust, silent: 0 })
     }
 
     /// Applies pushes and renews the lease until the link ends.
-    async fn follow(&mut self, followed: Followed) -> Ended {
-        let Followed { link, mut pushes, backlog, trust } = followed;
-        for push in backlog {
-            if let Some(ended) = self.apply(Some(push)) {
-                return ended;
-            }
-        }
+    async fn follow(&mut self, mut followed: Followed) -> Ended {
         let mut beat = tokio::time::interval(self.beat());
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut silent = 0;
         loop {
             tokio::select! {
                 biased;
-                push = pushes.recv() => if let Some(ended) = self.apply(push) { return ended },
+                push = followed.next() => if let Some(ended) = self.apply(push) { return ended },
                 () = self.remote.lost.notified() => {
                     if self.remote.link().is_none() {
                         return "a call failed".to_owned();
                     }
                 }
-                _ = beat.tick() => match self.heartbeat(&link, &mut pushes, trust).await {
-                    Ok(()) => silent = 0,
-                    Err(Silence::Once) if silent < 2 => silent += 1,
-                    Err(Silence::Once) => return "its heartbeats are of no use".to_owned(),
-                    Err(Silence::Ended(ended)) => return ended,
-                },
+                _ = beat.tick() => if let Err(ended) = self.step(&mut followed).await { return ended },
             }
         }
     }
 
+    /// One heartbeat. `Err`: the link has ended, or is of no use.
+    pub(crate) async fn step(&mut self, followed: &mut Followed) -> Result<(), Ended> {
+        match self.heartbeat(followed).await {
+            Ok(()) => followed.silent = 0,
+            Err(Silence::Once) if followed.silent < 2 => followed.silent += 1,
+            Err(Silence::Once) => return Err("its heartbeats are of no use".to_owned()),
+            Err(Silence::Ended(ended)) => return Err(ended),
+        }
+        Ok(())
+    }
+
     /// Sends a heartbeat and goes on applying pushes until its reply is here. What came before the reply is applied
     /// before the lease is renewed.
-    async fn heartbeat(
-        &mut self,
-        link: &Arc<dyn Link>,
-        pushes: &mut UnboundedReceiver<Push>,
-        trust: u64,
-    ) -> Result<(), Silence> {
+    async fn heartbeat(&mut self, followed: &mut Followed) -> Result<(), Silence> {
+        let (link, trust) = (Arc::clone(&followed.link), followed.trust);
         let sent = self.engine.now();
         let lease = self.engine.options.lease;
         let reply = {
@@ -172,13 +168,13 @@ impl Supervisor {
             loop {
                 tokio::select! {
                     biased;
-                    push = pushes.recv() => if let Some(ended) = self.apply(push) { return Err(Silence::Ended(ended)) },
+                    push = followed.next() => if let Some(ended) = self.apply(push) { return Err(Silence::Ended(ended)) },
                     reply = &mut call => break reply,
                 }
             }
         };
-        self.remote.note(link, &reply);
-        while let Ok(push) = pushes.try_recv() {
+        self.remote.note(&link, &reply);
+        while let Ok(push) = followed.pushes.try_recv() {
             if let Some(ended) = self.apply(Some(push)) {
                 return Err(Silence::Ended(ended));
             }
@@ -198,18 +194,6 @@ impl Supervisor {
             Ok(HeartbeatReply::Recover) => Err(Silence::Ended("the coherence state is gone".to_owned())),
             Err(error) if error.kind.link_survives() => Err(Silence::Once),
             Err(error) => Err(Silence::Ended(error.to_string())),
-        }
-    }
-
-    #[cfg(test)]
-    pub(crate) async fn step(&mut self, followed: &mut Followed) -> Result<(), Ended> {
-        let Followed { link, pushes, backlog, trust } = followed;
-        for push in std::mem::take(backlog) {
-            self.apply(Some(push)).map_or(Ok(()), Err)?;
-        }
-        match self.heartbeat(&Arc::clone(link), pushes, *trust).await {
-            Ok(()) | Err(Silence::Once) => Ok(()),
-            Err(Silence::Ended(ended)) => Err(ended),
         }
     }
 
@@ -254,7 +238,7 @@ impl Supervisor {
 struct Opened {
     link: Arc<dyn Link>,
     pushes: UnboundedReceiver<Push>,
-    backlog: Vec<Push>,
+    backlog: VecDeque<Push>,
     state: StateReply,
     /// Only a new epoch makes it fit for use.
     unsettled: bool,
@@ -265,14 +249,26 @@ pub(crate) struct Followed {
     link: Arc<dyn Link>,
     pushes: UnboundedReceiver<Push>,
     /// What was pushed before it was followed.
-    backlog: Vec<Push>,
+    backlog: VecDeque<Push>,
     trust: u64,
+    /// Heartbeats in a row that were of no use.
+    silent: u32,
+}
+
+impl Followed {
+    /// The next push; `None` when the stream has ended.
+    async fn next(&mut self) -> Option<Push> {
+        match self.backlog.pop_front() {
+            Some(push) => Some(push),
+            None => self.pushes.recv().await,
+        }
+    }
 }
 
 /// What was pushed since the subscription, up to the reply that told of `epoch`, as far as it belongs to that epoch:
 /// epochs that came and went before it are history, and must not be taken for news.
-fn backlog(pushes: &mut UnboundedReceiver<Push>, epoch: u64) -> Vec<Push> {
-    let mut backlog: Vec<Push> = std::iter::from_fn(|| pushes.try_recv().ok()).collect();
+fn backlog(pushes: &mut UnboundedReceiver<Push>, epoch: u64) -> VecDeque<Push> {
+    let mut backlog: VecDeque<Push> = std::iter::from_fn(|| pushes.try_recv().ok()).collect();
     let began = |push: &Push| matches!(push, Push::Epoch { epoch: its, .. } if *its == epoch);
     if let Some(at) = backlog.iter().rposition(began) {
         backlog.drain(..=at);

@@ -57,7 +57,7 @@ impl<T: Value> Job<T> {
             Ok(loaded) => loaded,
             Err(error) => {
                 self.give_back(remote, granted.iter().map(Granted::held).collect());
-                return granted.iter().for_each(|one| one.pending.land(Err(error.clone())));
+                return granted.iter().for_each(|one| self.land_failed(&one.pending, &error));
             }
         };
         let parcels: Vec<Parcel<T>> = granted

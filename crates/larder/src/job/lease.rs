@@ -117,7 +117,7 @@ impl<T: Value> Job<T> {
         let limit = self.timeout();
         if self.waited >= limit {
             let error = Error::new(ErrorKind::LoadTimeout, "another node's load did not end in time");
-            waiting.drain(..).for_each(|one| one.land(Err(error.clone())));
+            waiting.drain(..).for_each(|one| self.land_failed(&one, &error));
             return false;
         }
         let (began, lease) = (self.engine.now(), self.engine.options.lease);

@@ -106,7 +106,7 @@ impl<T: Value> Job<T> {
     ) {
         let (loaded, made, took) = match loaded {
             Ok(loaded) => loaded,
-            Err(error) => return pending.iter().for_each(|one| one.land(Err(error.clone()))),
+            Err(error) => return pending.iter().for_each(|one| self.land_failed(one, &error)),
         };
         for (one, loaded) in pending.into_iter().zip(loaded) {
             let mut prepared = self.prepare(&one, loaded, made);

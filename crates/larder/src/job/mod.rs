@@ -10,6 +10,7 @@ mod read;
 
 use crate::coherence::{Fence, Stamped};
 use crate::engine::{Engine, NewEntry};
+use crate::error::Error;
 
 use crate::flight::{Flight, Landing};
 use crate::freshness::Expiry;
@@ -110,8 +111,7 @@ impl<T: Value> Job<T> {
     }
 
     /// Flies. Every pending key has landed when this returns.
-    pub(crate) async fn run(mut self, mut pending: Vec<Pending<T>>) {
-        let _board = LeaveBoard::of(&self.engine, &pending);
+    pub(crate) async fn run(mut self, mut pending: Vec<Pending<T>>, _leave: LeaveBoard<T>) {
         match self.engine.remote.clone() {
             None => self.load_alone(pending).await,
             Some(remote) => {
@@ -203,6 +203,14 @@ impl<T: Value> Job<T> {
         outcome
     }
 
+    /// Lands without a value. Nobody tries again at once, also where nobody waits for this load any more.
+    fn land_failed(&self, one: &Pending<T>, error: &Error) {
+        if let Some(entry) = self.engine.l1.get(one.key.borrow()) {
+            entry.retry_not_before(self.engine.now().plus(self.policy.retry_after));
+        }
+        one.land(Err(error.clone()));
+    }
+
     fn new_entry(
         &self,
         one: &Pending<T>,
@@ -226,13 +234,13 @@ impl<T: Value> Job<T> {
 }
 
 /// Takes the flights off the board when the job ends, however it ends.
-struct LeaveBoard<T: Value> {
+pub(crate) struct LeaveBoard<T: Value> {
     engine: Arc<Engine>,
     flights: Vec<(FullKey, Arc<Flight<T>>)>,
 }
 
 impl<T: Value> LeaveBoard<T> {
-    fn of(engine: &Arc<Engine>, pending: &[Pending<T>]) -> Self {
+    pub(crate) fn of(engine: &Arc<Engine>, pending: &[Pending<T>]) -> Self {
         let flights = pending.iter().map(|one| (one.key.clone(), Arc::clone(&one.flight))).collect();
         Self { engine: Arc::clone(engine), flights }
     }

@@ -58,7 +58,12 @@ async fn what_was_deferred_stays_blocked_until_the_new_epoch_is_entered() {
         held.open();
         connecting.await.unwrap();
     }
-    assert_eq!(node.read(&row).await.unwrap(), 1);
+    assert_eq!(node.remote.undelivered_count(), 0);
+    node.beat().await;
+    for _ in 0..2 {
+        assert_eq!(node.read(&row).await.unwrap(), 1);
+    }
+    assert_eq!(row.reads(), 2, "it may be kept again");
 }
 
 #[tokio::test]
@@ -154,15 +159,31 @@ async fn an_old_epoch_that_comes_back_is_replaced() {
     server.bump();
     node.beat().await;
     server.go_back_to(first);
-    for _ in 0..8 {
-        if !node.beat().await {
-            break;
-        }
-        server.clock.advance(LEASE / 4);
-    }
+    assert!(node.beat().await && node.beat().await);
+    assert!(!node.beat().await, "nothing can be built on this link");
     node.connect().await.unwrap();
     node.beat().await;
     assert!(node.engine.mirror.is_good());
     assert_ne!(server.epoch(), first);
     node.read(&row).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_shutdown_gives_an_invalidation_under_way_the_link_that_it_needs() {
+    let server = Server::new();
+    let connector = std::sync::Arc::new(server.clone());
+    let builder = crate::Cache::builder("test").clock(server.clock.clone());
+    let cache = builder.connector(connector, LEASE / 5).build().await.unwrap();
+    let gate = Gate::default();
+    server.on(Call::Invalidate, 1, Fault::HoldThenFail(gate.clone(), StoreErrorKind::Disconnected));
+    let acme = cache.tenant("acme");
+    let invalidating = tokio::spawn(async move { acme.invalidate(tag("t")).await });
+    gate.reached().await;
+    let closing = cache.clone();
+    let shutdown = tokio::spawn(async move { closing.shutdown().await });
+    cache.engine.closing.cancelled().await;
+    gate.open();
+    invalidating.await.unwrap().expect("delivered over a new link");
+    shutdown.await.unwrap();
+    assert_eq!(server.nodes(), 0, "the node has left the register");
 }

@@ -79,6 +79,19 @@ async fn what_was_set_is_read_and_what_was_deleted_is_not() {
 }
 
 #[tokio::test]
+async fn of_values_set_under_one_key_the_last_counts() {
+    let (caches, _redis) = both().await;
+    for cache in caches {
+        let acme = cache.tenant("acme");
+        let values = vec![(key!("a"), 1), (key!("b"), 2), (key!("a"), 3)];
+        acme.set_many::<i32>(values, policy()).await.unwrap();
+        let found = acme.get_many::<i32>(&[key!("a"), key!("b")]).await.unwrap();
+        let values: Vec<_> = found.into_iter().map(|found| *found.unwrap().value).collect();
+        assert_eq!(values, [3, 2]);
+    }
+}
+
+#[tokio::test]
 async fn more_keys_than_one_pipeline_takes_are_refused() {
     let cache = alone().await;
     let keys: Vec<Key> = (0..1001).map(|i| key!("k", i)).collect();

@@ -127,3 +127,20 @@ async fn a_stale_value_is_served_while_one_load_runs_behind() {
     let fresh = read().await.unwrap();
     assert_eq!((fresh.status.outcome, *fresh.value, row.loads()), (Outcome::Hit, 1, 2));
 }
+
+#[tokio::test]
+async fn a_load_that_failed_behind_is_not_tried_again_at_once() {
+    // 14
+    let ((cache, clock), row) = (alone_by_hand().await, Row::default());
+    let (acme, policy) = (cache.tenant("acme"), policy().stale_while_revalidate(600 * SECOND));
+    acme.fetch(key!("k"), &policy, move || row.load()).await.unwrap();
+    clock.advance(61 * SECOND);
+    for tries in 1..=3 {
+        for _ in 0..20 {
+            assert_eq!(failing(&acme, &policy).await.unwrap().status.outcome, Outcome::Stale);
+            assert_eventually!(cache.stats().flights == 0, Duration::from_secs(10), "the load behind ends");
+        }
+        assert_eq!(cache.stats().total.load_errors, tries, "once a second");
+        clock.advance(SECOND);
+    }
+}
