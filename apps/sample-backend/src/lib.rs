@@ -33,3 +33,8 @@ mod warm;
 pub use config::SampleConfig;
 pub use db::StartError;
 pub use start::{Backend, complete, start};
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
