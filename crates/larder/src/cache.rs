@@ -101,6 +101,14 @@ impl Cache {
         self.engine.find(rendered)
     }
 
+    /// [`Cache::entry`], and where memory has none, what Redis would serve. Fills nothing and counts nothing.
+    ///
+    /// # Cancel safety
+    /// Nothing happens if it is dropped.
+    pub async fn entry_anywhere(&self, rendered: &str) -> Option<EntryInfo> {
+        self.engine.find_anywhere(rendered).await
+    }
+
     /// How the shared tier stands.
     pub fn redis_state(&self) -> RedisState {
         self.engine.remote.as_ref().map_or(RedisState::Disabled, |remote| remote.state.borrow().clone())

@@ -1,11 +1,16 @@
 //! What is in memory, for administrators. Nothing here is on the way of a lookup.
 
 use crate::engine::Engine;
+use crate::envelope;
+use crate::job::local_expiry;
 use crate::key::Key;
 use crate::l1::{Entry, KeyRef};
+use crate::scope::EntryScopes;
+use crate::status::Tier;
+use crate::store::EntryName;
 use std::time::Duration;
 
-/// One entry of this node's memory.
+/// One entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EntryInfo {
@@ -13,13 +18,15 @@ pub struct EntryInfo {
     pub key: String,
     /// The tenant; empty for shared entries.
     pub tenant: String,
-    /// Weight in memory, in bytes.
+    /// Where it was found.
+    pub tier: Tier,
+    /// Weight in memory, in bytes; in Redis, its length there.
     pub size: u64,
     /// Fresh time left; zero when stale.
     pub ttl: Duration,
     /// Time since it was loaded.
     pub age: Duration,
-    /// The declared tags.
+    /// The declared tags; of an entry found in Redis they are not known by name.
     pub tags: Vec<String>,
     /// How long its load took.
     pub load: Duration,
@@ -80,17 +87,57 @@ impl Engine {
         EntryPage { entries, next }
     }
 
-    /// The entry that people see under this name: of the tenant in its second segment, or shared.
+    /// The entry that people see under this name, in this node's memory.
     pub(crate) fn find(&self, rendered: &str) -> Option<EntryInfo> {
-        if let Some(info) = Key::from_encoded(rendered).ok().and_then(|key| self.describe_key("", key)) {
+        names(rendered).find_map(|(tenant, key)| self.describe_key(&tenant, key))
+    }
+
+    /// The entry that people see under this name, in this node's memory or else in Redis. Fills nothing, counts nothing.
+    pub(crate) async fn find_anywhere(&self, rendered: &str) -> Option<EntryInfo> {
+        if let Some(info) = self.find(rendered) {
             return Some(info);
         }
-        let (first, rest) = rendered.split_once(':')?;
-        let (tenant, key) = match rest.split_once(':') {
-            Some((tenant, rest)) => (tenant, format!("{first}:{rest}")),
-            None => (rest, first.to_owned()),
-        };
-        self.describe_key(&decode(tenant)?, Key::from_encoded(&key).ok()?)
+        for (tenant, key) in names(rendered) {
+            if let Some(info) = self.find_in_redis(&tenant, &key).await {
+                return Some(info);
+            }
+        }
+        None
+    }
+
+    async fn find_in_redis(&self, tenant: &str, key: &Key) -> Option<EntryInfo> {
+        let remote = self.remote.as_ref()?;
+        let name = [EntryName { tenant, key: key.as_str() }];
+        let mut scopes = EntryScopes::of(tenant, key);
+        // Once for what is known of it by its key, once more with the tags that it turns out to have.
+        for _ in 0..2 {
+            let (link, sent) = (remote.good_link()?, self.now());
+            let reply = link.read(&name, scopes.shared(), self.options.read_timeout).await;
+            remote.note(&link, &reply);
+            let reply = reply.ok()?;
+            let (state, bytes) = (reply.state?, reply.values.first()?.as_ref()?);
+            let header = envelope::open(bytes, key.as_str())?.header;
+            if header.tags.iter().any(|tag| !scopes.shared().contains(tag)) {
+                header.tags.iter().for_each(|tag| scopes.add(*tag));
+                continue;
+            }
+            let expiry = local_expiry(remote, &header, sent);
+            let valid = header.epoch == state.epoch
+                && header.ver >= state.floor
+                && reply.stamps.iter().flatten().all(|stamp| *stamp <= header.ver)
+                && self.now() < expiry.hard;
+            return valid.then(|| EntryInfo {
+                key: key.render(tenant),
+                tenant: tenant.to_owned(),
+                tier: Tier::Redis,
+                size: bytes.len() as u64,
+                ttl: expiry.soft.since(self.now()),
+                age: self.now().since(expiry.made),
+                tags: Vec::new(),
+                load: header.load,
+            });
+        }
+        None
     }
 
     fn describe_key(&self, tenant: &str, key: Key) -> Option<EntryInfo> {
@@ -104,6 +151,7 @@ impl Engine {
         servable.then(|| EntryInfo {
             key: key.key.render(key.tenant),
             tenant: key.tenant.to_owned(),
+            tier: Tier::Memory,
             size: entry.weight,
             ttl: entry.expiry.soft.since(now),
             age: now.since(entry.expiry.made),
@@ -111,6 +159,20 @@ impl Engine {
             load: entry.load,
         })
     }
+}
+
+/// The entries that people may mean by a name: a shared one, or one of the tenant in its second segment.
+fn names(rendered: &str) -> impl Iterator<Item = (String, Key)> {
+    let shared = Key::from_encoded(rendered).ok().map(|key| (String::new(), key));
+    let of_tenant = || {
+        let (first, rest) = rendered.split_once(':')?;
+        let (tenant, key) = match rest.split_once(':') {
+            Some((tenant, rest)) => (tenant, format!("{first}:{rest}")),
+            None => (rest, first.to_owned()),
+        };
+        Some((decode(tenant)?, Key::from_encoded(&key).ok()?)).filter(|(tenant, _)| !tenant.is_empty())
+    };
+    shared.into_iter().chain(of_tenant())
 }
 
 /// Takes the escapes of a segment back.
