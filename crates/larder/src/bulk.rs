@@ -10,6 +10,7 @@ use crate::l1::{FullKey, KeyRef};
 use crate::limits::MAX_BULK_KEYS;
 use crate::loader::{LoadFuture, Loaded, Loader, Many, Says};
 use crate::lookup::{Answer, Remembered, answer_landed, scopes_of};
+use crate::nested::Hurry;
 use crate::policy::Policy;
 use crate::scope::{Selection, Selector};
 use crate::status::Fetched;
@@ -183,14 +184,15 @@ impl Engine {
         let Some(remote) = &self.remote else { return keys.iter().map(|_| None).collect() };
         let mut flights = Vec::new();
         let mut pending = Vec::new();
+        let hurry = Hurry::default();
         for key in keys {
             let scopes = scopes_of(key, policy);
-            let (flight, sender) = self.take_off(&scopes);
+            let (flight, sender) = self.take_off(&scopes, &hurry);
             flights.push(Arc::clone(&flight));
             let counters = self.stats.counters(&key.tenant, key.key.first_segment());
             pending.push(Pending::new(key.clone(), scopes, flight, sender, counters, self.mirror.change()));
         }
-        let mut job = Job::new(Arc::clone(self), policy.clone(), Box::new(Given(Vec::new())));
+        let mut job = Job::new(Arc::clone(self), policy.clone(), Box::new(Given(Vec::new())), hurry);
         // A second round for entries with tags that only their loaders knew.
         for _ in 0..2 {
             let Some(link) = remote.good_link().filter(|_| !pending.is_empty()) else { break };

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::freshness::Expiry;
 use crate::l1::FullKey;
 use crate::limits::MAX_FLIGHTS;
+use crate::nested::Hurry;
 use crate::scope::{EntryScopes, ScopeHash};
 use crate::status::Tier;
 use parking_lot::Mutex;
@@ -50,6 +51,8 @@ pub(crate) struct Flight<T> {
     pub(crate) ticket: Option<Ticket>,
     /// Whether it began in good state.
     pub(crate) began_good: bool,
+    /// Its job's, told by loaders that join.
+    pub(crate) hurry: Hurry,
     detached: AtomicBool,
     result: watch::Receiver<Option<Landing<T>>>,
 }
@@ -59,9 +62,10 @@ impl<T> Flight<T> {
         scopes: EntryScopes,
         ticket: Option<Ticket>,
         began_good: bool,
+        hurry: Hurry,
     ) -> (Arc<Self>, watch::Sender<Option<Landing<T>>>) {
         let (sender, result) = watch::channel(None);
-        let flight = Self { scopes, ticket, began_good, detached: AtomicBool::new(false), result };
+        let flight = Self { scopes, ticket, began_good, hurry, detached: AtomicBool::new(false), result };
         (Arc::new(flight), sender)
     }
 

@@ -47,6 +47,7 @@ pub mod limits;
 mod loader;
 mod log;
 mod lookup;
+mod nested;
 mod policy;
 mod prepared;
 mod remote;

@@ -10,6 +10,7 @@ use crate::key::Key;
 use crate::l1::{Entry, FullKey, KeyRef};
 use crate::loader::Loader;
 use crate::log;
+use crate::nested::{Hurry, is_within_a_load};
 use crate::policy::Policy;
 use crate::scope::EntryScopes;
 use crate::status::{Outcome, Status, Tier};
@@ -227,12 +228,18 @@ impl Engine {
     ) -> Boarded<T> {
         let mut boarded = Boarded { seats: Vec::new(), full: Vec::new() };
         let mut begun = Vec::new();
+        let hurry = Hurry::of_caller();
         for index in wanted {
             let key = &keys[index];
             let scopes = scopes_of(key, policy);
-            match self.flights.board(key, &may_join, || self.take_off(&scopes)) {
+            match self.flights.board(key, &may_join, || self.take_off(&scopes, &hurry)) {
                 Boarding::Full => boarded.full.push(index),
-                Boarding::Join(flight) => boarded.seats.push(Seat { index, flight, joined: true }),
+                Boarding::Join(flight) => {
+                    if is_within_a_load() {
+                        flight.hurry.up();
+                    }
+                    boarded.seats.push(Seat { index, flight, joined: true });
+                }
                 Boarding::Begin(flight, sender) => {
                     let counters = self.stats.counters(&key.tenant, key.key.first_segment());
                     let (seat, change) = (Arc::clone(&flight), self.mirror.change());
@@ -244,7 +251,7 @@ impl Engine {
         if !begun.is_empty() {
             // Before the loader is made: that runs code of the caller's, which may panic.
             let leave = LeaveBoard::of(self, &begun);
-            let job = Job::new(Arc::clone(self), policy.clone(), loader()).refreshing(refresh_below);
+            let job = Job::new(Arc::clone(self), policy.clone(), loader(), hurry).refreshing(refresh_below);
             self.tasks.spawn(job.run(begun, leave));
         }
         boarded
@@ -298,11 +305,11 @@ impl Engine {
         flight.ticket.as_ref().is_some_and(|ticket| self.mirror.honours(ticket, flight.scopes.all()))
     }
 
-    pub(crate) fn take_off<T>(&self, scopes: &EntryScopes) -> NewFlight<T> {
+    pub(crate) fn take_off<T>(&self, scopes: &EntryScopes, hurry: &Hurry) -> NewFlight<T> {
         let keep = self.options.outage_memory_ttl.unwrap_or(crate::limits::MAX_KEEP);
         let ticket = self.mirror.ticket(keep);
         let began_good = ticket.is_none();
-        Flight::new(scopes.clone(), ticket, began_good)
+        Flight::new(scopes.clone(), ticket, began_good, hurry.clone())
     }
 
     /// With the cache switched off: every lookup loads, in a task of its own all the same.
@@ -314,7 +321,7 @@ impl Engine {
     ) -> Result<Vec<Answer<T>>, Error> {
         let counters: Vec<_> =
             keys.iter().map(|full| self.stats.counters(&full.tenant, full.key.first_segment())).collect();
-        let mut job = Job::new(Arc::clone(self), policy.clone(), loader);
+        let mut job = Job::new(Arc::clone(self), policy.clone(), loader, Hurry::of_caller());
         let (counted, keys) =
             (counters.clone(), keys.iter().map(|full| full.key.clone()).collect::<Vec<_>>());
         let loaded = self.tasks.spawn(async move { job.load_uncached(&keys, &counted).await }).await;

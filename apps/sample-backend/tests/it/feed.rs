@@ -1,6 +1,7 @@
 //! Posts, users, jobs and the words that jobs are sorted by.
 
 use sample_backend::config::DatabaseConfig;
+use sample_backend::db::Bulk;
 use serde_json::{Value, json};
 
 use crate::support::{Api, on_each_database, request, sqlite};
@@ -344,4 +345,28 @@ async fn an_author_who_goes_away_in_the_middle_leaves_nothing_stale() {
         matches!(events.next().await, Some(larder::Next::Event(event)) if event.kind() == "post.created")
     );
     assert_eq!(api.get(&acme, "/api/v1/posts").await.body["total"], before + 1);
+}
+
+#[tokio::test]
+async fn more_cold_pages_at_once_than_loads_have_places_all_get_their_authors() {
+    let (database, _home) = sqlite();
+    let api = Api::start(database).await;
+    let acme = api.login("owner@acme.test").await;
+    let db = &api.backend.db;
+    let authors = "SELECT id FROM users WHERE tenant_id = 'acme'";
+    let authors: Vec<String> = sqlx::query_scalar(authors).fetch_all(db.read()).await.unwrap();
+    let mut tx = db.begin().await.unwrap();
+    let mut bulk = Bulk::new("INSERT INTO posts (id, tenant_id, author_id, body, created_at)");
+    for i in 0..1_200 {
+        let (id, author) = (uuid::Uuid::now_v7().to_string(), authors[i % authors.len()].clone());
+        bulk.push(&mut tx, [id.into(), "acme".into(), author.into(), "x".into(), 1.into()]).await.unwrap();
+    }
+    bulk.flush(&mut tx).await.unwrap();
+    tx.commit().await.unwrap();
+    // The authors themselves come last: their loads wait for places, while pages that have places wait for them.
+    let pages = (1..=1_200).map(|page| format!("/api/v1/posts?limit=1&page={page}"));
+    let paths: Vec<_> = pages.chain(authors.iter().map(|id| format!("/api/v1/users/{id}"))).collect();
+    let replies = futures_util::future::join_all(paths.iter().map(|path| api.get(&acme, path))).await;
+    let bad: Vec<_> = replies.iter().filter(|reply| reply.status != 200).collect();
+    assert!(bad.is_empty(), "{} failed: {:?}", bad.len(), bad.first());
 }

@@ -9,7 +9,7 @@ use crate::loader::Loaded;
 use crate::remote::Remote;
 use crate::stats::Counters;
 use crate::status::Tier;
-use crate::store::{FillReply, FillRequest, Link, StoreErrorKind};
+use crate::store::{FillReply, FillRequest, Link};
 use crate::value::{Value, shielded};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -127,43 +127,40 @@ impl<T: Value> Job<T> {
             let fills: Vec<FillRequest<'_>> = stored.iter().map(|parcel| parcel.request()).collect();
             self.call(remote, link, link.fill(&fills, self.budget)).await
         };
-        let Ok(answers) = reply else {
-            // It may have been stored or not, now or later: the lease decides, and goes.
-            return self.give_back(remote, held(&stored));
+        let answers = match reply {
+            Ok(answers) => answers,
+            Err(error) => stored.iter().map(|_| Err(error.clone())).collect(),
         };
         for (parcel, answer) in stored.into_iter().zip(answers) {
-            let Granted { pending, epoch, ver, .. } = &parcel.granted;
-            let stamp = match answer {
+            let Granted { pending, ver, .. } = &parcel.granted;
+            match answer {
                 Ok(FillReply::Stored { head }) => {
                     crate::log::set(pending.key.borrow(), Tier::Redis, parcel.keep);
-                    head
+                    self.admit(parcel, head);
                 }
-                Ok(FillReply::Recover) => {
-                    remote.lose_link(link, "the coherence state is gone");
-                    continue;
-                }
-                Ok(FillReply::Lost | FillReply::Invalidated) => continue,
-                Err(error) => {
+                Ok(FillReply::Recover) => remote.lose_link(link, "the coherence state is gone"),
+                Ok(FillReply::Lost | FillReply::Invalidated) => {}
+                Err(_) => {
+                    // It may have been stored or not, now or later: the lease decides, and goes. In memory, what was
+                    // loaded under it is as good as it was: the mirror learns of every invalidation since the grant.
                     self.give_back(remote, vec![parcel.granted.held()]);
-                    if error.kind != StoreErrorKind::OutOfMemory {
-                        continue;
-                    }
-                    // A full server keeps nothing, but what was loaded under its lease is as good as it was: the
-                    // mirror holds every invalidation since the grant.
-                    *ver
+                    self.admit(parcel, *ver);
                 }
-            };
-            let fence = Fence::Stamped(Stamped { epoch: *epoch, stamp });
-            let landed = &parcel.landed;
-            let entry = self.new_entry(
-                pending,
-                landed.value.clone(),
-                landed.scopes.clone(),
-                landed.expiry,
-                parcel.took,
-                parcel.weight,
-            );
-            self.engine.admit(entry, fence, *ver);
+            }
         }
+    }
+
+    fn admit(&self, parcel: &Parcel<T>, stamp: u64) {
+        let Granted { pending, epoch, ver, .. } = &parcel.granted;
+        let (landed, fence) = (&parcel.landed, Fence::Stamped(Stamped { epoch: *epoch, stamp }));
+        let entry = self.new_entry(
+            pending,
+            landed.value.clone(),
+            landed.scopes.clone(),
+            landed.expiry,
+            parcel.took,
+            parcel.weight,
+        );
+        self.engine.admit(entry, fence, *ver);
     }
 }

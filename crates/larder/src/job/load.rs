@@ -10,6 +10,7 @@ use crate::freshness::Expiry;
 use crate::key::Key;
 use crate::limits::{MAX_KEEP, MAX_TAGS};
 use crate::loader::Loaded;
+use crate::nested::loading;
 use crate::scope::{EntryScopes, check_tag};
 use crate::stats::Counters;
 use crate::status::Tier;
@@ -74,11 +75,16 @@ impl<T: Value> Job<T> {
         let limit = self.timeout();
         let engine = Arc::clone(&self.engine);
         let attempt = async {
-            let _place = engine.loads.acquire().await.expect("never closed");
+            let _place = tokio::select! {
+                biased;
+                () = self.hurry.said() => None,
+                place = engine.loads.acquire() => Some(place.expect("never closed")),
+            };
             counters.iter().for_each(|one| one.count_load());
             let began = engine.now();
             // The call itself is inside: a loader may also panic before its first await.
-            let loading = AssertUnwindSafe(async { self.loader.load(keys).await }).catch_unwind().await;
+            let loading =
+                AssertUnwindSafe(loading(async { self.loader.load(keys).await })).catch_unwind().await;
             let ended = engine.now();
             engine.stats.count_load_time(ended.since(began));
             (loading, ended, ended.since(began))

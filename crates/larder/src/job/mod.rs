@@ -8,6 +8,8 @@ mod lease;
 mod load;
 mod read;
 
+pub(crate) use read::local_expiry;
+
 use crate::coherence::{Fence, Stamped};
 use crate::engine::{Engine, NewEntry};
 use crate::error::Error;
@@ -16,6 +18,7 @@ use crate::flight::{Flight, Landing};
 use crate::freshness::Expiry;
 use crate::l1::FullKey;
 use crate::loader::Loader;
+use crate::nested::Hurry;
 use crate::policy::Policy;
 use crate::remote::{Remote, WakeUp};
 use crate::scope::EntryScopes;
@@ -89,6 +92,8 @@ pub(crate) struct Job<T: Value> {
     pub(crate) loader: Box<dyn Loader<T>>,
     /// Set for a refresh: a value with less fresh time left than this is loaded again.
     refresh_below: Option<Duration>,
+    /// Whether it may load without a place of its own.
+    hurry: Hurry,
     /// Time this request may still spend on Redis.
     budget: Duration,
     /// Time it has waited for loads elsewhere.
@@ -96,9 +101,9 @@ pub(crate) struct Job<T: Value> {
 }
 
 impl<T: Value> Job<T> {
-    pub(crate) fn new(engine: Arc<Engine>, policy: Policy, loader: Box<dyn Loader<T>>) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>, policy: Policy, loader: Box<dyn Loader<T>>, hurry: Hurry) -> Self {
         let budget = engine.options.read_timeout;
-        Self { engine, policy, loader, refresh_below: None, budget, waited: Duration::ZERO }
+        Self { engine, policy, loader, refresh_below: None, hurry, budget, waited: Duration::ZERO }
     }
 
     /// Makes it a refresh of values that have less fresh time left than this.

@@ -171,7 +171,7 @@ fn union<T: Value>(pending: &[Pending<T>]) -> Vec<ScopeHash> {
 }
 
 /// Expiry on our clock of an envelope that was asked for at `sent`: what remains is counted from then.
-fn local_expiry(remote: &Remote, header: &Header, sent: Moment) -> Expiry {
+pub(crate) fn local_expiry(remote: &Remote, header: &Header, sent: Moment) -> Expiry {
     let server_ms = remote.server_us(sent) / 1000;
     let left = |at: u64| Duration::from_millis(at.saturating_sub(server_ms));
     let soft = sent.plus(left(header.soft_at));
