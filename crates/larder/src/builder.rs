@@ -142,7 +142,7 @@ impl CacheBuilder {
         let mut state = remote.state.subscribe();
         let engine = Engine::new(options, self.clock, mirror, stats, Some(Arc::clone(&remote)));
         let cache = Cache::new(self.namespace, engine);
-        cache.engine.background.spawn(supervise(Arc::clone(&cache.engine), remote));
+        follow(&cache.engine, remote)?;
         // The first attempt ends by itself: every step of it has a deadline.
         let _ = state.wait_for(|state| *state != RedisState::not_yet()).await;
         Ok(cache)
@@ -216,6 +216,22 @@ impl CacheBuilder {
             read_timeout: self.read_timeout,
         }
     }
+}
+
+/// Starts the coherence task on a thread and a runtime of its own: heartbeats go out and pushes come in however busy the
+/// caller's workers are, so a burst of requests does not cost the lease. It ends when the cache is shut down.
+fn follow(engine: &Arc<Engine>, remote: Arc<Remote>) -> Result<(), Error> {
+    let failed = |error: std::io::Error| {
+        Error::with_source(ErrorKind::Config, format!("no thread for the coherence task: {error}"), error)
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let (running, engine) = (engine.background.token(), Arc::clone(engine));
+    let work = move || {
+        runtime.block_on(supervise(engine, remote));
+        drop((runtime, running));
+    };
+    std::thread::Builder::new().name("larder-coherence".to_owned()).spawn(work).map_err(failed)?;
+    Ok(())
 }
 
 #[cfg(feature = "redis")]

@@ -44,6 +44,8 @@ impl FromQuery for Which {
 enum Tier {
     /// In this process's memory.
     Memory,
+    /// In Redis, and not in this process's memory.
+    Redis,
 }
 
 /// An entry, without its value.
@@ -78,7 +80,10 @@ impl From<EntryInfo> for Entry {
             ttl: seconds(info.ttl),
             age: seconds(info.age),
             tags: info.tags,
-            tier: Tier::Memory,
+            tier: match info.tier {
+                larder::Tier::Redis => Tier::Redis,
+                larder::Tier::Memory | larder::Tier::Origin => Tier::Memory,
+            },
             load_ms: seconds(info.load * 1000),
         }
     }
@@ -109,7 +114,7 @@ pub(super) async fn list(State(ops): State<Ops>, _: Admin, Query(which): Query<W
     Json(Keys { keys: page.entries.into_iter().map(Entry::from).collect(), cursor: page.next })
 }
 
-/// Shows one entry; what was invalidated is as if it had never been.
+/// Shows one entry of this process's memory, or else of Redis; what was invalidated is as if it had never been.
 #[utoipa::path(
     get, path = "/api/cache/keys/{key}", tag = "operations", operation_id = "get_cache_key",
     params(("key" = String, Path, description = "The key as the list shows it")), security(("bearer" = [])),
@@ -121,5 +126,5 @@ pub(super) async fn show(
     key: Result<Path<String>, axum::extract::rejection::PathRejection>,
 ) -> Result<Json<Entry>, Problem> {
     let Path(key) = key.map_err(|_| Problem::not_found())?;
-    ops.cache.entry(&key).map(|info| Json(info.into())).ok_or_else(Problem::not_found)
+    ops.cache.entry_anywhere(&key).await.map(|info| Json(info.into())).ok_or_else(Problem::not_found)
 }

@@ -285,3 +285,16 @@ async fn two_namespaces_on_one_server_do_not_see_each_other() {
     here.invalidate(larder::all()).await.unwrap();
     assert_eq!(read(&there, &row).await.status.tier, Tier::Memory);
 }
+
+#[tokio::test]
+async fn an_operator_sees_an_entry_of_redis_without_filling_memory_and_no_invalidated_one() {
+    let ((_redis, one, other), row) = (two().await, Row::default());
+    read(&one, &row).await;
+    assert_eq!(one.entry_anywhere("k:acme:1").await.unwrap().tier, Tier::Memory);
+    let seen = other.entry_anywhere("k:acme:1").await.unwrap();
+    assert_eq!((seen.tier, seen.tenant.as_str()), (Tier::Redis, "acme"));
+    assert!(other.entry("k:acme:1").is_none());
+    assert_eq!(other.stats().total.hits() + other.stats().total.misses, 0);
+    one.tenant("acme").invalidate(tag("t")).await.unwrap();
+    assert!(other.entry_anywhere("k:acme:1").await.is_none());
+}
