@@ -201,20 +201,37 @@ async fn foreign_and_broken_bytes_under_a_key_are_a_counted_miss() {
     let good = acme.get(path).await.expect(200);
     let keys = redis.command(&["KEYS", "*:e:4:acme:jobs_stats"]);
     let key = keys.items().first().unwrap_or_else(|| panic!("no entry in redis")).text();
-    // Another node has nothing in memory and reads what is there.
-    let second = stack.second().await;
-    let reader = acme.at(second.url());
-    let break_it: [&dyn Fn(); 4] = [
-        &|| drop(redis.command(&["SET", &key, "garbage", "EX", "600"])),
-        &|| drop(redis.command(&["DEL", &key])),
-        &|| drop(redis.command(&["RPUSH", &key, "a", "list"])),
-        &|| drop(redis.command(&["HSET", &key, "field", "value"])),
+    let set = |bytes: &[u8]| drop(redis.command(&[b"SET", key.as_bytes(), bytes, b"EX", b"600"]));
+    let break_it: [&dyn Fn(&[u8]); 7] = [
+        &|_| set(b"garbage"),
+        &|_| set(b""),
+        &|stored| set(&stored[..stored.len() / 2]),
+        &|stored| set(&stored[..stored.len() - 1]),
+        // A version of the format that is not known here.
+        &|stored| set(&[&[stored[0].wrapping_add(1)], &stored[1..]].concat()),
+        &|_| drop(redis.command(&["RPUSH", &key, "a", "list"])),
+        &|_| drop(redis.command(&["HSET", &key, "field", "value"])),
     ];
-    for broken in break_it {
+    for (round, broken) in break_it.iter().enumerate() {
+        let stored = redis.command(&["GET", &key]);
+        let larder_testkit::Reply::Bulk(stored) = stored else {
+            panic!("nothing stored before round {round}")
+        };
         redis.command(&["DEL", &key]);
-        broken();
+        broken(&stored);
+        // A node that has nothing in memory reads what is there.
+        let node = stack.second().await;
+        let reader = acme.at(node.url());
         let answer = reader.get(path).await.expect(200);
-        assert_eq!((answer.cache(), answer.text()), ("MISS", good.text()));
-        reader.send("POST", "/api/cache/clear", &Body::Nothing).await.expect(200);
+        assert_eq!((answer.cache(), answer.text()), ("MISS", good.text()), "round {round}");
+        assert_eq!(corrupt(&reader).await, 1, "round {round}");
     }
+}
+
+/// How often Redis held bytes that could not be used.
+async fn corrupt(client: &Client) -> usize {
+    let metrics = client.get("/metrics").await.expect(200).text();
+    let count =
+        metrics.lines().find_map(|line| line.strip_prefix("larder_cache_corrupt_total ")?.parse().ok());
+    count.unwrap_or_else(|| panic!("not measured: {metrics}"))
 }

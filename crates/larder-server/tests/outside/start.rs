@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use crate::server::{Dir, Server, command, launch, log};
+use crate::stack::{Stack, on_every_stack};
 use larder_testkit::{PostgresServer, assert_eventually};
 use std::time::Duration;
 
@@ -46,6 +47,24 @@ async fn a_second_start_finds_the_data_of_the_first() {
     let acme = acme.at(server.url());
     let list = acme.get("/api/v1/campaigns").await.expect(200).json();
     assert_eq!(list["items"][0], made);
+}
+
+on_every_stack!(a_write_that_was_answered_survives_the_death_of_the_server);
+
+async fn a_write_that_was_answered_survives_the_death_of_the_server(stack: Stack) {
+    let acme = stack.acme().await;
+    let mut made = Vec::new();
+    for number in 0..20 {
+        let campaign = crate::routes::a_campaign(&format!("Kept {number}"));
+        made.push(acme.post("/api/v1/campaigns", campaign).await.expect(201).json());
+    }
+    stack.server.program().kill();
+    let env: Vec<(&str, &str)> =
+        stack.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let server = Server::start_in(stack.server.dir(), &env).await;
+    let list = acme.at(server.url()).get("/api/v1/campaigns").await.expect(200).json();
+    made.reverse();
+    assert_eq!(list["items"], serde_json::Value::Array(made));
 }
 
 #[tokio::test]
