@@ -193,6 +193,9 @@ async fn a_redis_that_comes_late_is_used_when_it_comes() {
     assert_eventually!(redis_cache(&client).await == "connected", RETURN, "redis is used");
 }
 
+/// Puts something else under a key, given what was there.
+type Break<'a> = &'a dyn Fn(&[u8]);
+
 #[tokio::test]
 async fn foreign_and_broken_bytes_under_a_key_are_a_counted_miss() {
     let stack = Stack::start(Kind::RedisSqlite).await;
@@ -202,7 +205,7 @@ async fn foreign_and_broken_bytes_under_a_key_are_a_counted_miss() {
     let keys = redis.command(&["KEYS", "*:e:4:acme:jobs_stats"]);
     let key = keys.items().first().unwrap_or_else(|| panic!("no entry in redis")).text();
     let set = |bytes: &[u8]| drop(redis.command(&[b"SET", key.as_bytes(), bytes, b"EX", b"600"]));
-    let break_it: [&dyn Fn(&[u8]); 7] = [
+    let break_it: [Break<'_>; 7] = [
         &|_| set(b"garbage"),
         &|_| set(b""),
         &|stored| set(&stored[..stored.len() / 2]),

@@ -70,6 +70,8 @@ impl<T: Value> Job<T> {
         let reply = match reply {
             Ok(reply) => reply,
             Err(error) if error.kind == StoreErrorKind::Protocol => {
+                // A key of another type; of several, nobody knows which.
+                self.engine.stats.corrupt.fetch_add(1, Ordering::Relaxed);
                 return Ok((all_corrupt(pending), Vec::new()));
             }
             Err(_) => return Err(pending),
