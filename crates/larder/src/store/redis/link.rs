@@ -97,7 +97,11 @@ impl RedisLink {
         let head = answers.pop().ok_or_else(|| nonsense("answers are missing"))?;
         let values = match values {
             None => Vec::new(),
-            Some(value) if entries.len() == 1 => vec![reply::stored(or_absent(wire, value)?)],
+            // No bytes are the bytes of no entry: a key of another type is counted as corrupt. MGET calls it absent.
+            Some(Value::ServerError(error)) if entries.len() == 1 && error.code() == "WRONGTYPE" => {
+                vec![Some(Bytes::new())]
+            }
+            Some(value) if entries.len() == 1 => vec![reply::stored(wire.accept(value)?)],
             Some(values) => match wire.accept(values)? {
                 Value::Array(values) if values.len() == entries.len() => {
                     values.into_iter().map(reply::stored).collect()
