@@ -1,6 +1,7 @@
 //! The mirror: the coherence state as this node has seen it, and the lease under which it may rely on it.
 
 use super::map::Map;
+use super::pause::{Pauses, Place};
 use crate::clock::{Clock, Moment};
 use crate::scope::ScopeHash;
 use crate::store::StateReply;
@@ -61,6 +62,7 @@ pub(crate) struct Mirror {
     trust: AtomicU64,
     map: RwLock<Map>,
     clock: Arc<dyn Clock>,
+    pub(super) pauses: Pauses,
 }
 
 impl Mirror {
@@ -82,6 +84,7 @@ impl Mirror {
             trust: AtomicU64::new(0),
             map: RwLock::default(),
             clock,
+            pauses: Pauses::default(),
         }
     }
 
@@ -115,6 +118,7 @@ impl Mirror {
                 if !self.lease_is_valid() {
                     return false;
                 }
+                self.pauses.at(Place::LeaseSeen);
                 let change = self.change.load(Ordering::Acquire);
                 judged.seen.load(Ordering::Acquire) == change
                     || self.serves_after_a_change(judged, stamped.epoch, scopes, change)
@@ -125,12 +129,14 @@ impl Mirror {
 
     #[cold]
     fn serves_after_a_change(&self, judged: &Judged, epoch: u64, scopes: &[ScopeHash], change: u64) -> bool {
+        self.pauses.at(Place::CounterSeen);
         let map = self.map.read();
         if !map.allows(scopes, epoch, judged.stamp.load(Ordering::Acquire)) {
             return false;
         }
         judged.stamp.fetch_max(map.applied, Ordering::AcqRel);
         drop(map);
+        self.pauses.at(Place::MapChecked);
         judged.seen.store(change, Ordering::Release);
         true
     }
@@ -149,12 +155,17 @@ impl Mirror {
         // Loaded under the lock: no change can come between the counter and the check.
         let change = self.change.load(Ordering::Acquire);
         let stamp = match fence {
-            Fence::Stamped(at) => map.allows(scopes, at.epoch, at.stamp).then_some(at.stamp)?,
+            Fence::Stamped(at) => {
+                let allowed = map.allows(scopes, at.epoch, at.stamp);
+                drop(map);
+                allowed.then_some(at.stamp)?
+            }
             Fence::Degraded(ticket) => {
                 drop(map);
                 self.serves_degraded(&ticket, scopes).then_some(0)?
             }
         };
+        self.pauses.at(Place::Admitted);
         Some(Judged { fence, stamp: AtomicU64::new(stamp), seen: AtomicU64::new(change) })
     }
 
@@ -312,6 +323,7 @@ impl Mirror {
 
     /// The map first, the counter after it, both before the lock is let go.
     fn changing<R>(&self, change_map: impl FnOnce(&mut Map, u64) -> R) -> R {
+        self.pauses.at(Place::Changing);
         let mut map = self.map.write();
         let change = self.change.load(Ordering::Acquire) + 1;
         let result = change_map(&mut map, change);
@@ -333,11 +345,11 @@ impl Mirror {
         };
         sweep(&|judged, scopes| {
             let Fence::Stamped(stamped) = judged.fence else { return };
-            let map = self.map.read();
             // Stamps of one epoch say nothing in another.
             if stamped.epoch == epoch
-                && map.allows(scopes, stamped.epoch, judged.stamp.load(Ordering::Acquire))
+                && self.map.read().allows(scopes, epoch, judged.stamp.load(Ordering::Acquire))
             {
+                self.pauses.at(Place::Swept);
                 // `applied` of before the check: what was applied since is still in the map.
                 judged.stamp.fetch_max(applied, Ordering::AcqRel);
             }

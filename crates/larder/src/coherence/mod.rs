@@ -5,5 +5,8 @@
 
 mod map;
 mod mirror;
+mod pause;
+#[cfg(test)]
+mod schedules;
 
 pub(crate) use mirror::{Fence, Judged, Mirror, Stamped, Ticket};

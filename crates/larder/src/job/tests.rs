@@ -213,3 +213,20 @@ async fn what_a_full_server_does_not_store_is_kept_in_memory_and_invalidated_all
         assert_eq!(node.read(&row).await.unwrap(), 1, "{full_early} {early}");
     }
 }
+
+#[tokio::test]
+async fn what_is_loaded_without_redis_is_kept_from_the_start_of_its_load() {
+    // s28
+    let (server, row, gate) = (Server::new(), Row::default(), Gate::default());
+    let node = Node::new(&server);
+    let reading = tokio::spawn(node.read_through(&row, &gate));
+    gate.reached().await;
+    server.clock.advance(Duration::from_millis(4_999));
+    gate.open();
+    reading.await.unwrap().unwrap();
+    node.read(&row).await.unwrap();
+    assert_eq!(row.reads(), 1);
+    server.clock.advance(Duration::from_millis(1));
+    node.read(&row).await.unwrap();
+    assert_eq!(row.reads(), 2);
+}

@@ -187,3 +187,38 @@ async fn a_shutdown_gives_an_invalidation_under_way_the_link_that_it_needs() {
     shutdown.await.unwrap();
     assert_eq!(server.nodes(), 0, "the node has left the register");
 }
+
+#[tokio::test]
+async fn a_node_is_registered_at_least_as_long_as_it_trusts_its_memory() {
+    // s17
+    let server = Server::new();
+    let mut node = Node::ready(&server).await;
+    let holds = |node: &Node| server.registered(&node.remote.node) >= node.engine.mirror.lease_left();
+    assert!(holds(&node));
+    for slow in [Fault::Slow(LEASE / 3), Fault::SlowReply(LEASE / 3)] {
+        server.clock.advance(LEASE / 4);
+        server.on(Call::Heartbeat, 1, slow.clone());
+        node.beat().await;
+        assert!(holds(&node));
+        node.cut(&server);
+        server.on(Call::Heartbeat, 1, slow);
+        node.connect().await.unwrap();
+        assert!(holds(&node) && !server.registered(&node.remote.node).is_zero());
+        node.beat().await;
+        assert!(holds(&node) && node.engine.mirror.is_good());
+    }
+}
+
+#[tokio::test]
+async fn pushes_that_wait_are_applied_before_the_lease_is_renewed() {
+    // s09
+    let (server, row) = (Server::new(), Row::default());
+    let mut node = Node::ready(&server).await;
+    node.read(&row).await.unwrap();
+    row.write();
+    server.invalidate(&[crate::scope::ScopeHash::of_tag("acme", "t")]);
+    server.clock.advance(LEASE);
+    node.beat().await;
+    assert_eq!(node.read(&row).await.unwrap(), 1);
+    assert_eq!(node.engine.stats.read().missed_pushes, 0);
+}

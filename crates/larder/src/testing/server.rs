@@ -36,8 +36,10 @@ pub(crate) enum Fault {
     Fail(StoreErrorKind),
     /// It is run, its reply is lost.
     LoseReply(StoreErrorKind),
-    /// It is run, and takes this long.
+    /// It takes this long until it is run.
     Slow(Duration),
+    /// Its reply takes this long.
+    SlowReply(Duration),
     /// It waits at the gate, and is then not run.
     HoldThenFail(Gate, StoreErrorKind),
     /// It waits at the gate before it is run.
@@ -202,6 +204,14 @@ impl Server {
         self.state.lock().coherence.as_mut().unwrap().last_heartbeat = Some(now);
     }
 
+    /// How long the node is still registered.
+    pub(crate) fn registered(&self, node: &str) -> Duration {
+        let now = self.now();
+        let state = self.state.lock();
+        let ends = state.coherence.as_ref().and_then(|coherence| coherence.nodes.get(node).copied());
+        Duration::from_micros(ends.unwrap_or(0).saturating_sub(now))
+    }
+
     /// How many nodes are registered.
     pub(crate) fn nodes(&self) -> usize {
         self.state.lock().coherence.as_ref().map_or(0, |coherence| coherence.nodes.len())
@@ -242,6 +252,10 @@ impl Server {
         let now = self.now();
         let reply = run(&mut self.state.lock(), now);
         match fault {
+            Some(Fault::SlowReply(time)) => {
+                self.clock.advance(time);
+                Ok(reply)
+            }
             Some(Fault::LoseReply(kind)) => {
                 if kind == StoreErrorKind::Timeout {
                     self.clock.advance(within);
