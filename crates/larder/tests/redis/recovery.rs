@@ -54,6 +54,21 @@ async fn a_restored_backup_begins_a_new_epoch() {
 }
 
 #[tokio::test]
+async fn a_lease_from_a_restored_backup_keeps_nobody_waiting() {
+    let server = RedisServer::start();
+    let node = join(&server, "n1").await;
+    let grant = node.granted("t").await;
+    let backup = server.snapshot();
+    node.fill("t", grant, &[scope(1)]).await.expect("there is room");
+    // The load has ended, but in the backup it goes on, and its node lives.
+    server.restore_snapshot(&backup);
+    let again = join(&server, "n1").await;
+    let other = join(&server, "n2").await;
+    other.granted("u").await;
+    assert!(matches!(again.lease("v").await, LeaseReply::Wait(_)), "the new one counts");
+}
+
+#[tokio::test]
 async fn a_state_that_is_gone_is_told_by_every_call() {
     let server = RedisServer::start();
     let node = join(&server, "n1").await;

@@ -55,17 +55,19 @@ end
 -- A command that was delayed must not leave a lease that nobody holds.
 if now > deadline then return {'LATE'} end
 
-local held = redis.pcall('HMGET', lease, 'n', 'x', 'f')
+local current = string.format('%.0f', epoch)
+local held = redis.pcall('HMGET', lease, 'n', 'x', 'f', 'e')
 if held.err then
   redis.call('DEL', lease)
-  held = {false, false, false}
+  held = {false, false, false, false}
 end
 local holder, expires, failed = held[1], tonumber(held[2] or 0) or 0, held[3]
 if expires > now then
   local left = string.format('%.0f', expires - now)
   if failed then return {'FAILED', left} end
-  -- The holder counts only while its node lives: a crashed loader is noticed within one coherence lease.
-  local alive = holder and redis.call('ZSCORE', state, '!n' .. holder)
+  -- The holder counts only while its node lives: a crashed loader is noticed within one coherence lease. A lease of
+  -- another epoch came back with a backup: what it loads could not be stored, and nobody may be left who ends it.
+  local alive = holder and held[4] == current and redis.call('ZSCORE', state, '!n' .. holder)
   if alive and -tonumber(alive) > now then
     redis.call('HSET', lease, 'w' .. node, '1')
     return {'WAIT', left}
@@ -73,7 +75,8 @@ if expires > now then
 end
 
 -- Those who wait for a dead holder stay registered: the new one wakes them.
-redis.call('HSET', lease, 't', token, 'n', node, 'x', string.format('%.0f', now + lease_ms * 1000))
+local expiry = string.format('%.0f', now + lease_ms * 1000)
+redis.call('HSET', lease, 't', token, 'n', node, 'e', current, 'x', expiry)
 redis.call('HDEL', lease, 'f')
 redis.call('PEXPIRE', lease, lease_ms)
-return {'LEASE', string.format('%.0f', epoch), string.format('%.0f', head)}
+return {'LEASE', current, string.format('%.0f', head)}
