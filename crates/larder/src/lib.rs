@@ -38,6 +38,8 @@ mod error;
 mod event;
 mod flight;
 mod freshness;
+#[cfg(test)]
+mod histories;
 mod inspect;
 mod invalidate;
 mod job;

@@ -57,6 +57,10 @@ impl Rules {
         self.0.lock().push(rule);
     }
 
+    pub(super) fn clear(&self) {
+        self.0.lock().clear();
+    }
+
     /// What the next call of this kind meets.
     pub(super) fn take(&self, call: Call) -> Option<Fault> {
         let mut rules = self.0.lock();

@@ -96,6 +96,20 @@ impl Node {
         self.followed.is_some()
     }
 
+    /// What the coherence task does next: a heartbeat, or an attempt to connect.
+    pub(crate) async fn go_on(&mut self) {
+        if self.followed.is_some() && self.remote.link().is_none() {
+            self.remote.lose("a call failed");
+            self.followed = None;
+        }
+        if self.followed.is_some() {
+            self.beat().await;
+        } else {
+            // It tries again at its next step.
+            let _ = self.connect().await;
+        }
+    }
+
     pub(crate) fn cut(&self, server: &Server) {
         server.cut(&self.remote.node);
     }

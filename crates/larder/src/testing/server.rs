@@ -1,5 +1,6 @@
 //! A server in memory that does what the scripts do, atomically, under a clock that tests move.
 
+use super::chance::Chance;
 use super::gate::{Gate, Rule, Rules};
 use crate::clock::{Clock, ManualClock};
 use crate::scope::ScopeHash;
@@ -46,8 +47,14 @@ pub(crate) enum Fault {
     HoldBefore(Gate),
 }
 
+/// What a server had stored at some time.
+pub(crate) struct Snapshot {
+    coherence: Option<Coherence>,
+    entries: HashMap<Name, Bytes>,
+}
+
 /// The coherence state: lost as a whole or not at all.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Coherence {
     epoch: u64,
     head: u64,
@@ -92,6 +99,8 @@ struct State {
 pub(crate) struct Server {
     state: Arc<Mutex<State>>,
     rules: Arc<Rules>,
+    /// Where faults and delays come from by chance; none by itself.
+    pub(crate) chance: Chance,
     calls: Arc<watch::Sender<Vec<Call>>>,
     pub(crate) clock: Arc<ManualClock>,
 }
@@ -110,6 +119,7 @@ impl Server {
         Self {
             state: Arc::new(Mutex::new(state)),
             rules: Arc::default(),
+            chance: Chance::default(),
             calls: Arc::new(watch::channel(Vec::new()).0),
             clock: Arc::new(ManualClock::default()),
         }
@@ -130,6 +140,11 @@ impl Server {
         let gate = Gate::default();
         self.on(call, 1, Fault::HoldBefore(gate.clone()));
         gate
+    }
+
+    /// No rule holds any more.
+    pub(crate) fn calm(&self) {
+        self.rules.clear();
     }
 
     /// Until so many calls of this kind were made, from the beginning.
@@ -217,6 +232,44 @@ impl Server {
         self.state.lock().coherence.as_ref().map_or(0, |coherence| coherence.nodes.len())
     }
 
+    /// The server goes away, with all links, or comes back with its data.
+    pub(crate) fn set_up(&self, up: bool) {
+        let mut state = self.state.lock();
+        state.up = up;
+        if !up {
+            for one in state.subscribers.drain(..) {
+                one.alive.store(false, Ordering::SeqCst);
+                let _ = one.pushes.send(Push::Lost);
+            }
+        }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.state.lock().up
+    }
+
+    /// The coherence state is evicted.
+    pub(crate) fn evict_state(&self) {
+        self.state.lock().coherence = None;
+    }
+
+    /// Everything as it is now.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let state = self.state.lock();
+        Snapshot { coherence: state.coherence.clone(), entries: state.entries.clone() }
+    }
+
+    /// Another process comes up with this old data.
+    pub(crate) fn restore(&self, snapshot: &Snapshot) {
+        self.set_up(false);
+        let mut state = self.state.lock();
+        state.up = true;
+        state.label += 1;
+        state.coherence.clone_from(&snapshot.coherence);
+        state.entries.clone_from(&snapshot.entries);
+        state.leases.clear();
+    }
+
     /// Marks an outage that nobody has settled.
     pub(crate) fn mark_outage(&self) {
         self.state.lock().coherence.as_mut().unwrap().outage = true;
@@ -230,7 +283,8 @@ impl Server {
         run: impl FnOnce(&mut State, u64) -> R,
     ) -> Result<R, StoreError> {
         self.calls.send_modify(|calls| calls.push(call));
-        let fault = self.rules.take(call);
+        self.chance.delay().await;
+        let fault = self.rules.take(call).or_else(|| self.chance.fault());
         match &fault {
             Some(Fault::Fail(kind)) => {
                 if *kind == StoreErrorKind::Timeout {
@@ -251,6 +305,7 @@ impl Server {
         }
         let now = self.now();
         let reply = run(&mut self.state.lock(), now);
+        self.chance.delay().await;
         match fault {
             Some(Fault::SlowReply(time)) => {
                 self.clock.advance(time);

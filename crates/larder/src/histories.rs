@@ -1,0 +1,253 @@
+//! Random histories of the whole engine on a server in memory, checked against what is promised: two nodes, their callers,
+//! writers, faults of every kind.
+//!
+//! A history follows from its seed, as far as real timers (retries, waits for leases) do not come in between; now and then
+//! it sleeps so that they do. `LARDER_HISTORIES=500` runs more of them.
+
+use crate::cache::Cache;
+use crate::clock::{Clock, Moment};
+use crate::error::ErrorKind;
+use crate::key;
+use crate::key::Key;
+use crate::loader::LoadContext;
+use crate::policy::Policy;
+use crate::prefix;
+use crate::scope::{Selection, all, first_segment, tag};
+use crate::store::StoreErrorKind;
+use crate::testing::{Call, Chance, Fault, Node, Server, Snapshot};
+use parking_lot::Mutex as Lock;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::Mutex;
+
+const LEASE: Duration = Duration::from_millis(20);
+const KEEP: Duration = Duration::from_millis(40);
+const KEYS: u64 = 3;
+
+fn key(index: u64) -> Key {
+    if index < 2 { key!("a", index) } else { key!("b", index) }
+}
+
+fn policy(index: u64) -> Policy {
+    Policy::ttl(Duration::from_secs(60)).tag(if index == 0 { "one" } else { "two" })
+}
+
+/// Tags that only the loaders know.
+const LATE: [&str; 3] = ["x", "y", "y"];
+
+fn at(index: u64) -> usize {
+    usize::try_from(index).expect("small")
+}
+
+/// What was invalidated, and when that had come back to its caller.
+struct Written {
+    key: u64,
+    version: u64,
+    node: u64,
+    returned: Moment,
+    deferred: bool,
+    /// The outage during all of it, if there was one.
+    outage: Option<u64>,
+}
+
+struct Slot {
+    id: u64,
+    node: Arc<Mutex<Node>>,
+    cache: Cache,
+    /// Cut off from the server until this step.
+    cut_off: u64,
+}
+
+impl Slot {
+    fn cut(&self, server: &Server) {
+        server.cut(&self.cache.engine.remote.as_ref().unwrap().node);
+    }
+}
+
+struct World {
+    server: Server,
+    rows: [AtomicU64; 3],
+    written: Lock<Vec<Written>>,
+    broken: Lock<Vec<String>>,
+    /// How many outages there were, the present one included.
+    outages: AtomicU64,
+    reads: AtomicU64,
+}
+
+impl World {
+    fn now(&self) -> Moment {
+        self.server.clock.now()
+    }
+
+    fn slot(self: &Arc<Self>, id: u64) -> Slot {
+        let node = Node::with(&self.server, |options| {
+            options.lease = LEASE;
+            options.outage_memory_ttl = Some(KEEP);
+        });
+        let cache = Cache::over(Arc::clone(&node.engine));
+        Slot { id, node: Arc::new(Mutex::new(node)), cache, cut_off: 0 }
+    }
+
+    /// The lowest version that a lookup on this node may bring if it begins now.
+    fn needed(&self, slot: u64, cache: &Cache, key: u64) -> (u64, String) {
+        let (now, mirror) = (self.now(), &cache.engine.mirror);
+        let bound = if mirror.is_good() { LEASE } else { LEASE.max(KEEP) };
+        let written = self.written.lock();
+        let binds = |one: &&Written| {
+            one.key == key
+                && (one.node == slot
+                    || !one.deferred && now.since(one.returned) > bound
+                    || one.deferred && one.outage.is_some_and(|_| mirror.is_good() && self.server.is_up()))
+        };
+        let highest = written.iter().filter(binds).max_by_key(|one| one.version);
+        highest.map_or((0, String::new()), |one| {
+            let why = format!("node {} deferred {} at {:?}", one.node, one.deferred, one.returned);
+            (one.version, why)
+        })
+    }
+
+    async fn read(self: Arc<Self>, slot: u64, cache: Cache, chance: Chance) {
+        let index = chance.below(KEYS);
+        let (needed, why) = self.needed(slot, &cache, index);
+        let began = self.now();
+        let good = cache.engine.mirror.is_good();
+        let world = Arc::clone(&self);
+        let load = move |context: LoadContext| async move {
+            chance.delay().await;
+            let value = world.rows[at(index)].load(Ordering::SeqCst);
+            context.tag(LATE[at(index)]);
+            chance.delay().await;
+            Ok::<_, Infallible>(Some(value))
+        };
+        let found = cache.tenant("acme").fetch_with(key(index), policy(index), load).await;
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        match found {
+            Ok((value, status)) if *value.as_deref().unwrap() < needed => {
+                let broken = format!(
+                    "node {slot} (good {good}) read {index} at {began:?}: {value:?}, not {needed} ({why}); {status:?}"
+                );
+                self.broken.lock().push(broken);
+            }
+            Ok(_) => {}
+            Err(error) => self.broken.lock().push(format!("node {slot} read {index}: {error:?}")),
+        }
+    }
+
+    async fn write(self: Arc<Self>, slot: u64, cache: Cache, chance: Chance) {
+        let (in_tenant, selection, keys): (bool, Selection, &[u64]) = match chance.below(9) {
+            drawn @ 0..3 => (true, key(drawn).into(), &[[0], [1], [2]][at(drawn)]),
+            3 => (true, tag("two").into(), &[1, 2]),
+            4 => (true, tag("y").into(), &[1, 2]),
+            5 => (true, prefix!("a").into(), &[0, 1]),
+            6 => (true, all().into(), &[0, 1, 2]),
+            7 => (false, first_segment("b").into(), &[2]),
+            _ => (false, all().into(), &[0, 1, 2]),
+        };
+        let commit = |key: &u64| (*key, self.rows[at(*key)].fetch_add(1, Ordering::SeqCst) + 1);
+        let versions: Vec<(u64, u64)> = keys.iter().map(commit).collect();
+        let outage = (!self.server.is_up()).then(|| self.outages.load(Ordering::SeqCst));
+        let result = if in_tenant {
+            cache.tenant("acme").invalidate(selection).await
+        } else {
+            cache.invalidate(selection).await
+        };
+        let deferred = match result {
+            Ok(_) => false,
+            Err(error) if error.kind() == ErrorKind::Deferred => true,
+            Err(error) => return self.broken.lock().push(format!("{error:?}")),
+        };
+        let still = !self.server.is_up() && outage == Some(self.outages.load(Ordering::SeqCst));
+        let outage = outage.filter(|_| still);
+        let returned = self.now();
+        self.written.lock().extend(versions.into_iter().map(|(key, version)| Written {
+            key,
+            version,
+            node: slot,
+            returned,
+            deferred,
+            outage,
+        }));
+    }
+}
+
+/// Runs one history; what it broke.
+async fn history(seed: u64, steps: u64) -> (Vec<String>, u64) {
+    let server = Server::new();
+    server.chance.seed(seed);
+    let chance = server.chance.clone();
+    let world = Arc::new(World {
+        server: server.clone(),
+        rows: Default::default(),
+        written: Lock::default(),
+        broken: Lock::default(),
+        outages: AtomicU64::new(0),
+        reads: AtomicU64::new(0),
+    });
+    let mut slots: Vec<Slot> = (0..2).map(|id| world.slot(id)).collect();
+    let (mut ids, mut snapshot): (u64, Option<Snapshot>) = (2, None);
+    for step in 0..steps {
+        server.chance.faults(if step % 200 > 100 { 20 } else { 0 });
+        server.clock.advance(Duration::from_millis(chance.pick(&[0, 0, 0, 0, 1, 1, 3])));
+        let index = at(chance.below(2));
+        let slot = &slots[index];
+        match chance.below(1000) {
+            0..350 => {
+                drop(tokio::spawn(Arc::clone(&world).read(slot.id, slot.cache.clone(), chance.clone())))
+            }
+            350..430 => {
+                drop(tokio::spawn(Arc::clone(&world).write(slot.id, slot.cache.clone(), chance.clone())))
+            }
+            430..800 if slot.cut_off <= step => {
+                if let Ok(mut node) = Arc::clone(&slot.node).try_lock_owned() {
+                    tokio::spawn(async move { node.go_on().await });
+                }
+            }
+            800..920 => chance.delay().await,
+            920..960 => tokio::time::sleep(Duration::from_millis(3)).await,
+            960..964 => slot.cut(&server),
+            964..967 => {
+                slot.cut(&server);
+                slots[index].cut_off = step + chance.below(150);
+            }
+            967..970 => server.clock.advance(LEASE * 2),
+            970..974 if server.is_up() => {
+                server.set_up(false);
+                world.outages.fetch_add(1, Ordering::SeqCst);
+            }
+            974..984 => server.set_up(true),
+            984..986 => server.evict_state(),
+            986..988 => snapshot = Some(server.snapshot()),
+            988..990 if server.is_up() => snapshot.iter().for_each(|snapshot| server.restore(snapshot)),
+            990..993 => {
+                slot.cut(&server);
+                slots[index] = world.slot(ids);
+                ids += 1;
+            }
+            993..995 => server.on(Call::Invalidate, 30, Fault::Fail(StoreErrorKind::Protocol)),
+            995..1000 => server.calm(),
+            _ => {}
+        }
+        tokio::task::yield_now().await;
+        if !world.broken.lock().is_empty() {
+            break;
+        }
+    }
+    let broken = std::mem::take(&mut *world.broken.lock());
+    (broken, world.reads.load(Ordering::SeqCst))
+}
+
+#[test]
+fn no_history_shows_what_was_invalidated() {
+    let more = std::env::var("LARDER_HISTORIES").ok().and_then(|text| text.parse().ok());
+    let (from, to): (u64, u64) = (0, more.unwrap_or(10));
+    let mut reads = 0;
+    for seed in from..to {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (broken, done) = runtime.block_on(history(seed, 1000));
+        reads += done;
+        assert!(broken.is_empty(), "seed {seed}: {broken:#?}");
+    }
+    assert!(reads > 100 * (to - from), "{reads} reads");
+}
