@@ -273,6 +273,12 @@ impl Remote {
         }
     }
 
+    /// How many keys somebody waits for.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.wakes.lock().len()
+    }
+
     /// Registers for the wake-up of a key; to be called before the lease is asked for, since the wake-up may come
     /// before the answer.
     pub(crate) fn listen(self: &Arc<Self>, key: ScopeHash) -> WakeUp {

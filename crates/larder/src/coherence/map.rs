@@ -150,6 +150,11 @@ impl Map {
         self.guard_floor = floor;
     }
 
+    #[cfg(test)]
+    pub(super) fn blocked(&self) -> usize {
+        self.scopes.values().filter(|record| record.blocks > 0).count()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.scopes.len()
     }

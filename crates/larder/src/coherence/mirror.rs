@@ -365,6 +365,12 @@ impl Mirror {
         self.map.read().epoch_changes
     }
 
+    /// How many scopes are blocked.
+    #[cfg(test)]
+    pub(crate) fn blocked(&self) -> usize {
+        self.map.read().blocked()
+    }
+
     /// How many scopes are remembered.
     pub(crate) fn scopes_remembered(&self) -> usize {
         self.map.read().len()

@@ -65,21 +65,23 @@ impl<T: Value> Job<T> {
             self.call(remote, link, link.lease(&asks, self.budget)).await
         };
         let answers = match reply {
-            Ok(answers) => answers,
-            Err(error) if error.kind == StoreErrorKind::Protocol => {
-                return Ok(Leased { again: all_corrupt(pending), ..Leased::default() });
-            }
-            Err(_) => {
-                // They may have been granted all the same, and then nobody would know.
+            Ok(answers) if !answers.contains(&LeaseReply::Recover) => answers,
+            other => {
+                // Some may have been granted all the same, and then nobody would know.
                 let held = |(one, token): (&Pending<T>, &String)| Held::new(one, token);
                 self.give_back(remote, pending.iter().zip(&tokens).map(held).collect());
-                return Err(pending);
+                return match other {
+                    Err(error) if error.kind == StoreErrorKind::Protocol => {
+                        Ok(Leased { again: all_corrupt(pending), ..Leased::default() })
+                    }
+                    Err(_) => Err(pending),
+                    Ok(_) => {
+                        remote.lose_link(link, "the coherence state is gone");
+                        Err(pending)
+                    }
+                };
             }
         };
-        if answers.contains(&LeaseReply::Recover) {
-            remote.lose_link(link, "the coherence state is gone");
-            return Err(pending);
-        }
         let mut leased = Leased::default();
         for ((pending, token), answer) in pending.into_iter().zip(tokens).zip(answers) {
             match answer {
@@ -144,7 +146,7 @@ impl<T: Value> Job<T> {
                         let outcome =
                             link.release(entry, one.scope, &one.token, Duration::ZERO, within).await;
                         remote.note(&link, &outcome);
-                        if matches!(&outcome, Err(error) if error.kind != StoreErrorKind::Protocol) {
+                        if outcome.is_err() {
                             break;
                         }
                         held.pop();

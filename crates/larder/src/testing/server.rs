@@ -70,6 +70,7 @@ struct Coherence {
 struct LeaseRecord {
     token: String,
     node: String,
+    epoch: u64,
     expires: u64,
     waiting: HashSet<String>,
 }
@@ -190,6 +191,14 @@ impl Server {
         let now = self.now();
         let state = self.state.lock();
         state.leases.get(&(tenant.to_owned(), key.to_owned())).is_some_and(|lease| lease.expires > now)
+    }
+
+    /// How many leases of the present epoch the node holds.
+    pub(crate) fn leases_of(&self, node: &str) -> usize {
+        let (now, epoch) = (self.now(), self.epoch());
+        let state = self.state.lock();
+        let held = |one: &&LeaseRecord| one.node == node && one.epoch == epoch && one.expires > now;
+        state.leases.values().filter(held).count()
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -407,20 +416,22 @@ impl State {
         if ask.deadline_us.is_some_and(|deadline| now > deadline) {
             return LeaseReply::Late;
         }
-        let granted = LeaseReply::Granted { epoch: coherence.epoch, head: coherence.head };
+        let epoch = coherence.epoch;
+        let granted = LeaseReply::Granted { epoch, head: coherence.head };
         let alive: HashSet<_> =
             coherence.nodes.iter().filter(|(_, ends)| **ends > now).map(|(node, _)| node.clone()).collect();
         let held = self.leases.entry(name(ask.entry)).or_insert_with(|| LeaseRecord {
             token: String::new(),
             node: String::new(),
+            epoch: 0,
             expires: 0,
             waiting: HashSet::new(),
         });
-        if held.expires > now && alive.contains(&held.node) {
+        if held.expires > now && held.epoch == epoch && alive.contains(&held.node) {
             held.waiting.insert(node.to_owned());
             return LeaseReply::Wait(Duration::from_micros(held.expires - now));
         }
-        (held.token, held.node) = (ask.token.to_owned(), node.to_owned());
+        (held.token, held.node, held.epoch) = (ask.token.to_owned(), node.to_owned(), epoch);
         held.expires = now + u64::try_from(ask.lease.as_micros()).expect("short");
         granted
     }
