@@ -290,3 +290,54 @@ fn no_history_shows_what_was_invalidated_or_leaves_anything_behind() {
     }
     assert!(reads > 100 * (to - from), "{reads} reads");
 }
+
+/// Readers and writers on threads that really run at once.
+async fn on_threads(cache: Cache, rounds: u64) {
+    let row: Arc<(AtomicU64, AtomicU64)> = Arc::default();
+    let mut tasks = tokio::task::JoinSet::new();
+    for worker in 0..8 {
+        let (acme, row) = (cache.tenant("acme"), Arc::clone(&row));
+        tasks.spawn(async move {
+            for round in 0..rounds {
+                if worker < 2 && round % 5 == 0 {
+                    let version = row.0.fetch_add(1, Ordering::SeqCst) + 1;
+                    let what: Selection = match version % 3 {
+                        0 => tag("late").into(),
+                        1 => key(0).into(),
+                        _ => tag("one").into(),
+                    };
+                    acme.invalidate(what).await.unwrap();
+                    row.1.fetch_max(version, Ordering::SeqCst);
+                    continue;
+                }
+                let needed = row.1.load(Ordering::SeqCst);
+                let origin = Arc::clone(&row);
+                let load = move |context: LoadContext| async move {
+                    let version = origin.0.load(Ordering::SeqCst);
+                    tokio::task::yield_now().await;
+                    context.tag("late");
+                    Ok::<_, Infallible>(Some(version))
+                };
+                let (found, status) = acme.fetch_with(key(0), policy(0), load).await.unwrap();
+                assert!(*found.unwrap() >= needed, "{status:?}");
+            }
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn threads_that_run_at_once_see_nothing_that_was_invalidated() {
+    on_threads(Cache::builder("test").build().await.unwrap(), 5000).await;
+    let server = Server::new();
+    let mut node = Node::ready(&server).await;
+    let cache = Cache::over(Arc::clone(&node.engine));
+    let working = tokio::spawn(on_threads(cache, 1000));
+    while !working.is_finished() {
+        node.go_on().await;
+        tokio::task::yield_now().await;
+    }
+    working.await.unwrap();
+}

@@ -54,6 +54,11 @@ pub(crate) type LoadFuture<T> = BoxFuture<'static, Result<Vec<Loaded<T>>, BoxErr
 pub(crate) trait Loader<T>: Send {
     /// Called at most once a key.
     fn load(&mut self, keys: &[Key]) -> LoadFuture<T>;
+
+    /// Whether what another node is loading will do as well, and is worth waiting for.
+    fn waits_for_others(&self) -> bool {
+        true
+    }
 }
 
 /// A loader of one key.

@@ -158,8 +158,8 @@ impl Tenant {
     /// [`Tenant::get_or_load`].
     ///
     /// # Errors
-    /// Those of [`Tenant::invalidate`]. A value that an invalidation overtook, or that is too large, is not kept; that
-    /// is no error.
+    /// Those of [`Tenant::invalidate`]. A value that an invalidation or another load overtook, or that is too large, is
+    /// not kept; that is no error.
     pub async fn set<T: Value>(&self, key: Key, value: T, policy: impl AsRef<Policy>) -> Result<(), Error> {
         self.set_many(vec![(key, value)], policy).await
     }

@@ -143,6 +143,13 @@ impl<T: Value> Job<T> {
         self.land_loaded(pending, loaded, ticket.map(Fence::Degraded), 0);
     }
 
+    /// Somebody else has begun to load since: what that brings is what all nodes will have, so this is kept nowhere.
+    async fn give_way(&mut self, mut pending: Vec<Pending<T>>) {
+        pending.iter_mut().for_each(|one| one.fence = None);
+        let loaded = self.load(&pending).await;
+        self.land_loaded(pending, loaded, None, 0);
+    }
+
     /// Over Redis. Returns the keys for which Redis cannot be relied on, to be loaded without it.
     async fn fly_shared(&mut self, remote: &Arc<Remote>, mut pending: Vec<Pending<T>>) -> Vec<Pending<T>> {
         // A key is read, waited for and read again; one that changes hands over and over ends it here.
@@ -169,6 +176,9 @@ impl<T: Value> Job<T> {
             }
             if !leased.refused.is_empty() {
                 self.load_degraded(leased.refused).await;
+            }
+            if !leased.waiting.is_empty() && !self.loader.waits_for_others() {
+                self.give_way(std::mem::take(&mut leased.waiting)).await;
             }
             again.append(&mut leased.again);
             if again.is_empty() {

@@ -230,3 +230,20 @@ async fn what_is_loaded_without_redis_is_kept_from_the_start_of_its_load() {
     node.read(&row).await.unwrap();
     assert_eq!(row.reads(), 2);
 }
+
+#[tokio::test]
+async fn setting_a_value_waits_for_nobodys_load() {
+    let (server, row, gate) = (Server::new(), Row::default(), Gate::default());
+    let (node, other) = (Node::ready(&server).await, Node::ready(&server).await);
+    let held = server.hold(Call::Lease);
+    let acme = node.acme();
+    let setting = tokio::spawn(async move { acme.set(key!("k"), 9_u64, policy()).await });
+    held.reached().await;
+    let elsewhere = tokio::spawn(other.read_through(&row, &gate));
+    gate.reached().await;
+    held.open();
+    setting.await.unwrap().unwrap();
+    gate.open();
+    assert_eq!(elsewhere.await.unwrap().unwrap(), 0);
+    assert_eq!(node.read(&row).await.unwrap(), 0, "all nodes have the same");
+}
