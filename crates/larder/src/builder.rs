@@ -88,7 +88,7 @@ impl CacheBuilder {
     }
 
     /// The coherence lease: how stale another node can be at worst. 1 s to 60 s, default 1 s; a heartbeat is sent every
-    /// quarter of it.
+    /// quarter of it. The same on all nodes of a namespace.
     pub fn coherence_lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
