@@ -31,7 +31,7 @@ fn main() {
     let grown = resident().saturating_sub(before);
     println!(
         "put in {} MiB, bound {} MiB: grew by {} MiB, holds {} entries that weigh {} MiB, evicted {}",
-        10 * BOUND >> 20,
+        (10 * BOUND) >> 20,
         BOUND >> 20,
         grown >> 20,
         stats.entries,
