@@ -9,7 +9,7 @@ use syn::{Expr, Ident, LitStr, Token, parenthesized};
 use crate::nearest::nearest;
 
 /// Every option there is, in the order in which the docs explain them.
-pub(crate) const OPTIONS: [&str; 11] = [
+pub(crate) const OPTIONS: [&str; 12] = [
     "cache",
     "tenant",
     "key",
@@ -17,6 +17,7 @@ pub(crate) const OPTIONS: [&str; 11] = [
     "skip",
     "ttl",
     "tag",
+    "tags",
     "negative_ttl",
     "stale_if_error",
     "stale_while_revalidate",
@@ -36,7 +37,7 @@ pub(crate) struct Args {
     pub(crate) stale_if_error: Option<Expr>,
     pub(crate) stale_while_revalidate: Option<Expr>,
     pub(crate) policy: Option<Expr>,
-    /// The one option that may be given more than once.
+    /// `tag` and `tags(..)`, the options that may be given more than once.
     pub(crate) tags: Vec<Expr>,
 }
 
@@ -79,6 +80,7 @@ impl Args {
             }
             "policy" => set(&mut self.policy, name, assigned(name, input)?, problems),
             "tag" => self.tags.push(assigned(name, input)?),
+            "tags" => self.tags.extend(listed(name, input, Expr::parse)?.items),
             unknown => {
                 problems.add(name.span(), unknown_option(unknown));
                 skip_value(input)?;
@@ -124,7 +126,11 @@ fn listed<T>(
     item: fn(ParseStream<'_>) -> syn::Result<T>,
 ) -> syn::Result<Listed<T>> {
     if !input.peek(syn::token::Paren) {
-        let example = if name == "key" { "key(\"users\", id)" } else { "skip(db)" };
+        let example = match name.to_string().as_str() {
+            "key" => "key(\"users\", id)",
+            "tags" => "tags(\"users\", format!(\"user:{id}\"))",
+            _ => "skip(db)",
+        };
         return Err(syn::Error::new(name.span(), format!("`{name}` takes a list: `{example}`")));
     }
     let content;
@@ -190,7 +196,7 @@ mod tests {
     fn every_option_is_read() {
         let args: Args = syn::parse_str(
             r#"cache = app.cache, tenant = t, key("users", id + 1), prefix = "users", skip(db, log), ttl = "5m",
-               tag = "a", tag = format!("b:{id}"), negative_ttl = "1s", stale_if_error = DAY,
+               tag = "a", tag = format!("b:{id}"), tags("c", d), negative_ttl = "1s", stale_if_error = DAY,
                stale_while_revalidate = "1m", policy = &POLICY,"#,
         )
         .unwrap();
@@ -200,16 +206,16 @@ mod tests {
         assert_eq!(args.key.unwrap().items.len(), 2);
         assert_eq!(args.prefix.unwrap().value(), "users");
         assert_eq!(args.skip.unwrap().items, ["db", "log"]);
-        assert_eq!(args.tags.len(), 2);
+        assert_eq!(args.tags.len(), 4);
     }
 
     #[test]
     fn unknown_options_are_all_named_with_what_was_probably_meant() {
         assert_eq!(
-            problems(r#"ttk = "5m", tags("a"), whatever, ttl = "5m""#),
+            problems(r#"ttk = "5m", tages("a"), whatever, ttl = "5m""#),
             [
                 "`#[cached]` has no option `ttk`; did you mean `ttl`?",
-                "`#[cached]` has no option `tags`; did you mean `tag`?",
+                "`#[cached]` has no option `tages`; did you mean `tags`?",
                 &format!("`#[cached]` has no option `whatever`; there are: {}", OPTIONS.join(", ")),
             ]
         );
@@ -217,12 +223,19 @@ mod tests {
 
     #[test]
     fn an_option_given_twice_is_refused_but_tags_repeat() {
-        assert_eq!(problems(r#"ttl = "5m", tag = "a", tag = "b", ttl = "6m""#), ["`ttl` is given twice"]);
+        assert_eq!(
+            problems(r#"ttl = "5m", tag = "a", tag = "b", tags("c"), tags(), ttl = "6m""#),
+            ["`ttl` is given twice"]
+        );
     }
 
     #[test]
     fn a_list_written_as_a_value_and_the_reverse_are_explained() {
         assert_eq!(problems(r#"key = "users""#), ["`key` takes a list: `key(\"users\", id)`"]);
+        assert_eq!(
+            problems(r#"tags = ["a"]"#),
+            ["`tags` takes a list: `tags(\"users\", format!(\"user:{id}\"))`"]
+        );
         assert_eq!(problems(r#"ttl("5m")"#), ["`ttl` takes a value: `ttl = \"5m\"`"]);
         assert_eq!(problems("cache"), ["`cache` takes a value: `cache = cache`"]);
     }

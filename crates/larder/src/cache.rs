@@ -43,8 +43,8 @@ impl Cache {
         &self.namespace
     }
 
-    /// A tenant's part. Any name of 1 to 128 bytes; another makes every call on it fail with
-    /// [`ErrorKind::InvalidTenant`].
+    /// A tenant's part. Any name of 1 to 128 bytes, or a [`Tenant`] that has one; another makes every call on it fail
+    /// with [`ErrorKind::InvalidTenant`].
     pub fn tenant(&self, name: impl AsRef<str>) -> Tenant {
         Tenant::new(Arc::clone(&self.engine), name.as_ref())
     }
@@ -96,17 +96,27 @@ impl Cache {
         self.engine.list(filter, cursor, limit)
     }
 
-    /// The entry that people see under this name, if this process's memory has it and would serve it now.
+    /// The entry that people see under this name, if this process's memory has it and would serve it now; the shared
+    /// one, where a tenant's [looks the same](crate::Key::render).
     pub fn entry(&self, rendered: &str) -> Option<EntryInfo> {
-        self.engine.find(rendered)
+        self.engine.find(rendered).next()
     }
 
-    /// [`Cache::entry`], and where memory has none, what Redis would serve. Fills nothing and counts nothing.
+    /// The entries that people see under this name, each as this process's memory or else Redis would serve it: one, or
+    /// a shared one and then a tenant's that [looks the same](crate::Key::render). Fills nothing and counts nothing.
+    ///
+    /// # Cancel safety
+    /// Nothing happens if it is dropped.
+    pub async fn entries_named(&self, rendered: &str) -> Vec<EntryInfo> {
+        self.engine.find_anywhere(rendered).await
+    }
+
+    /// The first of [`Cache::entries_named`].
     ///
     /// # Cancel safety
     /// Nothing happens if it is dropped.
     pub async fn entry_anywhere(&self, rendered: &str) -> Option<EntryInfo> {
-        self.engine.find_anywhere(rendered).await
+        self.entries_named(rendered).await.into_iter().next()
     }
 
     /// How the shared tier stands.

@@ -3,7 +3,7 @@
 use crate::engine::Engine;
 use crate::envelope;
 use crate::job::local_expiry;
-use crate::key::Key;
+use crate::key::{Key, decode};
 use crate::l1::{Entry, KeyRef};
 use crate::scope::EntryScopes;
 use crate::status::Tier;
@@ -58,7 +58,7 @@ impl EntryFilter {
     }
 }
 
-/// One page of a listing, in the order of keys.
+/// One page of a listing, in the order of keys; those that look the same are on one page.
 #[derive(Clone, Debug)]
 pub struct EntryPage {
     /// The entries.
@@ -68,7 +68,7 @@ pub struct EntryPage {
 }
 
 impl Engine {
-    /// Entries that would be served now, after `cursor`, at most `limit`.
+    /// Entries that would be served now, after `cursor`, at most `limit`; one more where the last looks like another.
     pub(crate) fn list(&self, filter: &EntryFilter, cursor: Option<&str>, limit: usize) -> EntryPage {
         let mut entries = Vec::new();
         self.l1.for_each(|key, entry| {
@@ -80,29 +80,32 @@ impl Engine {
                 }
             }
         });
-        entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        let more = entries.len() > limit;
-        entries.truncate(limit);
+        entries.sort_unstable_by(|a, b| (&a.key, &a.tenant).cmp(&(&b.key, &b.tenant)));
+        // A page ends between names: of two entries that look the same the next page would leave one out.
+        let cut = |at: &usize| at.checked_sub(1).is_none_or(|last| entries[last].key != entries[*at].key);
+        let end = (limit..entries.len()).find(cut).unwrap_or(entries.len());
+        let more = entries.len() > end;
+        entries.truncate(end);
         let next = if more { entries.last().map(|last| last.key.clone()) } else { None };
         EntryPage { entries, next }
     }
 
-    /// The entry that people see under this name, in this node's memory.
-    pub(crate) fn find(&self, rendered: &str) -> Option<EntryInfo> {
-        names(rendered).find_map(|(tenant, key)| self.describe_key(&tenant, key))
+    /// The entries that people see under this name, in this node's memory.
+    pub(crate) fn find(&self, rendered: &str) -> impl Iterator<Item = EntryInfo> {
+        names(rendered).filter_map(|(tenant, key)| self.describe_key(&tenant, &key))
     }
 
-    /// The entry that people see under this name, in this node's memory or else in Redis. Fills nothing, counts nothing.
-    pub(crate) async fn find_anywhere(&self, rendered: &str) -> Option<EntryInfo> {
-        if let Some(info) = self.find(rendered) {
-            return Some(info);
-        }
+    /// The entries that people see under this name, each in this node's memory or else in Redis. Fills nothing, counts
+    /// nothing.
+    pub(crate) async fn find_anywhere(&self, rendered: &str) -> Vec<EntryInfo> {
+        let mut found = Vec::new();
         for (tenant, key) in names(rendered) {
-            if let Some(info) = self.find_in_redis(&tenant, &key).await {
-                return Some(info);
-            }
+            found.extend(match self.describe_key(&tenant, &key) {
+                Some(info) => Some(info),
+                None => self.find_in_redis(&tenant, &key).await,
+            });
         }
-        None
+        found
     }
 
     async fn find_in_redis(&self, tenant: &str, key: &Key) -> Option<EntryInfo> {
@@ -140,8 +143,8 @@ impl Engine {
         None
     }
 
-    fn describe_key(&self, tenant: &str, key: Key) -> Option<EntryInfo> {
-        let key = KeyRef { tenant, key: &key };
+    fn describe_key(&self, tenant: &str, key: &Key) -> Option<EntryInfo> {
+        let key = KeyRef { tenant, key };
         self.describe(key, &*self.l1.get(key)?)
     }
 
@@ -175,21 +178,6 @@ fn names(rendered: &str) -> impl Iterator<Item = (String, Key)> {
     shared.into_iter().chain(of_tenant())
 }
 
-/// Takes the escapes of a segment back.
-fn decode(segment: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(segment.len());
-    let mut bytes = segment.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte == b'%' {
-            let digits = [bytes.next()?, bytes.next()?];
-            out.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
-        } else {
-            out.push(byte);
-        }
-    }
-    String::from_utf8(out).ok()
-}
-
 /// Whether `text` matches, where `*` stands for anything. Takes time in the product of both lengths at most.
 pub fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
@@ -209,6 +197,7 @@ pub fn matches(pattern: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key;
 
     #[test]
     fn patterns_match_whole_texts() {
@@ -229,8 +218,9 @@ mod tests {
     }
 
     #[test]
-    fn escapes_are_taken_back() {
-        assert_eq!(decode("a%3Ab"), Some("a:b".to_owned()));
-        assert_eq!(decode("a%3"), None);
+    fn a_name_stands_for_a_shared_entry_and_for_a_tenants() {
+        let meant: Vec<_> = names("a:x%3Ab:c").collect();
+        assert_eq!(meant, [(String::new(), key!("a", "x:b", "c")), ("x:b".to_owned(), key!("a", "c"))]);
+        assert!(names("a:x%3:c").next().is_none());
     }
 }

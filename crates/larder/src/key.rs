@@ -47,23 +47,32 @@ impl Key {
         text.split_once(':').map_or(text, |(first, _)| first)
     }
 
-    /// From the encoded form, as [`Key::as_str`] gives it.
+    /// From the encoded form, as [`Key::as_str`] gives it, and from nothing else: every key that may be used has one
+    /// encoding. The empty text is that of `key!("")`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidKey`] if the text is empty or too long.
+    /// [`ErrorKind::InvalidKey`] if the text is too long, holds what an encoding escapes, or an escape that no encoding
+    /// has (`%61`, `%3a`).
     pub fn from_encoded(text: &str) -> Result<Self, Error> {
-        let segments = u16::try_from(text.split(':').count()).unwrap_or(u16::MAX);
-        let key = Self {
-            text: SmallVec::from_slice(text.as_bytes()),
-            segments: if text.is_empty() { 0 } else { segments },
-            too_long: text.len() > MAX_KEY_BYTES,
-        };
-        key.check()?;
+        if text.len() > MAX_KEY_BYTES {
+            return Err(too_long());
+        }
+        let mut key = Self::empty();
+        for segment in text.split(':') {
+            let segment = decode(segment).ok_or_else(|| {
+                Error::new(ErrorKind::InvalidKey, "the text is not the encoded form of a key")
+            })?;
+            key = key.with(segment);
+        }
         Ok(key)
     }
 
     /// How people see the key of a tenant (`campaigns:acme:page:1`); of shared entries, whose tenant is empty, without
     /// one (`threats:page=1`).
+    ///
+    /// Two entries can look the same: `key!("a", "acme")` of nobody's and `key!("a")` of the tenant `acme`. Whatever
+    /// takes a name that people type knows of both ([`Cache::entries_named`](crate::Cache::entries_named)); nothing is
+    /// stored or found by this form.
     pub fn render(&self, tenant: &str) -> String {
         let text = self.as_str();
         if tenant.is_empty() {
@@ -86,13 +95,7 @@ impl Key {
         if self.segments == 0 {
             return Err(Error::new(ErrorKind::InvalidKey, "the key has no segment"));
         }
-        if self.too_long {
-            let why = format!(
-                "the key is longer than {MAX_KEY_BYTES} encoded bytes: put a hash of the long part into it"
-            );
-            return Err(Error::new(ErrorKind::InvalidKey, why));
-        }
-        Ok(())
+        if self.too_long { Err(too_long()) } else { Ok(()) }
     }
 
     fn push_byte(&mut self, byte: u8) {
@@ -103,6 +106,34 @@ impl Key {
         }
     }
 }
+
+fn too_long() -> Error {
+    let why =
+        format!("the key is longer than {MAX_KEY_BYTES} encoded bytes: put a hash of the long part into it");
+    Error::new(ErrorKind::InvalidKey, why)
+}
+
+/// The segment that is encoded so; `None` if none is.
+pub(crate) fn decode(encoded: &str) -> Option<String> {
+    let mut segment = Vec::with_capacity(encoded.len());
+    let mut bytes = encoded.bytes();
+    while let Some(byte) = bytes.next() {
+        if is_plain(byte) {
+            segment.push(byte);
+            continue;
+        }
+        let digit = |byte: Option<u8>| HEX.iter().position(|digit| Some(*digit) == byte);
+        let (high, low) = (digit(bytes.next())?, digit(bytes.next())?);
+        let escaped = u8::try_from(high << 4 | low).ok()?;
+        if byte != b'%' || is_plain(escaped) {
+            return None;
+        }
+        segment.push(escaped);
+    }
+    String::from_utf8(segment).ok()
+}
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -128,7 +159,6 @@ impl fmt::Write for SegmentWriter<'_> {
             if is_plain(byte) {
                 key.push_byte(byte);
             } else {
-                const HEX: &[u8; 16] = b"0123456789ABCDEF";
                 key.push_byte(b'%');
                 key.push_byte(HEX[usize::from(byte >> 4)]);
                 key.push_byte(HEX[usize::from(byte & 15)]);
@@ -193,7 +223,17 @@ mod tests {
 
     #[test]
     fn the_encoded_form_reads_back() {
-        let key = key!("campaigns", "a:b", 1);
-        assert_eq!(Key::from_encoded(key.as_str()).expect("valid"), key);
+        for key in
+            [key!("campaigns", "a:b", 1), key!(""), key!("", ""), key!("a", ""), key!("x".repeat(1024))]
+        {
+            assert_eq!(Key::from_encoded(key.as_str()).expect("valid"), key);
+        }
+    }
+
+    #[test]
+    fn what_no_key_is_encoded_as_is_refused() {
+        for text in ["%61", "%3a", "%", "a%3", "%C3%A9", "%E9", "a\0b", "a%zz", "%%3A", &"x".repeat(1025)] {
+            assert_eq!(Key::from_encoded(text).expect_err(text).kind(), ErrorKind::InvalidKey);
+        }
     }
 }

@@ -218,6 +218,13 @@ async fn some<T, E>(load: impl Future<Output = Result<T, E>>) -> Result<Option<T
     load.await.map(Some)
 }
 
+/// Its name.
+impl AsRef<str> for Tenant {
+    fn as_ref(&self) -> &str {
+        &self.name
+    }
+}
+
 impl fmt::Debug for Tenant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Tenant").field(&self.name).finish()

@@ -38,6 +38,21 @@ impl FromQuery for Which {
     }
 }
 
+/// Which of the entries that look the same.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Whose {
+    /// The tenant of the entry; a shared entry has none. Without it a shared one comes first.
+    #[param(max_length = 128)]
+    tenant: Option<String>,
+}
+
+impl FromQuery for Whose {
+    fn read(f: &mut Fields<'_>) -> Option<Self> {
+        Some(Self { tenant: f.optional_text("tenant", 0..=128)? })
+    }
+}
+
 /// Where an entry was found.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -69,6 +84,10 @@ pub(super) struct Entry {
     /// How long its load took, in milliseconds.
     #[schema(minimum = 0)]
     load_ms: f64,
+    /// Tenants that have an entry which looks the same; ask for it with `tenant`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    also: Vec<String>,
 }
 
 impl From<EntryInfo> for Entry {
@@ -85,6 +104,7 @@ impl From<EntryInfo> for Entry {
                 larder::Tier::Memory | larder::Tier::Origin => Tier::Memory,
             },
             load_ms: seconds(info.load * 1000),
+            also: Vec::new(),
         }
     }
 }
@@ -117,14 +137,21 @@ pub(super) async fn list(State(ops): State<Ops>, _: Admin, Query(which): Query<W
 /// Shows one entry of this process's memory, or else of Redis; what was invalidated is as if it had never been.
 #[utoipa::path(
     get, path = "/api/cache/keys/{key}", tag = "operations", operation_id = "get_cache_key",
-    params(("key" = String, Path, description = "The key as the list shows it")), security(("bearer" = [])),
+    params(("key" = String, Path, description = "The key as the list shows it"), Whose),
+    security(("bearer" = [])),
     responses((status = 200, description = "The entry", body = Entry))
 )]
 pub(super) async fn show(
     State(ops): State<Ops>,
     _: Admin,
     key: Result<Path<String>, axum::extract::rejection::PathRejection>,
+    Query(whose): Query<Whose>,
 ) -> Result<Json<Entry>, Problem> {
     let Path(key) = key.map_err(|_| Problem::not_found())?;
-    ops.cache.entry_anywhere(&key).await.map(|info| Json(info.into())).ok_or_else(Problem::not_found)
+    let mut found = ops.cache.entries_named(&key).await;
+    let wanted = |info: &EntryInfo| whose.tenant.as_ref().is_none_or(|tenant| *tenant == info.tenant);
+    let at = found.iter().position(wanted).ok_or_else(Problem::not_found)?;
+    let mut entry = Entry::from(found.remove(at));
+    entry.also = found.into_iter().map(|other| other.tenant).collect();
+    Ok(Json(entry))
 }

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Server, read};
 
+const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
+
 fn names(page: &Value) -> Vec<&str> {
     page["keys"].as_array().unwrap().iter().map(|entry| entry["key"].as_str().unwrap()).collect()
 }
@@ -73,7 +75,19 @@ async fn an_entry_is_shown_until_it_is_invalidated() {
     acme.invalidate(tag("t")).await.unwrap();
     assert_eq!(server.get("admin@larder", &path).await.status, 404);
     assert_eq!(names(&server.get("admin@larder", "/api/cache/keys").await.json()), ["stats:"]);
-    for none in ["nothing", "campaigns:globex:1", "%FF", "%00"] {
+    server
+        .cache
+        .shared()
+        .set(key!("campaigns", "acme", 1), 1_u64, larder::Policy::ttl(MINUTE))
+        .await
+        .unwrap();
+    read(&acme, key!("campaigns", 1)).await;
+    for (query, tenant, other) in [("", "", "acme"), ("?tenant=acme", "acme", ""), ("?tenant=", "", "acme")] {
+        let path = format!("/api/cache/keys/campaigns:acme:1{query}");
+        let entry = server.get("admin@larder", &path).await.json();
+        assert_eq!((&entry["tenant"], &entry["also"]), (&json!(tenant), &json!([other])), "{query}");
+    }
+    for none in ["campaigns:acme:1?tenant=globex", "nothing", "campaigns:globex:1", "%FF", "%00"] {
         assert_eq!(
             server.get("admin@larder", &format!("/api/cache/keys/{none}")).await.status,
             404,

@@ -324,6 +324,25 @@ async fn entries_are_listed_as_people_see_them() {
     assert!(cache.entry("campaigns:globex:page:1:limit:20").is_none());
 }
 
+#[tokio::test]
+async fn entries_that_look_the_same_are_both_found_and_both_listed() {
+    let cache = alone().await;
+    let (shared, acme) = (cache.shared(), cache.tenant("acme"));
+    shared.set(key!("campaigns", "acme", "page", 1), 1_u64, policy()).await.unwrap();
+    acme.set(key!("campaigns", "page", 1), 2_u64, policy()).await.unwrap();
+    acme.set(key!("campaigns", "page", 2), 3_u64, policy()).await.unwrap();
+    let tenants = |entries: &[larder::EntryInfo]| -> Vec<String> {
+        entries.iter().map(|entry| entry.tenant.clone()).collect()
+    };
+    assert_eq!(tenants(&cache.entries_named("campaigns:acme:page:1").await), ["", "acme"]);
+    let page = cache.entries(&larder::EntryFilter::default(), None, 1);
+    assert_eq!(tenants(&page.entries), ["", "acme"], "on one page, or the next would leave one out");
+    let rest = cache.entries(&larder::EntryFilter::default(), page.next.as_deref(), 1);
+    assert_eq!((rest.entries[0].key.as_str(), rest.next), ("campaigns:acme:page:2", None));
+    shared.invalidate(larder::all()).await.unwrap();
+    assert_eq!(tenants(&cache.entries_named("campaigns:acme:page:1").await), ["acme"]);
+}
+
 #[test]
 fn a_policy_needs_a_ttl() {
     assert!(format!("{:?}", Policy::ttl(MINUTE)).contains("60s"));

@@ -22,8 +22,22 @@ proptest! {
     #[test]
     fn the_encoded_form_reads_back(a in segments()) {
         let key = key(&a);
-        prop_assume!(!key.as_str().is_empty());
         prop_assert_eq!(Key::from_encoded(key.as_str()).unwrap(), key);
+    }
+
+    /// A text that is no key's encoding is refused, so no key has two.
+    #[test]
+    fn whatever_is_taken_as_an_encoding_is_the_encoding_of_what_it_becomes(
+        text in prop_oneof!["[ab:%01239AaEFf\\x00é]{0,8}", any::<String>()],
+    ) {
+        if let Ok(key) = Key::from_encoded(&text) {
+            prop_assert_eq!(key.as_str(), text);
+        }
+    }
+
+    #[test]
+    fn every_plain_text_is_the_encoding_of_a_key(text in "[a-z:é 🦀*{}]{0,40}") {
+        prop_assert!(Key::from_encoded(&text).is_ok());
     }
 }
 

@@ -111,6 +111,46 @@ async fn a_tenant_may_be_a_name_and_the_prefix_takes_what_is_left() {
     assert_eq!(*orders(&cache, runs, &acme, 1).await.unwrap(), 103);
 }
 
+static CACHE: tokio::sync::OnceCell<Cache> = tokio::sync::OnceCell::const_new();
+
+fn the_cache() -> &'static Cache {
+    CACHE.get().expect("made by the test")
+}
+
+#[cached(cache = cache, tenant = tenant, key("members", id), ttl = "5m", tag = format!("member:{id}"))]
+async fn member(cache: &Cache, tenant: &Tenant, runs: &Runs, id: u64) -> Result<u64, DbError> {
+    Ok(id * 10 + runs.count())
+}
+
+#[cached(cache = the_cache(), tenant = tenant, key("badges", id), ttl = "5m", tags("badges", format!("badge:{id}")))]
+async fn badge(tenant: &Tenant, runs: &Runs, id: u64) -> Result<u64, DbError> {
+    Ok(id * 10 + runs.count())
+}
+
+#[tokio::test]
+async fn a_tenant_is_looked_up_in_the_cache_that_is_named() {
+    let (mine, other, runs) = (cache().await, cache().await, Runs::default());
+    let acme = other.tenant("acme");
+    assert_eq!(*member(&mine, &acme, &runs, 7).await.unwrap(), 71);
+    assert_eq!(*member(&mine, &acme, &runs, 7).await.unwrap(), 71);
+    assert_eq!(other.stats().entries, 0);
+    mine.tenant("acme").invalidate(tag("member:7")).await.unwrap();
+    assert_eq!(*member(&mine, &acme, &runs, 7).await.unwrap(), 72);
+    let nobody = member(&mine, &mine.shared(), &runs, 7).await.unwrap_err();
+    assert_eq!(nobody, DbError::Cache(ErrorKind::InvalidTenant));
+}
+
+#[tokio::test]
+async fn a_list_of_tags_is_as_good_as_one_after_the_other() {
+    CACHE.get_or_init(cache).await;
+    let (acme, runs) = (the_cache().tenant("acme"), Runs::default());
+    assert_eq!(*badge(&acme, &runs, 1).await.unwrap(), 11);
+    for (invalidated, expected) in [("badge:9", 11), ("badges", 12), ("badge:1", 13)] {
+        acme.invalidate(tag(invalidated)).await.unwrap();
+        assert_eq!(*badge(&acme, &runs, 1).await.unwrap(), expected, "{invalidated}");
+    }
+}
+
 #[cached(cache = cache, prefix = "pages", skip(runs), ttl = "5m")]
 async fn page_title(cache: &Cache, runs: &Runs, number: u32) -> Result<String, DbError> {
     Ok(format!("page {number}, run {}", runs.count()))
