@@ -1,9 +1,9 @@
 //! A network with faults, in front of any TCP address.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -24,6 +24,17 @@ pub enum Fault {
     Stall,
     /// Requests pass, answers do not: the lost reply. They pass when the fault ends.
     HoldReplies,
+    /// Answers pass, requests do not: the request that is executed late. They pass when the fault ends.
+    HoldRequests,
+    /// What comes in either direction is thrown away and never delivered; connections stay open and are of no use
+    /// afterwards. They are to be [`cut`](TcpProxy::cut) before the fault ends, or their streams have a hole.
+    Drop,
+    /// Each connection is reset when so many bytes of answers have passed since the fault began: a reply that ends in
+    /// its middle.
+    CutReplies {
+        /// So many bytes pass.
+        after: usize,
+    },
     /// Answers pass a few bytes at a time.
     Trickle {
         /// So many bytes…
@@ -37,11 +48,20 @@ pub enum Fault {
     Refuse,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 struct State {
     fault: Fault,
     /// Raised by `cut`: connections that began under a lower one are reset.
     cuts: u64,
+    /// Clients of these addresses are cut off.
+    severed: Arc<[IpAddr]>,
+}
+
+impl State {
+    /// What holds for the connection of a client at `source`.
+    fn fault_of(&self, source: IpAddr) -> Fault {
+        if self.severed.contains(&source) { Fault::Stall } else { self.fault }
+    }
 }
 
 /// A proxy on a free loopback port, whose [`Fault`] can be changed while connections run. Dropping it resets them.
@@ -64,7 +84,11 @@ impl TcpProxy {
     /// # Cancel safety
     /// Nothing stays when dropped.
     pub async fn start(upstream: impl Into<String>) -> Self {
-        let upstream = upstream.into();
+        Self::start_before(Arc::new(OnceLock::from(upstream.into()))).await
+    }
+
+    /// [`start`](Self::start) before it is known what stands behind: connections that come before are reset.
+    pub(crate) async fn start_before(upstream: Arc<OnceLock<String>>) -> Self {
         let listener = loop {
             match TcpListener::bind((Ipv4Addr::LOCALHOST, crate::ports::free())).await {
                 Ok(listener) => break listener,
@@ -126,6 +150,15 @@ impl TcpProxy {
         self.state.send_modify(|state| state.cuts += 1);
     }
 
+    /// Parts the clients at these addresses from what is behind the proxy, in both directions, until it is called
+    /// again without them: a network partition. Connections stay open, new ones are accepted, and what was sent
+    /// meanwhile is delivered after the partition. Other clients notice nothing.
+    ///
+    /// A client of this host gets an address of its own by binding to it before it connects (Linux: all of 127.0.0.0/8).
+    pub fn sever(&self, sources: &[IpAddr]) {
+        self.state.send_modify(|state| state.severed = sources.into());
+    }
+
     /// How many connections are open.
     #[must_use]
     pub fn open(&self) -> usize {
@@ -147,7 +180,7 @@ impl Drop for TcpProxy {
 }
 
 struct Acceptor {
-    upstream: String,
+    upstream: Arc<OnceLock<String>>,
     address: SocketAddr,
     state: watch::Receiver<State>,
     announce: watch::Sender<bool>,
@@ -179,13 +212,13 @@ impl Acceptor {
             };
             tokio::select! {
                 changed = self.state.changed() => if changed.is_err() { return },
-                Ok((client, _)) = bound.accept() => {
+                Ok((client, from)) = bound.accept() => {
                     self.accepted.fetch_add(1, Ordering::SeqCst);
                     let open = Open::new(&self.open);
                     let (upstream, state) = (self.upstream.clone(), self.state.clone());
                     connections.spawn(async move {
                         let _open = open;
-                        serve(client, &upstream, state).await;
+                        serve(client, from.ip(), &upstream, state).await;
                     });
                 }
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
@@ -210,30 +243,42 @@ impl Drop for Open {
     }
 }
 
-async fn serve(client: TcpStream, upstream: &str, mut state: watch::Receiver<State>) {
-    let born = *state.borrow_and_update();
-    if born.fault == Fault::Reset {
+async fn serve(
+    client: TcpStream,
+    source: IpAddr,
+    upstream: &OnceLock<String>,
+    mut state: watch::Receiver<State>,
+) {
+    let cuts = state.borrow().cuts;
+    // Nothing passes a partition, not even the wish to connect.
+    let parted = |state: &State| state.severed.contains(&source) && state.cuts == cuts;
+    let Ok(born) = state.wait_for(|state| !parted(state)).await.map(|state| state.clone()) else { return };
+    if born.fault == Fault::Reset || born.cuts > cuts {
         let _ = client.set_zero_linger();
         return;
     }
     // An upstream that is down looks as it would without the proxy: the connection breaks.
-    let Ok(server) = TcpStream::connect(upstream).await else {
+    let connected = match upstream.get() {
+        Some(upstream) => TcpStream::connect(upstream).await.ok(),
+        None => None,
+    };
+    let Some(mut server) = connected else {
         let _ = client.set_zero_linger();
         return;
     };
-    let (mut client, mut server) = (client, server);
+    let mut client = client;
     for stream in [&client, &server] {
         let _ = stream.set_nodelay(true);
     }
     let reset = {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
-        let requests = pump(from_client, to_server, state.clone(), Direction::Request);
-        let replies = pump(from_server, to_client, state.clone(), Direction::Reply);
+        let requests = pump(from_client, to_server, state.clone(), Direction::Request, source);
+        let replies = pump(from_server, to_client, state.clone(), Direction::Reply, source);
         tokio::select! {
             // An error of one direction resets both.
             done = async { tokio::try_join!(requests, replies) } => done.is_err(),
-            () = until_reset(state, born.cuts) => true,
+            () = until_reset(state, cuts) => true,
         }
     };
     if reset {
@@ -258,25 +303,41 @@ async fn pump(
     mut to: WriteHalf<'_>,
     mut state: watch::Receiver<State>,
     direction: Direction,
+    source: IpAddr,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 16 << 10];
+    // Answers that have passed since `Fault::CutReplies` began.
+    let mut passed = 0;
     loop {
         let length = from.read(&mut buffer).await?;
         let piece = &buffer[..length];
-        let now = state.borrow().fault;
+        let now = state.borrow().fault_of(source);
         if let Fault::Delay(delay) = now {
             tokio::time::sleep(delay).await;
         }
-        let passes = |state: &State| match state.fault {
+        let passes = |state: &State| match state.fault_of(source) {
             Fault::Stall => false,
             Fault::HoldReplies => direction == Direction::Request,
+            Fault::HoldRequests => direction == Direction::Reply,
             _ => true,
         };
-        let fault = state.wait_for(passes).await.map_err(io::Error::other)?.fault;
+        let fault = state.wait_for(passes).await.map_err(io::Error::other)?.fault_of(source);
         if length == 0 {
             return to.shutdown().await;
         }
         match fault {
+            Fault::Drop => {}
+            Fault::CutReplies { after } if direction == Direction::Reply => {
+                let left = after.saturating_sub(passed).min(length);
+                to.write_all(&piece[..left]).await?;
+                passed += left;
+                if passed >= after {
+                    // What was written is delivered before the reset.
+                    to.flush().await?;
+                    return Err(io::ErrorKind::ConnectionReset.into());
+                }
+                continue;
+            }
             Fault::Trickle { bytes, every } if direction == Direction::Reply => {
                 for crumb in piece.chunks(bytes.max(1)) {
                     to.write_all(crumb).await?;
@@ -285,5 +346,6 @@ async fn pump(
             }
             _ => to.write_all(piece).await?,
         }
+        passed = 0;
     }
 }

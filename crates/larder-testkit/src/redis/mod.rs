@@ -1,9 +1,13 @@
 //! A real `redis-server` of one's own.
 
+mod cluster;
+mod faults;
+mod network;
 mod options;
 mod resp;
 mod stats;
 
+pub use cluster::{ClusterOptions, RedisCluster};
 pub use options::RedisOptions;
 pub use resp::Reply;
 
@@ -14,6 +18,7 @@ use nix::sys::signal::Signal;
 use resp::Connection;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -31,6 +36,9 @@ const ATTEMPTS: usize = 10;
 pub struct RedisServer {
     options: RedisOptions,
     port: u16,
+    /// The port of the cluster's own traffic; 0 without.
+    bus_port: u16,
+    paused: AtomicBool,
     // Before `dir`: the process ends before its directory goes.
     process: Mutex<Option<Process>>,
     dir: TempDir,
@@ -61,9 +69,20 @@ impl RedisServer {
         if let Some(acl) = options.acl_file() {
             std::fs::write(dir.path().join("users.acl"), acl).expect("the directory is ours");
         }
-        let mut server = Self { port: 0, options, process: Mutex::new(None), dir };
+        if let Some(file) = &options.file {
+            std::fs::write(dir.path().join("redis.conf"), file).expect("the directory is ours");
+        }
+        let mut server = Self {
+            port: 0,
+            bus_port: 0,
+            paused: AtomicBool::new(false),
+            options,
+            process: Mutex::new(None),
+            dir,
+        };
         for _ in 0..ATTEMPTS {
             server.port = if server.options.unix_only { 0 } else { ports::free() };
+            server.bus_port = if server.options.cluster { ports::free() } else { 0 };
             match server.launch() {
                 Ok(process) => {
                     *server.slot() = Some(process);
@@ -143,16 +162,26 @@ impl RedisServer {
         if let Some(process) = self.slot().take() {
             process.kill();
         }
+        self.paused.store(false, Ordering::SeqCst);
     }
 
     /// SIGSTOP: connections stay open, new ones are accepted by the kernel, and nothing is answered.
     pub fn pause(&self) {
         self.signal(Signal::SIGSTOP);
+        self.paused.store(true, Ordering::SeqCst);
     }
 
     /// SIGCONT: goes on after [`pause`](Self::pause), with all its data.
     pub fn resume(&self) {
         self.signal(Signal::SIGCONT);
+        self.paused.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether it runs: neither killed nor paused by this kit, nor ended by itself.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        let running = self.slot().as_mut().is_some_and(|process| process.exited().is_none());
+        running && !self.paused.load(Ordering::SeqCst)
     }
 
     /// Ends the server if it runs, and starts it on the same port with what it had persisted: everything with
@@ -240,7 +269,18 @@ impl RedisServer {
         let log = self.dir.path().join("redis.log");
         let _ = std::fs::remove_file(&log);
         let mut process = Process::start(&program, &log, Signal::SIGKILL, |command| {
+            if self.options.file.is_some() {
+                command.arg(self.dir.path().join("redis.conf"));
+            }
             command.args(self.options.command_line(self.port)).arg("--dir").arg(self.data());
+            if self.options.cluster {
+                // Not among the data: a node that is wiped or restored is still the same node.
+                command.args(["--cluster-enabled", "yes", "--cluster-port", &self.bus_port.to_string()]);
+                command.arg("--cluster-config-file").arg(self.dir.path().join("nodes.conf"));
+            }
+            if self.options.sentinel {
+                command.arg("--sentinel");
+            }
             command.arg("--unixsocket").arg(self.socket());
             if !self.options.acl.is_empty() {
                 command.arg("--aclfile").arg(self.dir.path().join("users.acl"));

@@ -2,6 +2,7 @@
 
 use super::RedisServer;
 use crate::tls::TlsFiles;
+use std::net::IpAddr;
 use std::path::Path;
 
 /// The user that the kit itself signs in as where access is limited.
@@ -16,6 +17,12 @@ pub struct RedisOptions {
     pub(super) acl: Vec<String>,
     pub(super) tls: Option<Tls>,
     pub(super) arguments: Vec<String>,
+    /// Contents of a configuration file that the server may rewrite.
+    pub(super) file: Option<String>,
+    /// A Sentinel, not a data server.
+    pub(super) sentinel: bool,
+    /// A node of a cluster: it listens on a second port.
+    pub(super) cluster: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -76,6 +83,11 @@ impl RedisOptions {
         self.arg("appendonly", "yes").arg("auto-aof-rewrite-percentage", "0")
     }
 
+    /// Allows the command `DEBUG` (`DEBUG SLEEP 0.2`, `DEBUG JMAP`), which Redis refuses otherwise.
+    pub fn debug(self) -> Self {
+        self.arg("enable-debug-command", "local")
+    }
+
     /// Any other directive of `redis.conf`.
     pub fn arg(mut self, directive: &str, value: &str) -> Self {
         self.arguments.push(format!("--{directive}"));
@@ -112,6 +124,30 @@ impl RedisOptions {
             None => "user default off".to_owned(),
         });
         Some(lines.join("\n") + "\n")
+    }
+
+    /// What every server needs that is to have replicas or to be one: replication starts at once, leaves no file
+    /// behind, and signs in. `announced` is the port under which others reach this server, and `source` the address from
+    /// which it calls them.
+    pub(super) fn replicated(mut self, announced: u16, source: Option<IpAddr>) -> Self {
+        self = self.arg("repl-diskless-sync-delay", "0").arg("rdb-del-sync-files", "yes");
+        self =
+            self.arg("replica-announce-ip", "127.0.0.1").arg("replica-announce-port", &announced.to_string());
+        if let Some(source) = source {
+            self = self.arg("bind-source-addr", &source.to_string());
+        }
+        if let Some((user, password)) =
+            self.admin().map(|(user, password)| (user.to_owned(), password.to_owned()))
+        {
+            self = self.arg("masterauth", &password);
+            if user != "default" {
+                self = self.arg("masteruser", &user);
+            }
+        }
+        if self.tls.is_some() {
+            self = self.arg("tls-replication", "yes");
+        }
+        self
     }
 
     /// The command line, apart from what belongs to the directory.

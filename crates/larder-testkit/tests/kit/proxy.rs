@@ -135,3 +135,73 @@ async fn a_dead_upstream_breaks_the_connection() {
     case.server.kill();
     assert!(ping(&mut case.connect().await).await.is_err());
 }
+
+#[tokio::test]
+async fn a_request_can_be_held_back_while_answers_pass() {
+    let case = Case::new().await;
+    let mut stream = case.connect().await;
+    assert_eq!(ping(&mut stream).await.unwrap(), "+PONG\r\n");
+    case.proxy.set(Fault::HoldRequests).await;
+    stream.write_all(b"SET a 1\r\n").await.unwrap();
+    assert!(timeout(SHORT, stream.peek(&mut [0])).await.is_err());
+    assert!(case.server.command(&["GET", "a"]).is_nil(), "the request is still on its way");
+    case.proxy.heal().await;
+    let mut answer = [0; 5];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"+OK\r\n");
+    assert_eq!(case.server.command(&["GET", "a"]).text(), "1");
+}
+
+#[tokio::test]
+async fn what_is_dropped_is_never_delivered() {
+    let case = Case::new().await;
+    let mut stream = case.connect().await;
+    assert_eq!(ping(&mut stream).await.unwrap(), "+PONG\r\n");
+    case.proxy.set(Fault::Drop).await;
+    stream.write_all(b"SET a 1\r\n").await.unwrap();
+    assert!(timeout(SHORT, stream.peek(&mut [0])).await.is_err());
+    case.proxy.heal().await;
+    assert_eq!(ping(&mut stream).await.unwrap(), "+PONG\r\n", "the answer to this, not to what was dropped");
+    assert!(case.server.command(&["GET", "a"]).is_nil());
+}
+
+#[tokio::test]
+async fn an_answer_can_break_off_in_its_middle() {
+    let case = Case::new().await;
+    case.server.command(&["SET", "a", "0123456789"]);
+    let mut stream = case.connect().await;
+    case.proxy.set(Fault::CutReplies { after: 8 }).await;
+    stream.write_all(b"GET a\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let error = stream.read_to_end(&mut answer).await.unwrap_err();
+    assert_eq!((error.kind(), answer.as_slice()), (ErrorKind::ConnectionReset, &b"$10\r\n012"[..]));
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn a_partition_concerns_clients_of_some_addresses_only() {
+    let case = Case::new().await;
+    let far: std::net::IpAddr = [127, 0, 9, 9].into();
+    let connect_far = || async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((far, 0).into()).unwrap();
+        socket.connect(case.proxy.address()).await.unwrap()
+    };
+    let (mut near, mut before) = (case.connect().await, connect_far().await);
+    assert_eq!(ping(&mut before).await.unwrap(), "+PONG\r\n");
+    case.proxy.sever(&[far]);
+    let mut during = connect_far().await;
+    for stream in [&mut before, &mut during] {
+        stream.write_all(b"PING\r\n").await.unwrap();
+    }
+    assert_eq!(ping(&mut near).await.unwrap(), "+PONG\r\n");
+    for stream in [&before, &during] {
+        assert!(timeout(SHORT, stream.peek(&mut [0])).await.is_err());
+    }
+    case.proxy.sever(&[]);
+    for stream in [&mut before, &mut during] {
+        let mut answer = [0; 7];
+        timeout(LONG, stream.read_exact(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(&answer, b"+PONG\r\n");
+    }
+}
