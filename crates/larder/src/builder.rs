@@ -221,6 +221,11 @@ impl CacheBuilder {
 /// Starts the coherence task on a thread and a runtime of its own: heartbeats go out and pushes come in however busy the
 /// caller's workers are, so a burst of requests does not cost the lease. It ends when the cache is shut down.
 fn follow(engine: &Arc<Engine>, remote: Arc<Remote>) -> Result<(), Error> {
+    #[cfg(feature = "simulation")]
+    if crate::simulation::current().is_some() {
+        engine.background.spawn(crate::simulation::task(supervise(Arc::clone(engine), remote)));
+        return Ok(());
+    }
     let failed = |error: std::io::Error| {
         Error::with_source(ErrorKind::Config, format!("no thread for the coherence task: {error}"), error)
     };

@@ -6,6 +6,7 @@ use crate::error::{Error, ErrorKind};
 use crate::l1::KeyRef;
 use crate::remote::Remote;
 use crate::scope::{Covered, ScopeHash, Selection};
+use crate::simulation;
 use crate::store::{EntryName, InvalidateReply, InvalidateRequest, Link, StoreError};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -46,7 +47,10 @@ impl Engine {
                 let (engine, remote) = (Arc::clone(self), Arc::clone(remote));
                 let blocked = Blocked::new(self, &covered);
                 let work = async move { engine.invalidate_shared(&remote, blocked, covered).await };
-                self.tasks.spawn(work).await.unwrap_or_else(|_| Err(crate::lookup::closed()))
+                self.tasks
+                    .spawn(simulation::task(work))
+                    .await
+                    .unwrap_or_else(|_| Err(crate::lookup::closed()))
             }
         };
         self.prune_if_full();

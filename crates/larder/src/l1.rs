@@ -7,6 +7,7 @@ use crate::coherence::{Judged, Mirror};
 use crate::freshness::Expiry;
 use crate::key::Key;
 use crate::scope::{EntryScopes, ScopeHash};
+use crate::simulation;
 use crate::stats::{Counters, Stats};
 use quick_cache::sync::Cache as Quick;
 use quick_cache::{Equivalent, Lifecycle, OptionsBuilder, Weighter};
@@ -109,6 +110,14 @@ impl Lifecycle<FullKey, Arc<Entry>> for CountEvictions {
 /// What an entry weighs beyond its value: entry, key, scopes, and the map's own overhead.
 const OVERHEAD: usize = 512;
 
+/// Unpredictable, so that nobody can choose keys that share a shelf.
+fn hasher() -> ahash::RandomState {
+    match simulation::random() {
+        Some(seed) => ahash::RandomState::with_seeds(seed, 1, 2, 3),
+        None => ahash::RandomState::new(),
+    }
+}
+
 /// Bytes that an entry takes in memory.
 pub(crate) fn weigh(key: &Key, scopes: usize, value: usize) -> u64 {
     let bytes = OVERHEAD + key.as_str().len() + 16 * scopes + value;
@@ -132,8 +141,7 @@ impl L1 {
             .shards(shards)
             .build()
             .expect("every option is set");
-        let entries =
-            Quick::with_options(options, ByWeight, ahash::RandomState::new(), CountEvictions(stats));
+        let entries = Quick::with_options(options, ByWeight, hasher(), CountEvictions(stats));
         Self { entries, capacity }
     }
 

@@ -54,6 +54,8 @@ mod policy;
 mod prepared;
 mod remote;
 mod scope;
+#[doc(hidden)]
+pub mod simulation;
 mod stats;
 mod status;
 pub mod store;

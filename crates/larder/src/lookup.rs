@@ -13,6 +13,7 @@ use crate::log;
 use crate::nested::{Hurry, is_within_a_load};
 use crate::policy::Policy;
 use crate::scope::EntryScopes;
+use crate::simulation;
 use crate::status::{Outcome, Status, Tier};
 use crate::value::Value;
 use std::sync::Arc;
@@ -252,7 +253,7 @@ impl Engine {
             // Before the loader is made: that runs code of the caller's, which may panic.
             let leave = LeaveBoard::of(self, &begun);
             let job = Job::new(Arc::clone(self), policy.clone(), loader(), hurry).refreshing(refresh_below);
-            self.tasks.spawn(job.run(begun, leave));
+            self.tasks.spawn(simulation::task(job.run(begun, leave)));
         }
         boarded
     }
@@ -324,7 +325,8 @@ impl Engine {
         let mut job = Job::new(Arc::clone(self), policy.clone(), loader, Hurry::of_caller());
         let (counted, keys) =
             (counters.clone(), keys.iter().map(|full| full.key.clone()).collect::<Vec<_>>());
-        let loaded = self.tasks.spawn(async move { job.load_uncached(&keys, &counted).await }).await;
+        let work = async move { job.load_uncached(&keys, &counted).await };
+        let loaded = self.tasks.spawn(simulation::task(work)).await;
         let (values, took) = loaded.map_err(|_| closed())??;
         let status = Status {
             outcome: Outcome::Bypass,

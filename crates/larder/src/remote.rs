@@ -5,6 +5,7 @@ use crate::clock::{Clock, Moment};
 use crate::coherence::{Mirror, Stamped};
 use crate::limits::MAX_UNDELIVERED;
 use crate::scope::ScopeHash;
+use crate::simulation::{Limit, limit};
 use crate::stats::Stats;
 use crate::store::{Connector, Link, StateReply, StoreError, StoreErrorKind};
 use arc_swap::ArcSwapOption;
@@ -240,7 +241,7 @@ impl Remote {
     /// been begun that makes it good. Beyond the bound everything is blocked as one.
     pub(crate) fn defer(&self, scopes: Vec<ScopeHash>) {
         let mut undelivered = self.undelivered.lock();
-        if undelivered.weight + scopes.len() <= MAX_UNDELIVERED {
+        if undelivered.weight + scopes.len() <= limit(Limit::Undelivered, MAX_UNDELIVERED) {
             undelivered.weight += scopes.len();
             undelivered.scopes.push(scopes);
         } else {
@@ -274,7 +275,7 @@ impl Remote {
     }
 
     /// How many keys somebody waits for.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn waiting(&self) -> usize {
         self.wakes.lock().len()
     }
@@ -325,7 +326,7 @@ pub(crate) fn random_name() -> String {
 
 /// From the system's random source.
 pub(crate) fn random_u64() -> u64 {
-    getrandom::u64().expect("the system has a random source")
+    crate::simulation::random().unwrap_or_else(|| getrandom::u64().expect("the system has a random source"))
 }
 
 /// From 0 to 1, for jitter.

@@ -18,6 +18,7 @@ pub(crate) async fn supervise(engine: Arc<Engine>, remote: Arc<Remote>) {
     let ending = engine.ending.clone();
     let mut task = Supervisor::new(engine, remote);
     tokio::select! {
+        biased;
         () = ending.cancelled() => {}
         () = task.run() => {}
     }

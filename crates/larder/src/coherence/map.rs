@@ -2,6 +2,7 @@
 
 use crate::limits::MAX_MIRROR_SCOPES;
 use crate::scope::ScopeHash;
+use crate::simulation::{Limit, limit};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -119,7 +120,7 @@ impl Map {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.scopes.len() > MAX_MIRROR_SCOPES
+        self.scopes.len() > limit(Limit::MirrorScopes, MAX_MIRROR_SCOPES)
     }
 
     /// The stamp below which half of the records can be forgotten.
@@ -150,7 +151,7 @@ impl Map {
         self.guard_floor = floor;
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub(super) fn blocked(&self) -> usize {
         self.scopes.values().filter(|record| record.blocks > 0).count()
     }

@@ -4,6 +4,7 @@ use super::map::Map;
 use super::pause::{Pauses, Place};
 use crate::clock::{Clock, Moment};
 use crate::scope::ScopeHash;
+use crate::simulation::{Mutant, is};
 use crate::store::StateReply;
 use parking_lot::RwLock;
 use std::sync::Arc;
@@ -115,7 +116,7 @@ impl Mirror {
     pub(crate) fn serves(&self, judged: &Judged, scopes: &[ScopeHash]) -> bool {
         match judged.fence {
             Fence::Stamped(stamped) => {
-                if !self.lease_is_valid() {
+                if !self.lease_is_valid() && !is(Mutant::NoLease) {
                     return false;
                 }
                 self.pauses.at(Place::LeaseSeen);
@@ -354,6 +355,7 @@ impl Mirror {
                 judged.stamp.fetch_max(applied, Ordering::AcqRel);
             }
         });
+        self.pauses.at(Place::Sweeping);
         let mut map = self.map.write();
         if map.epoch == epoch {
             map.prune(bound);
@@ -366,7 +368,7 @@ impl Mirror {
     }
 
     /// How many scopes are blocked.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn blocked(&self) -> usize {
         self.map.read().blocked()
     }

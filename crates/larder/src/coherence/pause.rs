@@ -1,22 +1,7 @@
-//! Places where another thread may run between two steps of the protocol. Tests put something there; otherwise they are
-//! nothing.
+//! Places where another thread may run between two steps of the protocol. Tests put something there, and a simulator
+//! another thread; otherwise they are nothing.
 
-/// A place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// A hit has seen the lease, not yet the counter.
-    LeaseSeen,
-    /// A hit has seen the counter, not yet the map.
-    CounterSeen,
-    /// A hit has checked the map, and has not yet remembered that.
-    MapChecked,
-    /// An admission has checked the map, and its entry is not yet made.
-    Admitted,
-    /// The sweep has checked an entry, and not yet re-stamped it.
-    Swept,
-    /// The map is about to change.
-    Changing,
-}
+pub(super) use crate::simulation::Place;
 
 #[cfg(not(test))]
 #[derive(Default)]
@@ -25,7 +10,9 @@ pub(super) struct Pauses(());
 #[cfg(not(test))]
 impl Pauses {
     #[inline(always)]
-    pub(super) fn at(&self, _place: Place) {}
+    pub(super) fn at(&self, place: Place) {
+        crate::simulation::pause(place);
+    }
 }
 
 #[cfg(test)]
@@ -48,6 +35,7 @@ mod here {
         }
 
         pub(in super::super) fn at(&self, place: Place) {
+            crate::simulation::pause(place);
             let other = self.0.lock().take_if(|(at, _)| *at == place);
             if let Some((_, other)) = other {
                 other();

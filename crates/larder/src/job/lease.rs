@@ -5,6 +5,7 @@ use crate::error::{Error, ErrorKind};
 use crate::l1::FullKey;
 use crate::remote::{Remote, WakeUp, random_name, random_part};
 use crate::scope::ScopeHash;
+use crate::simulation;
 use crate::store::{
     EntryName, InvalidateRequest, LeaseReply, LeaseRequest, Link, StoreError, StoreErrorKind,
 };
@@ -137,7 +138,7 @@ impl<T: Value> Job<T> {
     pub(super) fn give_back(&self, remote: &Arc<Remote>, mut held: Vec<Held>) {
         let (engine, remote) = (Arc::clone(&self.engine), Arc::clone(remote));
         let (within, run_out) = (engine.options.read_timeout, self.lease_time());
-        self.engine.tasks.spawn(async move {
+        self.engine.tasks.spawn(simulation::task(async move {
             let mut state = remote.state.subscribe();
             let give = async {
                 loop {
@@ -155,6 +156,7 @@ impl<T: Value> Job<T> {
                         return;
                     }
                     tokio::select! {
+                        biased;
                         _ = state.changed() => {}
                         () = tokio::time::sleep(within) => {}
                         () = engine.closing.cancelled() => {}
@@ -162,7 +164,7 @@ impl<T: Value> Job<T> {
                 }
             };
             let _ = tokio::time::timeout(run_out, give).await;
-        });
+        }));
     }
 
     /// How long a lease is asked for: the load, and time to fill.

@@ -11,6 +11,7 @@ use super::{
     scripts::{Loaded, Script},
     wire::{Wire, command},
 };
+use crate::simulation;
 use crate::store::{Connector, Link, Recovered, StoreError, StoreErrorKind, StoreFuture};
 use futures_util::future::try_join_all;
 use redis::{Pipeline, Value};
@@ -98,7 +99,7 @@ impl RedisConnector {
 
         for wire in &data {
             let watch = health::watch(wire.clone(), Arc::clone(&life), self.config.health_interval, within);
-            tasks.spawn(watch);
+            tasks.spawn(simulation::task(watch));
         }
         let link = RedisLink {
             life,
@@ -169,6 +170,9 @@ fn epoch_number() -> Result<u64, StoreError> {
 
 /// From the system's generator: an epoch's number must never come twice, whatever was copied or restored.
 fn random() -> Result<u64, StoreError> {
+    if let Some(number) = simulation::random() {
+        return Ok(number);
+    }
     getrandom::u64().map_err(|_| reply::nonsense("the system gives no random numbers"))
 }
 

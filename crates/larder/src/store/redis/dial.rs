@@ -59,6 +59,11 @@ impl Dialer {
     /// The socket, with TLS where the URL asks for it.
     pub(super) async fn socket(&self) -> Result<Box<dyn Stream>, StoreError> {
         let within = self.connect_timeout;
+        #[cfg(feature = "simulation")]
+        if let Some(simulator) = crate::simulation::current() {
+            let socket = async { simulator.dial().await.map_err(|error| error::from_io(&error)) };
+            return Ok(Box::new(bounded(within, "no connection", socket).await?));
+        }
         match &self.place {
             Place::Unix(path) => bounded(within, "no connection", unix(path)).await,
             Place::Tcp { host, port, .. } => {

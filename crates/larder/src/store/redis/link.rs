@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     scope::ScopeHash,
+    simulation::{Limit, limit},
     store::{
         EntryName, FillReply, FillRequest, HeartbeatReply, InvalidateReply, InvalidateRequest, LeaseReply,
         LeaseRequest, Link, Push, ReadReply, StateReply, StoreError, StoreErrorKind, StoreFuture,
@@ -24,9 +25,9 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
-use tokio::{sync::mpsc::UnboundedReceiver, task::JoinSet};
+use tokio::{sync::mpsc::UnboundedReceiver, task::JoinSet, time::Instant};
 
 /// How long the server keeps the stamp of a scope: no entry lives longer.
 const KEEP_STAMPS: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -220,7 +221,11 @@ impl RedisLink {
         let mut call = self.scripts.call(Script::Invalidate, &names);
         call.arg(&self.identity.label).arg(self.keys.changes()).arg(self.keys.wakes());
         // "0": acknowledgements are not asked for yet.
-        call.arg(micros(KEEP_STAMPS)).arg(MAX_STATE).arg(&self.node).arg("0").arg(scopes.len());
+        call.arg(micros(KEEP_STAMPS))
+            .arg(limit(Limit::State, MAX_STATE))
+            .arg(&self.node)
+            .arg("0")
+            .arg(scopes.len());
         let mut call = with_scopes(call, scopes);
         for (_, scope) in keys {
             call.arg(scope.as_bytes());

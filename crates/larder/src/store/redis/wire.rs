@@ -44,10 +44,10 @@ impl Wire {
     ) -> Result<Self, StoreError> {
         let (connection, driver) = dialer.login(socket, pushes).await?;
         let ends = EndsLife(Arc::clone(life));
-        tasks.spawn(async move {
+        tasks.spawn(crate::simulation::task(async move {
             let _ends = ends;
             driver.await;
-        });
+        }));
         Ok(Self { connection, life: Arc::clone(life) })
     }
 

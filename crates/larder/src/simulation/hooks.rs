@@ -1,0 +1,147 @@
+//! The simulator that has entered this thread, if one has.
+
+use super::{Limit, Mutant, Place};
+use crate::cache::Cache;
+use futures_util::future::BoxFuture;
+use std::any::Any;
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A connection to a simulated server.
+pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
+
+/// What a task comes to, whatever its type.
+pub type Erased = Box<dyn Any + Send>;
+
+/// Decides for one node what otherwise the operating system decides.
+pub trait Simulator: Send + Sync + 'static {
+    /// The next random number.
+    fn random(&self) -> u64;
+    /// Runs a task of the node's: as it is, or later, or never to its end.
+    fn task(&self, task: BoxFuture<'static, Erased>) -> BoxFuture<'static, Erased>;
+    /// A connection to the server.
+    fn dial(&self) -> BoxFuture<'static, io::Result<Box<dyn Socket>>>;
+    /// Another thread may run now.
+    fn pause(&self, place: Place);
+    /// Whether a rule is switched off.
+    fn is(&self, mutant: Mutant) -> bool;
+    /// Another bound than the usual one.
+    fn limit(&self, limit: Limit) -> Option<usize>;
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<dyn Simulator>>> = const { RefCell::new(None) };
+}
+
+/// Runs something under a simulator: it, and the tasks that it begins, are a node's.
+pub fn within<R>(simulator: &Arc<dyn Simulator>, run: impl FnOnce() -> R) -> R {
+    struct Before(Option<Arc<dyn Simulator>>);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            CURRENT.set(self.0.take());
+        }
+    }
+    let _before = Before(CURRENT.replace(Some(Arc::clone(simulator))));
+    run()
+}
+
+/// The simulator of this thread.
+pub(crate) fn current() -> Option<Arc<dyn Simulator>> {
+    CURRENT.with_borrow(Clone::clone)
+}
+
+fn ask<R>(ask: impl FnOnce(&dyn Simulator) -> R) -> Option<R> {
+    CURRENT.with_borrow(|current| current.as_deref().map(ask))
+}
+
+pub(crate) fn random() -> Option<u64> {
+    ask(|simulator| simulator.random())
+}
+
+pub(crate) fn pause(place: Place) {
+    // Not while the thread's own cell is borrowed: somebody else may run on it.
+    if let Some(simulator) = current() {
+        simulator.pause(place);
+    }
+}
+
+pub(crate) fn is(mutant: Mutant) -> bool {
+    ask(|simulator| simulator.is(mutant)).unwrap_or(false)
+}
+
+pub(crate) fn limit(limit: Limit, usual: usize) -> usize {
+    ask(|simulator| simulator.limit(limit)).flatten().unwrap_or(usual)
+}
+
+/// A task of the node that begins it.
+pub(crate) fn task<F>(future: F) -> Task<F>
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    match current() {
+        None => Task::Usual(Box::pin(future)),
+        Some(simulator) => {
+            Task::Simulated(simulator.task(Box::pin(async move { Box::new(future.await) as Erased })))
+        }
+    }
+}
+
+/// See [`task`].
+pub(crate) enum Task<F: Future> {
+    Usual(Pin<Box<F>>),
+    Simulated(BoxFuture<'static, Erased>),
+}
+
+impl<F: Future<Output: Send + 'static>> Future for Task<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        match &mut *self {
+            Self::Usual(future) => future.as_mut().poll(cx),
+            Self::Simulated(future) => {
+                future.as_mut().poll(cx).map(|output| *output.downcast().expect("it was erased above"))
+            }
+        }
+    }
+}
+
+/// What is under way within a node: after everything has come to rest, nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inside {
+    /// Whether it follows the stream and its lease holds.
+    pub good: bool,
+    /// Its name in the protocol.
+    pub node: String,
+    /// Loads and reads under way.
+    pub flights: usize,
+    /// Tasks of callers' making.
+    pub tasks: usize,
+    /// Scopes of own invalidations without an answer.
+    pub blocked: usize,
+    /// Invalidations that Redis has not been told.
+    pub undelivered: usize,
+    /// Keys whose load elsewhere is waited for.
+    pub waiting: usize,
+}
+
+/// Looks into a node.
+pub fn inside(cache: &Cache) -> Inside {
+    let engine = &cache.engine;
+    let remote = engine.remote.as_ref();
+    Inside {
+        good: engine.mirror.is_good(),
+        node: remote.map(|remote| remote.node.clone()).unwrap_or_default(),
+        flights: engine.flights.len(),
+        tasks: engine.tasks.len(),
+        blocked: engine.mirror.blocked(),
+        undelivered: remote.map_or(0, |remote| remote.undelivered_count()),
+        waiting: remote.map_or(0, |remote| remote.waiting()),
+    }
+}

@@ -1,0 +1,50 @@
+//! What a simulator decides in place of the operating system: chance, tasks, connections, and where another thread runs
+//! between two steps. `crates/larder-sim` is one.
+//!
+//! Without the feature `simulation` every function here is nothing and costs nothing; with it, nothing changes on a thread
+//! that no simulator has [entered](within). None of this is for users: it changes without notice.
+
+#[cfg(feature = "simulation")]
+mod hooks;
+#[cfg(feature = "simulation")]
+pub use hooks::{Erased, Inside, Simulator, Socket, inside, within};
+#[cfg(feature = "simulation")]
+pub(crate) use hooks::{current, is, limit, pause, random, task};
+
+#[cfg(not(feature = "simulation"))]
+mod nothing;
+#[cfg(not(feature = "simulation"))]
+pub(crate) use nothing::{is, limit, pause, random, task};
+
+mod mutant;
+pub use mutant::Mutant;
+
+/// Places where another thread may run between two steps of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A hit has seen the lease, not yet the counter.
+    LeaseSeen,
+    /// A hit has seen the counter, not yet the map.
+    CounterSeen,
+    /// A hit has checked the map, and has not yet remembered that.
+    MapChecked,
+    /// An admission has checked the map, and its entry is not yet made.
+    Admitted,
+    /// The sweep has checked an entry, and not yet re-stamped it.
+    Swept,
+    /// All of memory was swept, and the map has not shrunk yet.
+    Sweeping,
+    /// The map is about to change. Locks may be held: nothing may wait here.
+    Changing,
+}
+
+/// Bounds that a simulation makes small enough to meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Scopes that a node remembers.
+    MirrorScopes,
+    /// Members of the coherence state in Redis.
+    State,
+    /// Scopes in invalidations that wait for Redis.
+    Undelivered,
+}
