@@ -82,6 +82,10 @@ impl Cache {
         stats.flights = engine.flights.len() as u64;
         stats.trusted = engine.mirror.is_trusted();
         stats.lease_left = engine.mirror.lease_left();
+        stats.coherence_lag = match engine.remote {
+            None => Some(Duration::ZERO),
+            Some(_) => engine.mirror.renewed(engine.options.lease).map(|sent| engine.now().since(sent)),
+        };
         stats.epoch_bumps = engine.mirror.epoch_changes();
         stats.scopes_remembered = engine.mirror.scopes_remembered() as u64;
         if let Some(remote) = &engine.remote {

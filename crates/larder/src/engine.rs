@@ -113,6 +113,7 @@ impl Engine {
             load: value.load,
             weight,
             counters: value.counters,
+            account: self.stats.accounts.of(&value.key.tenant),
         };
         crate::log::set(value.key.borrow(), Tier::Memory, entry.expiry.soft.since(entry.expiry.made));
         self.l1.put(value.key, Arc::new(entry), &self.mirror);

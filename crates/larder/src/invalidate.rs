@@ -40,6 +40,9 @@ impl Engine {
         self.check_open()?;
         let covered = Covered::of(tenant, selection)?;
         self.stats.invalidations.fetch_add(1, Ordering::Relaxed);
+        if let Some(tenant) = tenant {
+            self.stats.accounts.of(tenant).count_invalidation();
+        }
         let result = match &self.remote {
             None => Ok(self.invalidate_alone(&covered)),
             Some(remote) => {

@@ -1,7 +1,10 @@
 //! The in-process tier: entries by tenant and key, bounded by weight.
 //!
 //! **Architecture invariant:** the whole key decides. A hash finds the shelf, tenant and key bytes are compared.
+//!
+//! **Architecture invariant:** entries come and go in this file only, so that every tenant's account is exact.
 
+use crate::account::Account;
 use crate::clock::Moment;
 use crate::coherence::{Judged, Mirror};
 use crate::freshness::Expiry;
@@ -11,6 +14,7 @@ use crate::simulation;
 use crate::stats::{Counters, Stats};
 use quick_cache::sync::Cache as Quick;
 use quick_cache::{Equivalent, Lifecycle, OptionsBuilder, Weighter};
+use smallvec::SmallVec;
 use std::any::Any;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -36,6 +40,8 @@ pub(crate) struct Entry {
     pub(crate) load: Duration,
     pub(crate) weight: u64,
     pub(crate) counters: Arc<Counters>,
+    /// Its tenant's, which knows of it while it is in memory.
+    pub(crate) account: Arc<Account>,
 }
 
 impl Entry {
@@ -96,14 +102,15 @@ impl Weighter<FullKey, Arc<Entry>> for ByWeight {
     }
 }
 
+/// Gathers what an insertion pushes out, so that it is counted and dropped after the shard's lock was let go.
 #[derive(Clone)]
-struct CountEvictions(Arc<Stats>);
+struct GatherGone;
 
-impl Lifecycle<FullKey, Arc<Entry>> for CountEvictions {
-    type RequestState = ();
+impl Lifecycle<FullKey, Arc<Entry>> for GatherGone {
+    type RequestState = SmallVec<[(FullKey, Arc<Entry>); 1]>;
 
-    fn on_evict(&self, (): &mut (), _key: FullKey, _entry: Arc<Entry>) {
-        self.0.evictions.fetch_add(1, Ordering::Relaxed);
+    fn on_evict(&self, gone: &mut Self::RequestState, key: FullKey, entry: Arc<Entry>) {
+        gone.push((key, entry));
     }
 }
 
@@ -126,8 +133,9 @@ pub(crate) fn weigh(key: &Key, scopes: usize, value: usize) -> u64 {
 
 /// The in-process tier.
 pub(crate) struct L1 {
-    entries: Quick<FullKey, Arc<Entry>, ByWeight, ahash::RandomState, CountEvictions>,
+    entries: Quick<FullKey, Arc<Entry>, ByWeight, ahash::RandomState, GatherGone>,
     capacity: u64,
+    stats: Arc<Stats>,
 }
 
 impl L1 {
@@ -141,8 +149,8 @@ impl L1 {
             .shards(shards)
             .build()
             .expect("every option is set");
-        let entries = Quick::with_options(options, ByWeight, hasher(), CountEvictions(stats));
-        Self { entries, capacity }
+        let entries = Quick::with_options(options, ByWeight, hasher(), GatherGone);
+        Self { entries, capacity, stats }
     }
 
     pub(crate) fn get(&self, key: KeyRef<'_>) -> Option<Arc<Entry>> {
@@ -155,19 +163,34 @@ impl L1 {
             .entries
             .peek(&key)
             .is_some_and(|there| there.ver > entry.ver && mirror.serves(&there.judged, there.scopes.all()));
-        if !older {
-            self.entries.insert(key, entry);
+        if older {
+            return;
+        }
+        entry.account.enter(entry.weight);
+        let mut gone = SmallVec::new();
+        self.entries.insert_with_lifecycle(key.clone(), Arc::clone(&entry), &mut gone);
+        for (gone_key, gone) in gone {
+            gone.account.leave(gone.weight);
+            // What was there under the same key made way for its successor, not for want of room.
+            if gone_key != key || Arc::ptr_eq(&gone, &entry) {
+                gone.account.count_eviction();
+                self.stats.evictions.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 
     /// Drops one entry: its space is not needed any more. Correctness never depends on it.
     pub(crate) fn remove(&self, key: KeyRef<'_>) {
-        self.entries.remove(&key);
+        if let Some((_, gone)) = self.entries.remove(&key) {
+            gone.account.leave(gone.weight);
+        }
     }
 
     /// Drops an entry that was found invalid, unless another has taken its place.
     pub(crate) fn remove_this(&self, key: KeyRef<'_>, entry: &Arc<Entry>) {
-        self.entries.remove_if(&key, |there| Arc::ptr_eq(there, entry));
+        if let Some((_, gone)) = self.entries.remove_if(&key, |there| Arc::ptr_eq(there, entry)) {
+            gone.account.leave(gone.weight);
+        }
     }
 
     pub(crate) fn for_each(&self, mut see: impl FnMut(&FullKey, &Arc<Entry>)) {

@@ -26,6 +26,7 @@
 //! | `macros` | the `#[cached]` attribute | on |
 //! | `redis` | a tier shared by all nodes, in Redis or Valkey | on |
 
+mod account;
 mod breaker;
 mod builder;
 mod bulk;
@@ -66,6 +67,7 @@ mod testing;
 mod value;
 mod warm;
 
+pub use account::TenantStats;
 pub use builder::CacheBuilder;
 pub use cache::Cache;
 pub use clock::{Clock, ManualClock, Moment, SystemClock};

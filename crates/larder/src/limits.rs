@@ -31,5 +31,7 @@ pub const MAX_MIRROR_SCOPES: usize = 65_536;
 pub const MAX_UNDELIVERED: usize = 10_000;
 /// Pairs of tenant and endpoint that are counted apart; the rest is counted together as `other`.
 pub const MAX_COUNTERS: usize = 10_000;
+/// Tenants whose evictions and invalidations are remembered, those aside that hold something in memory.
+pub const MAX_ACCOUNTS: usize = 10_000;
 /// Events that a slow subscriber may fall behind before it is told that it missed some.
 pub const EVENT_BACKLOG: usize = 4096;

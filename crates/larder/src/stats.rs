@@ -1,5 +1,6 @@
 //! What the cache did, in counters. A hit costs one relaxed addition; everything is put together when asked for.
 
+use crate::account::{Accounts, TenantStats};
 use crate::limits::MAX_COUNTERS;
 use crate::status::{Outcome, Status, Tier};
 use parking_lot::RwLock;
@@ -136,6 +137,7 @@ pub(crate) struct Stats {
     counters: RwLock<Counted>,
     /// What is beyond the bound.
     other: Arc<Counters>,
+    pub(crate) accounts: Accounts,
     pub(crate) invalidations: AtomicU64,
     pub(crate) deferred: AtomicU64,
     pub(crate) evictions: AtomicU64,
@@ -173,6 +175,15 @@ impl Stats {
         let bucket = LOAD_BUCKETS.iter().position(|bound| seconds <= *bound).unwrap_or(LOAD_BUCKETS.len());
         self.load_buckets[bucket].fetch_add(1, Relaxed);
         self.load_nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// Takes time in the number of the tenant's endpoints.
+    pub(crate) fn of_tenant(&self, tenant: &str) -> TenantStats {
+        let mut stats = self.accounts.read(tenant);
+        if let Some(by_endpoint) = self.counters.read().by_tenant.get(tenant) {
+            stats.endpoints = by_endpoint.iter().map(|(name, it)| (name.to_string(), it.read())).collect();
+        }
+        stats
     }
 
     pub(crate) fn read(&self) -> StatsSnapshot {
@@ -215,7 +226,7 @@ pub struct StatsSnapshot {
     pub invalidations: u64,
     /// Of these, those that could not reach Redis at once.
     pub deferred: u64,
-    /// Entries dropped for space.
+    /// Entries dropped for space; one that a newer value took the place of is none of them.
     pub evictions: u64,
     /// Values too large to be kept.
     pub oversize: u64,
@@ -245,9 +256,13 @@ pub struct StatsSnapshot {
     pub trusted: bool,
     /// How long what is in memory may be served without news from Redis. Without Redis: for ever.
     pub lease_left: Duration,
+    /// Age of what this node knows of the others' invalidations: how long ago the last heartbeat was sent that Redis
+    /// answered, and before whose answer all pushes were applied. Below a quarter of the lease and a round trip when all
+    /// is well. `None` before the first of a connection. Without Redis: zero.
+    pub coherence_lag: Option<Duration>,
     /// Scopes whose invalidation this node remembers.
     pub scopes_remembered: u64,
-    /// Whether Redis is left alone for a while because it failed.
+    /// Whether requests leave Redis alone: it failed, or was never reached, and only the task that connects tries it.
     pub breaker_open: bool,
     /// Invalidations that wait for Redis to come back.
     pub undelivered: u64,

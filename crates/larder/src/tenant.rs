@@ -1,5 +1,6 @@
 //! A tenant's part of the cache: the hard boundary. No key, tag or invalidation reaches across.
 
+use crate::account::TenantStats;
 use crate::engine::Engine;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::event::Event;
@@ -183,6 +184,12 @@ impl Tenant {
     pub async fn invalidate(&self, what: impl Into<Selection>) -> Result<Stamp, Error> {
         self.check()?;
         self.engine.invalidate(Some(&self.name), what.into()).await
+    }
+
+    /// What this tenant's part did since the cache was built, and what it holds in this process's memory. Takes time in
+    /// the number of its endpoints, never in the number of entries.
+    pub fn stats(&self) -> TenantStats {
+        self.engine.stats.of_tenant(&self.name)
     }
 
     /// Invalidates what the event touches, then tells everybody who [subscribed](crate::Cache::subscribe).

@@ -107,6 +107,12 @@ impl Mirror {
         Moment::from_nanos(self.until.load(Ordering::Acquire)).since(self.clock.now())
     }
 
+    /// When the heartbeat was sent that renewed this lease of length `lease`; `None` before the first of a trust.
+    pub(crate) fn renewed(&self, lease: Duration) -> Option<Moment> {
+        let lease = u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX);
+        self.until.load(Ordering::Acquire).checked_sub(lease).map(Moment::from_nanos)
+    }
+
     /// The change counter: names a moment between changes.
     pub(crate) fn change(&self) -> u64 {
         self.change.load(Ordering::Acquire)

@@ -4,6 +4,7 @@
 
 mod alone;
 mod bulk;
+mod counting;
 mod failing;
 mod invalidating;
 mod outage;
