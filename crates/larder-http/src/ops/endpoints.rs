@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use larder::{Counts, StatsSnapshot};
+use larder::Counts;
 
 /// What is counted under a first segment that is no endpoint.
 const OTHER: &str = "other";
@@ -33,19 +33,15 @@ impl Endpoints {
         self.names.iter().find(|known| **known == name).copied().unwrap_or(OTHER)
     }
 
-    /// The counts of `tenant`, or of all, under every name; what belongs to none is under `other`, if there is any.
-    pub(super) fn count(
+    /// The counts of these tenants, each by first key segment, under every name; what belongs to none is under `other`,
+    /// if there is any.
+    pub(super) fn count<'a>(
         &self,
-        stats: &StatsSnapshot,
-        tenant: Option<&str>,
+        tenants: impl IntoIterator<Item = &'a BTreeMap<String, Counts>>,
     ) -> BTreeMap<&'static str, Counts> {
         let mut by_name: BTreeMap<_, _> = self.names.iter().map(|name| (*name, Counts::default())).collect();
-        for (owner, by_segment) in &stats.tenants {
-            if tenant.is_none_or(|tenant| tenant == owner) {
-                for (segment, counts) in by_segment {
-                    by_name.entry(self.name_of(segment)).or_default().add(counts);
-                }
-            }
+        for (segment, counts) in tenants.into_iter().flatten() {
+            by_name.entry(self.name_of(segment)).or_default().add(counts);
         }
         by_name
     }
@@ -63,15 +59,14 @@ mod tests {
             counts.misses = misses;
             counts
         };
-        let mut stats = StatsSnapshot::default();
         let acme = BTreeMap::from([("campaigns".into(), count(1)), ("campaign".into(), count(2))]);
-        stats.tenants.insert("acme".into(), acme);
-        stats.tenants.insert("globex".into(), BTreeMap::from([("evil".into(), count(4))]));
-        let misses = |tenant| -> Vec<(&str, u64)> {
-            endpoints.count(&stats, tenant).into_iter().map(|(name, counts)| (name, counts.misses)).collect()
+        let globex = BTreeMap::from([("evil".into(), count(4))]);
+        let misses = |tenants: &[&BTreeMap<String, Counts>]| -> Vec<(&str, u64)> {
+            let counts = endpoints.count(tenants.iter().copied());
+            counts.into_iter().map(|(name, counts)| (name, counts.misses)).collect()
         };
-        assert_eq!(misses(Some("acme")), [("campaigns", 3), ("leads", 0)]);
-        assert_eq!(misses(None), [("campaigns", 3), ("leads", 0), ("other", 4)]);
-        assert_eq!(misses(Some("nobody")), [("campaigns", 0), ("leads", 0)]);
+        assert_eq!(misses(&[&acme]), [("campaigns", 3), ("leads", 0)]);
+        assert_eq!(misses(&[&acme, &globex]), [("campaigns", 3), ("leads", 0), ("other", 4)]);
+        assert_eq!(misses(&[]), [("campaigns", 0), ("leads", 0)]);
     }
 }

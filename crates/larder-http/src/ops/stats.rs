@@ -4,26 +4,28 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use larder::{Counts, EntryFilter, StatsSnapshot};
+use larder::{Counts, StatsSnapshot, TenantStats};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Ops;
 use super::gate::{Admin, Anyone};
 use super::health::{Backend, CacheStatus};
+use super::{Endpoints, Ops};
 use crate::who::Role;
 
-/// What the cache did since the start.
+/// What the cache did since the start: for somebody of a tenant in that tenant, for everybody else on this node.
 #[derive(Serialize, ToSchema)]
 pub(super) struct CacheStats {
     status: CacheStatus,
     /// Whether lookups are cached at all.
     enabled: bool,
-    /// Entries in this process's memory.
+    /// Entries in this process's memory, with those that were invalidated or are past their time and not yet dropped.
     total_keys: u64,
+    /// What they weigh, in bytes.
+    memory_bytes: u64,
     #[serde(flatten)]
     counts: Numbers,
-    /// Invalidations that this process was asked for.
+    /// Invalidations that this process was asked for; a tenant is told of those that it asked for.
     invalidations: u64,
     /// Entries that this process dropped for want of room.
     evictions: u64,
@@ -79,44 +81,57 @@ impl Numbers {
     responses((status = 200, description = "Since the start of this process", body = CacheStats))
 )]
 pub(super) async fn stats(State(ops): State<Ops>, Anyone(who): Anyone) -> Json<CacheStats> {
-    let stats = ops.cache.stats();
-    let (counts, total_keys, by_endpoint) = match who {
-        None => (stats.total, stats.entries, None),
-        Some(who) if who.role == Role::Admin => {
-            (stats.total, stats.entries, Some(ops.by_endpoint(&stats, None)))
-        }
-        Some(who) => {
-            let counts = of_tenant(&stats, &who.tenant);
-            let by_endpoint = ops.by_endpoint(&stats, Some(&who.tenant));
-            (counts, ops.keys_of(who.tenant), Some(by_endpoint))
-        }
+    let totals = match &who {
+        None => Totals::of_all(&ops.cache.stats(), None),
+        Some(who) if who.role == Role::Admin => Totals::of_all(&ops.cache.stats(), Some(&ops.endpoints)),
+        Some(who) => Totals::of_tenant(&ops.cache.tenant(&who.tenant).stats(), &ops.endpoints),
+    };
+    let numbers = |counts: BTreeMap<_, Counts>| {
+        counts.into_iter().map(|(name, counts)| (name, Numbers::of(&counts))).collect()
     };
     Json(CacheStats {
         status: CacheStatus::of(&ops.cache),
         enabled: ops.cache.is_enabled(),
-        total_keys,
-        counts: Numbers::of(&counts),
-        invalidations: stats.invalidations,
-        evictions: stats.evictions,
-        by_endpoint,
+        total_keys: totals.entries,
+        memory_bytes: totals.memory_bytes,
+        counts: Numbers::of(&totals.counts),
+        invalidations: totals.invalidations,
+        evictions: totals.evictions,
+        by_endpoint: totals.by_endpoint.map(numbers),
     })
 }
 
-fn of_tenant(stats: &StatsSnapshot, tenant: &str) -> Counts {
-    let mut sum = Counts::default();
-    stats.tenants.get(tenant).into_iter().flatten().for_each(|(_, counts)| sum.add(counts));
-    sum
+/// What is told, of whomever.
+struct Totals {
+    counts: Counts,
+    entries: u64,
+    memory_bytes: u64,
+    invalidations: u64,
+    evictions: u64,
+    by_endpoint: Option<BTreeMap<&'static str, Counts>>,
 }
 
-impl Ops {
-    fn by_endpoint(&self, stats: &StatsSnapshot, tenant: Option<&str>) -> BTreeMap<&'static str, Numbers> {
-        let counts = self.endpoints.count(stats, tenant);
-        counts.into_iter().map(|(name, counts)| (name, Numbers::of(&counts))).collect()
+impl Totals {
+    fn of_all(stats: &StatsSnapshot, by: Option<&Endpoints>) -> Self {
+        Self {
+            counts: stats.total,
+            entries: stats.entries,
+            memory_bytes: stats.memory_bytes,
+            invalidations: stats.invalidations,
+            evictions: stats.evictions,
+            by_endpoint: by.map(|endpoints| endpoints.count(stats.tenants.values())),
+        }
     }
 
-    fn keys_of(&self, tenant: String) -> u64 {
-        let page = self.cache.entries(&EntryFilter::default().tenant(tenant), None, usize::MAX);
-        page.entries.len() as u64
+    fn of_tenant(stats: &TenantStats, by: &Endpoints) -> Self {
+        Self {
+            counts: stats.total(),
+            entries: stats.entries,
+            memory_bytes: stats.memory_bytes,
+            invalidations: stats.invalidations,
+            evictions: stats.evictions,
+            by_endpoint: Some(by.count([&stats.endpoints])),
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use axum::body::Body;
-use larder::{LOAD_BUCKETS, key, tag};
+use larder::{Cache, ErrorKind, LOAD_BUCKETS, RedisConfig, key, tag};
 use larder_http::ClientAddr;
+use larder_testkit::RedisServer;
 
 use crate::support::{Server, read, request};
 
@@ -86,6 +87,9 @@ async fn everything_is_counted_and_no_tenant_is_named() {
         ("larder_redis_connected", 0.0),
         ("larder_redis_breaker_open", 0.0),
         ("larder_coherence_trusted", 1.0),
+        ("larder_coherence_lag_seconds", 0.0),
+        ("larder_coherence_epochs_total", 0.0),
+        ("larder_coherence_undelivered", 0.0),
         ("larder_coherence_lease_left_seconds", f64::INFINITY),
         ("larder_build_info{version=\"1.2.3\"}", 1.0),
     ] {
@@ -94,6 +98,44 @@ async fn everything_is_counted_and_no_tenant_is_named() {
     let bucket = |le: &str| samples[&format!("larder_cache_load_duration_seconds_bucket{{le=\"{le}\"}}")];
     let buckets: Vec<f64> = LOAD_BUCKETS.iter().map(|le| bucket(&le.to_string())).collect();
     assert!(buckets.is_sorted(), "{buckets:?}");
+}
+
+#[tokio::test]
+async fn coherence_is_told_as_it_is_while_redis_goes_and_comes_back() {
+    let redis = RedisServer::start();
+    let cache = Cache::builder("test").redis(RedisConfig::new(redis.url())).build().await.unwrap();
+    cache.ready().await;
+    let server = Server::over(cache);
+    let now = async || samples(&server.scrape().await);
+    let well = now().await;
+    assert_eq!((well["larder_coherence_trusted"], well["larder_redis_breaker_open"]), (1.0, 0.0));
+    assert!(well["larder_coherence_lag_seconds"].is_finite(), "{well:?}");
+    redis.kill();
+    let failed = server.cache.tenant("acme").invalidate(tag("t")).await.unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::Deferred);
+    let gone = now().await;
+    assert_eq!((gone["larder_coherence_trusted"], gone["larder_redis_breaker_open"]), (0.0, 1.0));
+    assert_eq!(gone["larder_coherence_undelivered"], 1.0);
+    assert_eq!(gone["larder_cache_invalidations_deferred_total"], 1.0);
+    // An invalidation is tried for longer than a lease, which is one second.
+    assert!(gone["larder_coherence_lag_seconds"] > 1.0, "{gone:?}");
+    assert_eq!(gone["larder_coherence_lease_left_seconds"], 0.0);
+    redis.restart_empty();
+    server.cache.ready().await;
+    let back = now().await;
+    assert_eq!((back["larder_coherence_trusted"], back["larder_coherence_undelivered"]), (1.0, 0.0));
+    assert!(back["larder_coherence_epochs_total"] > well["larder_coherence_epochs_total"], "{back:?}");
+    assert!(back["larder_coherence_lag_seconds"] < gone["larder_coherence_lag_seconds"], "{back:?}");
+}
+
+#[tokio::test]
+async fn a_redis_that_was_never_reached_has_an_endless_lag() {
+    let redis = RedisServer::start();
+    redis.kill();
+    let cache = Cache::builder("test").redis(RedisConfig::new(redis.url())).build().await.unwrap();
+    let samples = samples(&Server::over(cache).scrape().await);
+    assert_eq!(samples["larder_coherence_lag_seconds"], f64::INFINITY);
+    assert_eq!(samples["larder_redis_breaker_open"], 1.0);
 }
 
 #[tokio::test]

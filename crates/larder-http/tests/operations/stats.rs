@@ -1,6 +1,6 @@
 //! Statistics.
 
-use larder::key;
+use larder::{key, tag};
 use serde_json::{Value, json};
 
 use crate::support::{Server, read};
@@ -26,7 +26,8 @@ fn misses(stats: &Value) -> Vec<(&str, i64)> {
 #[tokio::test]
 async fn anyone_gets_totals_and_nothing_else() {
     let server = two_tenants().await;
-    let stats = server.get("", "/api/cache/stats").await.json();
+    let mut stats = server.get("", "/api/cache/stats").await.json();
+    assert!(stats.as_object_mut().unwrap().remove("memory_bytes").unwrap().as_u64() > Some(5 * 512));
     assert_eq!(
         stats,
         json!({"status": "healthy", "enabled": true, "total_keys": 5, "hits": 3, "misses": 5, "hit_rate": 0.375,
@@ -54,6 +55,40 @@ async fn a_tenant_sees_its_own_under_every_endpoint() {
         (&nobody["misses"], &nobody["hit_rate"], &nobody["total_keys"]),
         (&json!(0), &json!(0.0), &json!(0))
     );
+}
+
+#[tokio::test]
+async fn a_tenant_sees_its_own_invalidations_evictions_and_bytes_and_nobody_elses() {
+    let cache =
+        larder::Cache::builder("test").memory(1 << 20).max_value_size(64 << 10).build().await.unwrap();
+    let server = Server::over(cache);
+    let (acme, globex) = (server.cache.tenant("acme"), server.cache.tenant("globex"));
+    read(&acme, key!("campaigns", 1)).await;
+    acme.invalidate(tag("nothing")).await.unwrap();
+    for id in 0..5000 {
+        read(&globex, key!("leads", id)).await;
+    }
+    for _ in 0..6 {
+        globex.invalidate(tag("nothing")).await.unwrap();
+    }
+    server.cache.invalidate(larder::first_segment("nothing")).await.unwrap();
+    let numbers = async |token: &str| {
+        let stats = server.get(token, "/api/cache/stats").await.json();
+        ["invalidations", "evictions", "total_keys", "memory_bytes"].map(|name| stats[name].as_u64().unwrap())
+    };
+    let (mine, theirs) = (numbers("owner@acme").await, numbers("member@globex").await);
+    let [_, evictions, keys, _] = mine;
+    assert_eq!((mine[0], theirs[0]), (1, 6));
+    assert!(evictions <= 1 && evictions + keys == 1, "{mine:?}");
+    assert!(theirs[1] > 1000, "{theirs:?}");
+    let all = numbers("admin@larder").await;
+    assert_eq!(all, numbers("").await);
+    assert_eq!(all[0], 8);
+    for number in 1..4 {
+        assert_eq!(all[number], mine[number] + theirs[number], "{number}: {all:?} {mine:?} {theirs:?}");
+    }
+    assert_eq!(numbers("owner@new").await, [0; 4]);
+    assert_eq!(numbers("admin@acme").await, all, "an operator operates the node, whatever its tenant");
 }
 
 #[tokio::test]

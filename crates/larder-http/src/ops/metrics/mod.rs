@@ -57,7 +57,7 @@ impl Ops {
     }
 
     fn describe_lookups(&self, out: &mut Exposition, stats: &StatsSnapshot) {
-        let counts = self.endpoints.count(stats, None);
+        let counts = self.endpoints.count(stats.tenants.values());
         let mut hits = out.counter("larder_cache_hits_total", "Fresh values served, by tier");
         for (endpoint, counts) in &counts {
             hits.number(&[("endpoint", endpoint), ("tier", "memory")], counts.l1_hits);
@@ -88,28 +88,73 @@ impl Ops {
 
     fn describe_coherence(&self, out: &mut Exposition, stats: &StatsSnapshot) {
         let connected = matches!(self.cache.redis_state(), RedisState::Connected { .. });
-        out.gauge("larder_redis_connected", "Whether Redis is in use").flag(connected);
-        out.gauge("larder_redis_breaker_open", "Whether Redis is left alone for a while")
-            .flag(stats.breaker_open);
-        out.counter("larder_redis_errors_total", "Failed Redis calls").number(&[], stats.redis_errors);
-        out.counter("larder_redis_timeouts_total", "Redis calls without an answer in time")
-            .number(&[], stats.redis_timeouts);
-        out.gauge("larder_coherence_trusted", "Whether this node follows the others").flag(stats.trusted);
-        // Without Redis it never ends.
-        let left = Some(stats.lease_left).filter(|left| left.as_secs() < 1 << 32);
-        out.gauge(
-            "larder_coherence_lease_left_seconds",
-            "How long memory may be served without news from Redis",
-        )
-        .float(&[], left.map_or(f64::INFINITY, |left| left.as_secs_f64()));
-        out.counter("larder_coherence_epochs_total", "Times that Redis was declared cold")
-            .number(&[], stats.epoch_bumps);
-        out.counter("larder_coherence_missed_total", "Times that news of other nodes had been missed")
-            .number(&[], stats.missed_pushes);
-        out.gauge("larder_coherence_undelivered", "Invalidations that wait for Redis")
-            .number(&[], stats.undelivered);
-        out.gauge("larder_coherence_scopes", "Invalidated scopes that this node remembers")
-            .number(&[], stats.scopes_remembered);
+        for (name, help, is_so) in [
+            ("larder_redis_connected", "1 while Redis is in use; 0 where none is configured, too", connected),
+            (
+                "larder_redis_breaker_open",
+                "1 while requests leave Redis alone, because it failed or was never reached; it is tried in the background",
+                stats.breaker_open,
+            ),
+            (
+                "larder_coherence_trusted",
+                "1 while this node follows the invalidations of the others; always, without Redis. At 0 it reads nothing \
+                 from Redis, and memory serves no longer than larder_coherence_lease_left_seconds",
+                stats.trusted,
+            ),
+        ] {
+            out.gauge(name, help).flag(is_so);
+        }
+        for (name, help, time) in [
+            (
+                "larder_coherence_lag_seconds",
+                "Age of what this node knows of the others' invalidations: the time since it sent the last heartbeat that \
+                 was answered and before whose answer every invalidation was applied. A quarter of COHERENCE_LEASE at most \
+                 when all is well; +Inf before the first; 0 without Redis",
+                stats.coherence_lag,
+            ),
+            (
+                "larder_coherence_lease_left_seconds",
+                "How long memory may be served without news from Redis; +Inf without Redis",
+                // Without Redis it never ends.
+                Some(stats.lease_left).filter(|left| left.as_secs() < 1 << 32),
+            ),
+        ] {
+            out.gauge(name, help).float(&[], time.map_or(f64::INFINITY, |time| time.as_secs_f64()));
+        }
+        for (name, help, number) in [
+            (
+                "larder_redis_errors_total",
+                "Redis calls that failed, those without an answer in time included",
+                stats.redis_errors,
+            ),
+            ("larder_redis_timeouts_total", "Redis calls without an answer in time", stats.redis_timeouts),
+            (
+                "larder_coherence_epochs_total",
+                "New epochs that this node has seen: with each, what Redis held before is cold for all nodes",
+                stats.epoch_bumps,
+            ),
+            (
+                "larder_coherence_missed_total",
+                "Times that invalidations of other nodes had been missed, so that memory was dropped",
+                stats.missed_pushes,
+            ),
+        ] {
+            out.counter(name, help).number(&[], number);
+        }
+        for (name, help, number) in [
+            (
+                "larder_coherence_undelivered",
+                "Invalidations that are in force on this node and wait to be told to Redis",
+                stats.undelivered,
+            ),
+            (
+                "larder_coherence_scopes",
+                "Invalidated scopes that this node remembers, 65536 at most",
+                stats.scopes_remembered,
+            ),
+        ] {
+            out.gauge(name, help).number(&[], number);
+        }
     }
 }
 
