@@ -88,7 +88,7 @@ async fn create(
 #[utoipa::path(
     post, path = "/api/v1/campaigns/{id}/leads/import", tag = "campaigns", operation_id = "import_leads",
     params(("id" = Uuid, Path, description = "The campaign")),
-    request_body(content = String, content_type = "text/csv"),
+    request_body(content = String, content_type = "text/csv", example = "email,name,status,value_cents\nada@example.com,Ada,new,5000\n"),
     security(("bearer" = [])), responses((status = 200, body = Report))
 )]
 async fn import(

@@ -33,8 +33,10 @@ pub(super) struct Which {
 impl FromQuery for Which {
     fn read(f: &mut Fields<'_>) -> Option<Self> {
         let (pattern, cursor) =
-            (f.optional_text("pattern", 1..=LONGEST), f.optional_text("cursor", 1..=LONGEST));
-        Some(Self { pattern: pattern?, cursor: cursor? })
+            (f.optional_text("pattern", 0..=LONGEST), f.optional_text("cursor", 0..=LONGEST));
+        // `?pattern=&cursor=`, as a form sends it that nobody filled in, asks for everything from the beginning.
+        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+        Some(Self { pattern: given(pattern?), cursor: given(cursor?) })
     }
 }
 

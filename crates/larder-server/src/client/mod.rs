@@ -160,13 +160,15 @@ impl Client {
         }
         let failure = Failure::new(message);
         match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => failure.hint(self.how_to_sign_in()),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => failure.hint(self.how_to_sign_in(&path)),
             StatusCode::NOT_FOUND => failure.hint("does --url name a larder server?"),
             _ => failure,
         }
     }
 
-    fn how_to_sign_in(&self) -> String {
+    fn how_to_sign_in(&self, path: &str) -> String {
+        // Threats are taken from crawlers alone; for the rest an administrator may do everything.
+        let login = if path.ends_with("/api/threats") { "crawler@larder.test" } else { "admin@larder.test" };
         let refused = if self.has_token() {
             "this token is expired, of another server or of the wrong role; "
         } else {
@@ -174,8 +176,8 @@ impl Client {
         };
         format!(
             "{refused}pass a token with --token or LARDER_TOKEN. A server in development has sample logins; this one may do \
-             everything:\n  export LARDER_TOKEN=$(curl -s {} -H 'content-type: application/json' \\\n    -d \
-             '{{\"email\":\"admin@larder.test\",\"password\":\"{SAMPLE_PASSWORD}\"}}' | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')",
+             it:\n  export LARDER_TOKEN=$(curl -s {} -H 'content-type: application/json' \\\n    -d \
+             '{{\"email\":\"{login}\",\"password\":\"{SAMPLE_PASSWORD}\"}}' | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')",
             self.url("api/v1/auth/login")
         )
     }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
+use larder::Key;
 use larder::store::Connector;
-use larder::store::redis::RedisConnector;
+use larder::store::redis::{KeyName, RawKey, RedisConnector, parse_raw_key};
 use serde_json::Value;
 
 use super::{out, table};
@@ -116,8 +117,9 @@ async fn raw(flags: BTreeMap<&'static str, String>, pattern: Option<&str>) -> Re
     // A listing changes nothing on the server.
     redis.maxmemory = None;
     let within = redis.command_timeout;
-    let connector = RedisConnector::new(redis, &config.cache_namespace.0)
-        .map_err(|problems| Failure::new(problems.join("; ")))?;
+    let namespace = config.cache_namespace.0.as_str();
+    let connector =
+        RedisConnector::new(redis, namespace).map_err(|problems| Failure::new(problems.join("; ")))?;
     let failed =
         |error| Failure::new(format!("{}: {error}", connector.address())).hint("larder check tells more");
     let node = format!("keys-{}", uuid::Uuid::now_v7().simple());
@@ -125,13 +127,28 @@ async fn raw(flags: BTreeMap<&'static str, String>, pattern: Option<&str>) -> Re
     let mut cursor = 0;
     loop {
         let (next, keys) = link.scan(cursor, SCAN_PAGE, within).await.map_err(failed)?;
-        let texts = keys.iter().map(|key| String::from_utf8_lossy(key));
-        let wanted = texts.filter(|key| pattern.is_none_or(|pattern| glob(pattern, key)));
-        out(&wanted.map(|key| format!("{key}\n")).collect::<String>())?;
+        let wanted = keys.iter().filter(|raw| pattern.is_none_or(|pattern| like(pattern, namespace, raw)));
+        out(&wanted.map(|raw| format!("{}\n", String::from_utf8_lossy(raw))).collect::<String>())?;
         cursor = next;
         if cursor == 0 {
             return Ok(());
         }
+    }
+}
+
+/// Whether a raw key is like `pattern`, as it stands in Redis or as people see the entry.
+fn like(pattern: &str, namespace: &str, raw: &[u8]) -> bool {
+    glob(pattern, &String::from_utf8_lossy(raw))
+        || name(namespace, raw).is_some_and(|name| glob(pattern, &name))
+}
+
+/// The entry's key as people see it: `campaigns:acme:page:1`. Those of long keys are not told by their raw ones.
+fn name(namespace: &str, raw: &[u8]) -> Option<String> {
+    match parse_raw_key(namespace, raw)? {
+        RawKey::Entry { tenant, key: KeyName::Plain(key) } => {
+            Some(Key::from_encoded(&key).ok()?.render(&tenant))
+        }
+        _ => None,
     }
 }
 
@@ -178,6 +195,26 @@ mod tests {
         ] {
             assert_eq!(glob(pattern, text), like, "{pattern} {text}");
         }
+    }
+
+    #[test]
+    fn a_raw_key_is_found_by_its_own_spelling_and_by_the_name_people_see() {
+        let raw = b"ld1:shop:{0}:e:4:acme:campaigns:page:1:limit:20";
+        for (pattern, found) in [
+            ("campaigns:*", true),
+            ("campaigns:acme:page:1:*", true),
+            ("ld1:shop:*", true),
+            ("*:acme:*", true),
+            ("campaigns:globex:*", false),
+            ("campaign:*", false),
+        ] {
+            assert_eq!(like(pattern, "shop", raw), found, "{pattern}");
+        }
+        assert!(like("stats:*", "shop", b"ld1:shop:{0}:e:0::stats:"));
+        assert!(
+            !like("campaigns:*", "shop", b"ld1:shop:{0}:l:4:acme:campaigns:page:1"),
+            "a lease is no entry"
+        );
     }
 
     #[test]

@@ -85,6 +85,9 @@ fn read(sources: &Sources) -> Result<Loaded, Problems> {
         *row = Shown { value: Some(address.0.clone()), source, ..row.clone() };
     }
     config.listen = Some(address);
+    if let Some(row) = shown.iter_mut().find(|row| row.name == "COHERENCE_LEASE") {
+        row.value = Some(value::written(config.lease()));
+    }
     shown.extend(config.ttl.iter().map(|(name, ttl)| {
         let source = if sources.ttl.contains_key(name) { Source::Toml } else { Source::Default };
         Shown { name: format!("ttl.{name}"), value: Some(value::written(ttl)), source }

@@ -214,6 +214,13 @@ fn contradictions_are_problems() {
 }
 
 #[test]
+fn the_lease_that_holds_is_shown_where_nobody_chose_one() {
+    let loaded = env(&[]).unwrap();
+    let shown = row(&loaded, "COHERENCE_LEASE");
+    assert_eq!((shown.value.as_deref(), shown.source), (Some("1s"), Source::Default));
+}
+
+#[test]
 fn a_cluster_has_the_longer_lease() {
     let mut config = env(&[]).unwrap().config;
     config.redis_url = Some(value::RedisUrl("redis+cluster://a,b".into()));

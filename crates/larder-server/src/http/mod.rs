@@ -4,6 +4,7 @@ pub(crate) mod address;
 mod admission;
 mod body;
 mod cors;
+mod encoding;
 mod errors;
 mod every;
 pub(crate) mod listen;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn_with_state, map_request};
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -40,6 +41,7 @@ pub(crate) fn around(routes: Router, config: &Config, count: impl FnOnce(Router)
         .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE))
         .layer(from_fn_with_state(admission, admission::admit))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(worth_it))
+        .layer(map_request(encoding::plain_rather_than_none))
         .layer(cors::layer(config.cors_origins.clone()))
         .layer(CatchPanicLayer::custom(errors::of_panic));
     count(guarded).layer(from_fn_with_state(every, every::every))

@@ -137,6 +137,14 @@ async fn a_body_may_be_a_mebibyte_and_an_import_ten() {
 }
 
 #[tokio::test]
+async fn whoever_takes_no_encoding_gets_the_plain_answer() {
+    let request = Request::get("/long").header(header::ACCEPT_ENCODING, "*;q=0");
+    let response = ask(&server(&[]), request, Body::empty()).await;
+    assert_eq!(response.status(), 200);
+    assert!(!response.headers().contains_key(header::CONTENT_ENCODING));
+}
+
+#[tokio::test]
 async fn bodies_are_compressed_as_the_client_can_take_them_unless_they_are_small() {
     let server = server(&[]);
     for (accepted, encoding) in [("gzip", "gzip"), ("br", "br"), ("zstd", "zstd"), ("gzip;q=0.5, br", "br")] {

@@ -75,6 +75,11 @@ function sample(described) {
 }
 
 async function send(method, path, parameters, inputs, body, type, out) {
+  const missing = parameters.filter((parameter, index) => parameter.in === 'path' && inputs[index].value === '');
+  if (missing.length) {
+    out.textContent = `not sent: ${missing.map((parameter) => parameter.name).join(', ')} is empty`;
+    return;
+  }
   let url = path;
   const query = new URLSearchParams();
   parameters.forEach((parameter, index) => {

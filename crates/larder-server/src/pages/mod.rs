@@ -7,9 +7,11 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST};
 use larder_http::ops::is_loopback;
 use larder_http::{Authenticate, ClientAddr, Problem, Role};
+
+use crate::http::address::Client;
 
 /// Scripts and styles come from files of ours, and from nowhere else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
@@ -50,10 +52,24 @@ fn page(kind: &'static str, body: impl IntoResponse) -> Response {
     (headers, body).into_response()
 }
 
+/// Where the browser found this server, so that what the page says can be copied.
+fn origin(request: &Request) -> String {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
+    // The rest has no place in the name of a host, and could be markup.
+    let plain =
+        |host: &&str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte));
+    let https = request.extensions().get::<Client>().is_some_and(|client| client.https);
+    format!("{}://{}", if https { "https" } else { "http" }, host.filter(plain).unwrap_or("localhost:8000"))
+}
+
 impl Access {
     fn home(&self, request: &Request) -> Response {
         match self.allows(request) {
-            Ok(()) => page("text/html; charset=utf-8", include_str!("home.html")),
+            Ok(()) => page(
+                "text/html; charset=utf-8",
+                include_str!("home.html").replace("{origin}", &origin(request)),
+            ),
             Err(problem) => problem.into_response(),
         }
     }
@@ -91,6 +107,15 @@ mod tests {
             let role = role.to_str().unwrap().parse().map_err(|_| Problem::unauthorized())?;
             Ok(Some(Identity { tenant: "acme".into(), user: "u".into(), role }))
         }
+    }
+
+    #[test]
+    fn the_first_page_names_the_host_that_was_asked_unless_it_is_markup() {
+        let asked = |host: &str| origin(&Request::get("/").header(HOST, host).body(Body::empty()).unwrap());
+        assert_eq!(asked("localhost:9000"), "http://localhost:9000");
+        assert_eq!(asked("[::1]:9000"), "http://[::1]:9000");
+        assert_eq!(asked("<script>"), "http://localhost:8000");
+        assert!(include_str!("home.html").contains("{origin}"));
     }
 
     async fn home(development: bool, client: &str, host: &str, role: Option<&str>) -> StatusCode {
