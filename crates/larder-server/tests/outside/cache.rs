@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 on_every_stack!(
     every_lookup_is_counted_once,
+    a_tenants_numbers_stand_still_while_another_works,
     a_pattern_clears_its_first_segment_and_no_longer_one,
     keys_come_in_pages_and_match_without_their_tenant,
 );
@@ -45,6 +46,31 @@ async fn every_lookup_is_counted_once(stack: Stack) {
     // An admin sees all tenants.
     let all = stats(&stack.admin().await).await;
     assert!(number(&all, "misses") >= number(&stats(&acme).await, "misses"));
+}
+
+async fn a_tenants_numbers_stand_still_while_another_works(stack: Stack) {
+    let (acme, globex) = (stack.acme().await, stack.globex().await);
+    acme.get("/api/v1/campaigns").await.expect(200);
+    let (mine, theirs) = (stats(&acme).await, stats(&globex).await);
+    assert_eq!(number(&mine, "total_keys"), 1);
+    assert!(number(&mine, "memory_bytes") > 512, "{mine}");
+    for page in 1..=5 {
+        globex.get(&format!("/api/v1/campaigns?page={page}")).await.expect(200);
+        globex.post("/api/v1/campaigns", routes::a_campaign("Not yours")).await.expect(201);
+    }
+    globex.get("/api/v1/campaigns").await.expect(200);
+    let unmoved = stats(&acme).await;
+    for (name, before) in mine.as_object().unwrap() {
+        assert_eq!(&unmoved[name], before, "{name}");
+    }
+    let after = stats(&globex).await;
+    for name in ["total_keys", "memory_bytes", "misses", "invalidations"] {
+        assert!(number(&after, name) > number(&theirs, name), "{name}: {theirs} {after}");
+    }
+    let all = stats(&stack.admin().await).await;
+    for name in ["total_keys", "memory_bytes", "invalidations", "misses"] {
+        assert!(number(&all, name) >= number(&after, name) + number(&unmoved, name), "{name}: {all}");
+    }
 }
 
 async fn a_pattern_clears_its_first_segment_and_no_longer_one(stack: Stack) {

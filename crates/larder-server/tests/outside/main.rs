@@ -14,6 +14,7 @@ mod routes;
 mod server;
 mod shape;
 mod shapes;
+mod sqlite;
 mod stack;
 mod start;
 mod tenants;

@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use crate::server::{Dir, Server};
+use crate::sqlite;
 use larder_testkit::redis::RedisOptions;
 use larder_testkit::{Answer, PostgresServer, RedisServer, StubHttp};
 use std::collections::BTreeMap;
@@ -78,6 +79,8 @@ impl Stack {
         }
         if let Some((_, database)) = &postgres {
             env.insert("DATABASE_URL".to_owned(), database.clone());
+        } else {
+            env.insert("LOG".to_owned(), sqlite::LOG.to_owned());
         }
         env.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let server = Server::start_in(&Dir::new(), &pairs(&env)).await;
@@ -118,10 +121,22 @@ impl Stack {
         self.anyone().sign_in("crawler@larder.test").await
     }
 
-    /// The statements that PostgreSQL has run for this server, if it is PostgreSQL.
-    pub(crate) fn statements(&self) -> Option<Vec<String>> {
-        let (server, database) = self.postgres.as_ref()?;
-        Some(server.statements(database))
+    /// The statements that the database has run for this test, in order: PostgreSQL's own log, or what the driver of
+    /// SQLite has logged in the first server.
+    pub(crate) fn statements(&self) -> Vec<String> {
+        match &self.postgres {
+            Some((server, database)) => server.statements(database),
+            None => sqlite::statements(&self.server.log()),
+        }
+    }
+
+    /// How many statements that read rows the database has run: not the pool's own, nor transactions.
+    pub(crate) fn queries(&self) -> usize {
+        let reads = |statement: &&String| {
+            let begin = statement.trim_start().to_lowercase();
+            (begin.starts_with("select") || begin.starts_with("with")) && statement.contains("FROM")
+        };
+        self.statements().iter().filter(reads).count()
     }
 }
 
