@@ -12,7 +12,7 @@ use crate::loader::{LoadFuture, Loaded, Loader, Many, Says};
 use crate::lookup::{Answer, Remembered, answer_landed, scopes_of};
 use crate::nested::Hurry;
 use crate::policy::Policy;
-use crate::scope::{Selection, Selector};
+use crate::scope::Selector;
 use crate::status::Fetched;
 use crate::tenant::Tenant;
 use crate::value::Value;
@@ -111,7 +111,7 @@ impl Tenant {
         }
         let values = last_of_each(values);
         let selectors: Vec<Selector> = values.iter().map(|(key, _)| Selector::Key(key.clone())).collect();
-        self.engine.invalidate(Some(&self.name), Selection::from(selectors)).await?;
+        self.invalidate(selectors).await?;
         if !self.engine.options.enabled {
             return Ok(());
         }

@@ -5,7 +5,7 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
 use crate::event::EventStream;
 use crate::inspect::{EntryFilter, EntryInfo, EntryPage};
-use crate::invalidate::Stamp;
+use crate::invalidate::Invalidation;
 use crate::l1::KeyRef;
 use crate::remote::RedisState;
 use crate::scope::Selection;
@@ -58,8 +58,8 @@ impl Cache {
     ///
     /// # Errors
     /// As [`Tenant::invalidate`].
-    pub async fn invalidate(&self, what: impl Into<Selection>) -> Result<Stamp, Error> {
-        self.engine.invalidate(None, what.into()).await
+    pub fn invalidate(&self, what: impl Into<Selection>) -> Invalidation {
+        Invalidation::new(&self.engine, None, Ok(what.into()))
     }
 
     /// The events that tenants [publish](Tenant::publish) in this process, from now on.

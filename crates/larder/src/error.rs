@@ -1,5 +1,6 @@
 //! The one error type of the library.
 
+use crate::journal::Ticket;
 use std::{error::Error as StdError, fmt, sync::Arc};
 
 /// Any error, as loaders may return it.
@@ -15,6 +16,7 @@ struct Inner {
     kind: ErrorKind,
     detail: String,
     source: Option<BoxError>,
+    ticket: Option<Ticket>,
 }
 
 /// The kinds of [`Error`].
@@ -41,7 +43,7 @@ pub enum ErrorKind {
     LoadTimeout,
     /// Too many loads are in flight on this node.
     TooManyLoads,
-    /// The invalidation is in force here; other nodes follow when Redis is back in reach.
+    /// The invalidation is in force here; other nodes follow when Redis is back in reach: [`Error::ticket`].
     Deferred,
     /// A value could not be encoded.
     Codec,
@@ -53,7 +55,7 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, detail: impl Into<String>) -> Self {
-        Self(Arc::new(Inner { kind, detail: detail.into(), source: None }))
+        Self(Arc::new(Inner { kind, detail: detail.into(), source: None, ticket: None }))
     }
 
     pub(crate) fn with_source(
@@ -61,12 +63,22 @@ impl Error {
         detail: impl Into<String>,
         source: impl Into<BoxError>,
     ) -> Self {
-        Self(Arc::new(Inner { kind, detail: detail.into(), source: Some(source.into()) }))
+        Self(Arc::new(Inner { kind, detail: detail.into(), source: Some(source.into()), ticket: None }))
+    }
+
+    pub(crate) fn deferred(detail: impl Into<String>, ticket: Ticket) -> Self {
+        let (kind, detail) = (ErrorKind::Deferred, detail.into());
+        Self(Arc::new(Inner { kind, detail, source: None, ticket: Some(ticket) }))
     }
 
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    /// Of an invalidation that was [`ErrorKind::Deferred`]: the promise that it will be delivered.
+    pub fn ticket(&self) -> Option<&Ticket> {
+        self.0.ticket.as_ref()
     }
 
     /// The loader's own error, if this is a failed load of that type. It is shared by all who waited for the load.

@@ -253,7 +253,13 @@ async fn quiet(server: &Server, slots: &[Slot]) -> Vec<String> {
     for _ in 0..400 {
         left.clear();
         for slot in slots {
-            slot.node.lock().await.go_on().await;
+            // A node that recovers may wait for another to do so.
+            if let Ok(mut node) = Arc::clone(&slot.node).try_lock_owned() {
+                tokio::spawn(async move { node.go_on().await });
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        for slot in slots {
             let (engine, remote) = (&slot.cache.engine, slot.cache.engine.remote.as_ref().unwrap());
             let state = [
                 ("untrusted", usize::from(!engine.mirror.is_good())),
@@ -271,7 +277,6 @@ async fn quiet(server: &Server, slots: &[Slot]) -> Vec<String> {
         if left.is_empty() {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(2)).await;
         server.clock.advance(Duration::from_millis(2));
     }
     left

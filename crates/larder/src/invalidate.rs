@@ -2,45 +2,85 @@
 
 use crate::coherence::Stamped;
 use crate::engine::Engine;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
+use crate::journal::Ticket;
 use crate::l1::KeyRef;
 use crate::remote::Remote;
 use crate::scope::{Covered, ScopeHash, Selection};
 use crate::simulation;
-use crate::store::{EntryName, InvalidateReply, InvalidateRequest, Link, StoreError};
+use crate::stamp::Stamp;
+use crate::store::{EntryName, Holders, InvalidateReply, InvalidateRequest, Link, StoreError};
+use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// The place of an invalidation in the order of all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Stamp {
-    /// Which history the stamp belongs to.
-    pub epoch: u64,
-    /// Later invalidations have higher stamps.
-    pub stamp: u64,
+/// How long one attempt may take; it is repeated until [`Engine::defer_after`].
+pub(crate) const ATTEMPT: Duration = Duration::from_millis(500);
+
+/// When an invalidation is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    /// Redis has it, and tells the others.
+    Told,
+    /// No node that holds a lease serves the old values any more.
+    Applied,
 }
 
-impl From<Stamped> for Stamp {
-    fn from(at: Stamped) -> Self {
-        Self { epoch: at.epoch, stamp: at.stamp }
+/// An invalidation, from [`Tenant::invalidate`](crate::Tenant::invalidate) or
+/// [`Cache::invalidate`](crate::Cache::invalidate). Await it: nothing happens before.
+#[must_use = "nothing is invalidated until this is awaited"]
+pub struct Invalidation {
+    engine: Arc<Engine>,
+    tenant: Option<Arc<str>>,
+    /// What is wrong is said when it is awaited.
+    selection: Result<Selection, Error>,
+    until: Until,
+}
+
+impl Invalidation {
+    pub(crate) fn new(
+        engine: &Arc<Engine>,
+        tenant: Option<Arc<str>>,
+        selection: Result<Selection, Error>,
+    ) -> Self {
+        Self { engine: Arc::clone(engine), tenant, selection, until: Until::Told }
+    }
+
+    /// Waits until every node has applied it: once `Ok` is returned, no node that holds a coherence lease serves what was
+    /// cached before. (Without this that is so within one lease, typically within a millisecond. A node that is cut off
+    /// from Redis holds no lease after at most one; what it has loaded by itself it may serve for `outage_memory_ttl`.)
+    ///
+    /// Costs one more round trip to the slowest node, and at worst the rest of a lease (1 s by default) where a node was
+    /// paused or killed.
+    pub fn acked(mut self) -> Self {
+        self.until = Until::Applied;
+        self
     }
 }
 
-/// How long one attempt may take; it is repeated until [`Engine::defer_after`].
-const ATTEMPT: Duration = Duration::from_millis(500);
+impl IntoFuture for Invalidation {
+    type Output = Result<Stamp, Error>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Self { engine, tenant, selection, until } = self;
+        Box::pin(async move { engine.invalidate(tenant, selection?, until).await })
+    }
+}
 
 impl Engine {
     /// Invalidates. From its return on, this node serves nothing of before, also where the result is `Deferred`.
-    pub(crate) async fn invalidate(
+    async fn invalidate(
         self: &Arc<Self>,
-        tenant: Option<&str>,
+        tenant: Option<Arc<str>>,
         selection: Selection,
+        until: Until,
     ) -> Result<Stamp, Error> {
         self.check_open()?;
-        let covered = Covered::of(tenant, selection)?;
+        let covered = Covered::of(tenant.as_deref(), selection)?;
         self.stats.invalidations.fetch_add(1, Ordering::Relaxed);
-        if let Some(tenant) = tenant {
+        if let Some(tenant) = &tenant {
             self.stats.accounts.of(tenant).count_invalidation();
         }
         let result = match &self.remote {
@@ -49,7 +89,8 @@ impl Engine {
                 // In a task of its own: a caller that goes away half-way leaves no block behind.
                 let (engine, remote) = (Arc::clone(self), Arc::clone(remote));
                 let blocked = Blocked::new(self, &covered);
-                let work = async move { engine.invalidate_shared(&remote, blocked, covered).await };
+                let work =
+                    async move { engine.invalidate_shared(&remote, blocked, covered, tenant, until).await };
                 self.tasks
                     .spawn(simulation::task(work))
                     .await
@@ -74,7 +115,11 @@ impl Engine {
         remote: &Arc<Remote>,
         blocked: Blocked,
         covered: Covered,
+        tenant: Option<Arc<str>>,
+        until: Until,
     ) -> Result<Stamp, Error> {
+        let underway = remote.invalidating();
+        let mut acks = (until == Until::Applied).then(|| remote.expect_acks());
         self.drop_entries(&covered);
         self.flights.detach(&blocked.scopes);
         let started = self.now();
@@ -83,13 +128,18 @@ impl Engine {
         let patience = self.defer_after().saturating_sub(remote.silence());
         loop {
             let left = patience.saturating_sub(self.now().since(started));
-            let done = attempt(remote, &covered, left.clamp(Duration::from_millis(1), ATTEMPT)).await;
+            let within = left.clamp(Duration::from_millis(1), ATTEMPT);
+            let done = attempt(remote, &covered, acks.as_ref().map(|acks| acks.id), within).await;
             // A reply of a history that this node has left does not count: it is done again in the one that it follows.
-            if let Some((link, at)) = done
+            if let Some((link, at, holders)) = done
                 && remote.settle(&link, &blocked.scopes, at)
             {
                 self.flights.detach(&blocked.scopes);
                 tell(&covered);
+                drop(underway);
+                if let Some(acks) = &mut acks {
+                    acks.of_all(holders, self.options.lease).await;
+                }
                 return Ok(at.into());
             }
             let left = patience.saturating_sub(self.now().since(started));
@@ -100,11 +150,13 @@ impl Engine {
             let mut state = remote.state.subscribe();
             let _ = tokio::time::timeout(pause, state.changed()).await;
         }
-        let scopes = blocked.defer(remote);
+        let scopes = covered.all();
+        let ticket = blocked.defer(remote, covered, tenant.as_deref());
+        drop(underway);
         self.flights.detach(&scopes);
         self.stats.deferred.fetch_add(1, Ordering::Relaxed);
         let why = "Redis is out of reach: the invalidation is in force on this node and is delivered when Redis is back";
-        Err(Error::new(ErrorKind::Deferred, why))
+        Err(Error::deferred(why, ticket))
     }
 
     /// How long an invalidation is tried before it is deferred: longer than a lease, so that an outage that all nodes
@@ -129,19 +181,22 @@ fn tell(covered: &Covered) {
 async fn attempt(
     remote: &Arc<Remote>,
     covered: &Covered,
+    ack: Option<u64>,
     within: Duration,
-) -> Option<(Arc<dyn Link>, Stamped)> {
+) -> Option<(Arc<dyn Link>, Stamped, Holders)> {
     let link = remote.link()?;
     let keys: Vec<(EntryName<'_>, ScopeHash)> = covered
         .keys
         .iter()
         .map(|(tenant, key, scope)| (EntryName { tenant, key: key.as_str() }, *scope))
         .collect();
-    let what = InvalidateRequest { scopes: &covered.scopes, keys: &keys };
+    let what = InvalidateRequest { scopes: &covered.scopes, keys: &keys, ack };
     let reply: Result<InvalidateReply, StoreError> = link.invalidate(what, within).await;
     remote.note(&link, &reply);
     match reply {
-        Ok(InvalidateReply::Done { epoch, stamp }) => Some((link, Stamped { epoch, stamp })),
+        Ok(InvalidateReply::Done { epoch, stamp, holders }) => {
+            Some((link, Stamped { epoch, stamp }, holders))
+        }
         Ok(InvalidateReply::Recover) => {
             remote.lose_link(&link, "the coherence state is gone");
             None
@@ -164,11 +219,10 @@ impl Blocked {
         Self { engine: Arc::clone(engine), scopes }
     }
 
-    fn defer(self, remote: &Remote) -> Vec<ScopeHash> {
+    fn defer(self, remote: &Remote, covered: Covered, tenant: Option<&str>) -> Ticket {
         // Raises the change counter once more: what was loaded while we tried is not kept either.
         self.engine.mirror.block(&self.scopes);
         self.engine.mirror.unblock(&self.scopes);
-        remote.defer(self.scopes.clone());
-        self.scopes
+        remote.defer(covered, tenant)
     }
 }

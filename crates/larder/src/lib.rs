@@ -27,6 +27,7 @@
 //! | `redis` | a tier shared by all nodes, in Redis or Valkey | on |
 
 mod account;
+mod acks;
 mod breaker;
 mod builder;
 mod bulk;
@@ -44,6 +45,7 @@ mod histories;
 mod inspect;
 mod invalidate;
 mod job;
+mod journal;
 mod key;
 mod l1;
 pub mod limits;
@@ -53,10 +55,12 @@ mod lookup;
 mod nested;
 mod policy;
 mod prepared;
+mod recovery;
 mod remote;
 mod scope;
 #[doc(hidden)]
 pub mod simulation;
+mod stamp;
 mod stats;
 mod status;
 pub mod store;
@@ -74,7 +78,8 @@ pub use clock::{Clock, ManualClock, Moment, SystemClock};
 pub use error::{BoxError, Error, ErrorKind};
 pub use event::{Event, EventStream, Next};
 pub use inspect::{EntryFilter, EntryInfo, EntryPage, matches};
-pub use invalidate::Stamp;
+pub use invalidate::Invalidation;
+pub use journal::Ticket;
 pub use key::Key;
 #[cfg(feature = "macros")]
 #[doc(inline)]
@@ -83,6 +88,7 @@ pub use loader::LoadContext;
 pub use policy::Policy;
 pub use remote::RedisState;
 pub use scope::{ScopeHash, Selection, Selector, all, first_segment, tag};
+pub use stamp::{InvalidStamp, Stamp};
 pub use stats::{Counts, LOAD_BUCKETS, StatsSnapshot};
 pub use status::{Fetched, Outcome, Status, Tier};
 #[cfg(feature = "redis")]

@@ -3,9 +3,8 @@
 use crate::breaker::Breaker;
 use crate::clock::{Clock, Moment};
 use crate::coherence::{Mirror, Stamped};
-use crate::limits::MAX_UNDELIVERED;
-use crate::scope::ScopeHash;
-use crate::simulation::{Limit, limit};
+use crate::journal::{Journal, Ticket};
+use crate::scope::{Covered, ScopeHash};
 use crate::stats::Stats;
 use crate::store::{Connector, Link, StateReply, StoreError, StoreErrorKind};
 use arc_swap::ArcSwapOption;
@@ -14,6 +13,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, watch};
 
 /// What an administrator should know about the shared tier.
@@ -54,35 +54,11 @@ impl RedisState {
     }
 }
 
-/// Invalidations that Redis has not been told. Its lock is also what makes beginning and ending trust one step: no
-/// invalidation is deferred, and no link lost, between the last look at this list and the trust that follows from it.
+/// Invalidations under way, by the number of links that had been made when they began.
 #[derive(Default)]
-struct Undelivered {
-    scopes: Vec<Vec<ScopeHash>>,
-    /// Scopes in all of them.
-    weight: usize,
-    /// How often the list was collapsed into one block: a mark taken before is void.
-    collapsed: u64,
-}
-
-impl Undelivered {
-    fn mark(&self) -> Mark {
-        Mark { count: self.scopes.len(), collapsed: self.collapsed }
-    }
-}
-
-/// A moment in the list of undelivered invalidations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark {
-    count: usize,
-    collapsed: u64,
-}
-
-impl Mark {
-    /// Whether nothing was undelivered.
-    pub(crate) fn is_empty(self) -> bool {
-        self.count == 0
-    }
+struct Underway {
+    links: u64,
+    begun: HashMap<u64, usize>,
 }
 
 /// This node's side of the shared tier.
@@ -99,7 +75,15 @@ pub(crate) struct Remote {
     /// Told when the link is lost, so that the supervisor makes another.
     pub(crate) lost: Notify,
     pub(crate) state: watch::Sender<RedisState>,
-    undelivered: Mutex<Undelivered>,
+    /// Its lock is also what makes beginning and ending trust one step: no invalidation is deferred, and no link lost,
+    /// between the last look at the journal and the trust that follows from it.
+    journal: Mutex<Journal>,
+    underway: Mutex<Underway>,
+    /// The other nodes, and when (server time, µs) they were last seen registered.
+    nodes: Mutex<HashMap<String, u64>>,
+    /// Who waits for acknowledgements, by number.
+    acks: Mutex<HashMap<u64, UnboundedSender<String>>>,
+    ack: AtomicU64,
     wakes: Mutex<HashMap<ScopeHash, Vec<Arc<Notify>>>>,
     clock: Arc<dyn Clock>,
     mirror: Arc<Mirror>,
@@ -122,7 +106,11 @@ impl Remote {
             last_contact: AtomicU64::new(clock.now().as_nanos()),
             lost: Notify::new(),
             state: watch::channel(RedisState::not_yet()).0,
-            undelivered: Mutex::default(),
+            journal: Mutex::default(),
+            underway: Mutex::default(),
+            nodes: Mutex::default(),
+            acks: Mutex::default(),
+            ack: AtomicU64::new(1),
             wakes: Mutex::default(),
             clock,
             mirror,
@@ -140,55 +128,51 @@ impl Remote {
         if self.mirror.is_good() { self.link() } else { None }
     }
 
-    /// Recovery over `link` is complete: trust begins. If a new epoch was begun for what was undelivered at `mark`, that
-    /// is made good now that the mirror has entered it, and its blocks go. `None`: something was deferred meanwhile.
-    pub(crate) fn begin_trust(&self, link: &Arc<dyn Link>, state: StateReply, mark: Mark) -> Option<u64> {
-        let mut undelivered = self.undelivered.lock();
-        if undelivered.mark() != mark {
-            return None;
-        }
-        let trust = self.mirror.begin_trust(state);
-        for scopes in undelivered.scopes.drain(..) {
-            self.mirror.unblock(&scopes);
-        }
-        undelivered.weight = 0;
+    /// A link has been made: what must be written goes over it, nothing is read until trust begins.
+    pub(crate) fn adopt(&self, link: &Arc<dyn Link>) {
+        let _no_link_is_lost = self.journal.lock();
         self.breaker.answered();
         self.link.store(Some(Arc::new(Live(Arc::clone(link)))));
-        Some(trust)
+        self.underway.lock().links += 1;
+    }
+
+    /// Recovery over `link` is complete: trust begins. `None`: the link was lost, or something deferred, meanwhile.
+    pub(crate) fn begin_trust(&self, link: &Arc<dyn Link>, state: StateReply) -> Option<u64> {
+        let journal = self.journal.lock();
+        (journal.is_empty() && self.is_current(link)).then(|| self.mirror.begin_trust(state))
     }
 
     /// The link is no good: distrust, and have another made.
     pub(crate) fn lose(&self, reason: &str) {
-        let _no_trust_begins = self.undelivered.lock();
+        let _no_trust_begins = self.journal.lock();
         self.lose_now(reason);
     }
 
     /// As [`Remote::lose`], for what was learnt over `link`: if another has taken its place, that is not concerned.
     pub(crate) fn lose_link(&self, link: &Arc<dyn Link>, reason: &str) {
-        let _no_trust_begins = self.undelivered.lock();
+        let _no_trust_begins = self.journal.lock();
         if self.is_current(link) {
             self.lose_now(reason);
         }
     }
 
     fn lose_now(&self, reason: &str) {
-        let had = self.link.swap(None).is_some();
-        self.mirror.end_trust();
-        if had {
+        self.link.store(None);
+        if self.mirror.end_trust() {
             tracing::warn!(target: "larder::redis", reason, "Redis unavailable, using memory cache");
             self.state.send_replace(RedisState::Unavailable { reason: reason.to_owned() });
         }
         self.lost.notify_one();
     }
 
-    fn is_current(&self, link: &Arc<dyn Link>) -> bool {
+    pub(crate) fn is_current(&self, link: &Arc<dyn Link>) -> bool {
         self.link.load().as_ref().is_some_and(|live| Arc::ptr_eq(&live.0, link))
     }
 
     /// The reply to an own invalidation over `link`. `false`: it belongs to a history that this node has left, and is
     /// no answer for the one that it follows.
     pub(crate) fn settle(&self, link: &Arc<dyn Link>, scopes: &[ScopeHash], at: Stamped) -> bool {
-        let _no_trust_begins = self.undelivered.lock();
+        let _no_trust_begins = self.journal.lock();
         if self.is_current(link) {
             self.mirror.settle_ahead(scopes, at)
         } else {
@@ -237,34 +221,79 @@ impl Remote {
         u64::try_from(server).unwrap_or(0)
     }
 
-    /// Remembers an invalidation that did not reach Redis, and ends trust. Its scopes stay blocked until an epoch has
-    /// been begun that makes it good. Beyond the bound everything is blocked as one.
-    pub(crate) fn defer(&self, scopes: Vec<ScopeHash>) {
-        let mut undelivered = self.undelivered.lock();
-        if undelivered.weight + scopes.len() <= limit(Limit::Undelivered, MAX_UNDELIVERED) {
-            undelivered.weight += scopes.len();
-            undelivered.scopes.push(scopes);
-        } else {
-            let everything = vec![ScopeHash::everything()];
-            self.mirror.block(&everything);
-            self.mirror.unblock(&scopes);
-            for scopes in undelivered.scopes.drain(..) {
-                self.mirror.unblock(&scopes);
-            }
-            undelivered.scopes.push(everything);
-            undelivered.weight = 1;
-            undelivered.collapsed += 1;
-        }
+    /// Remembers an invalidation that did not reach Redis, and ends trust. Its scopes stay blocked until it is delivered.
+    pub(crate) fn defer(&self, covered: Covered, tenant: Option<&str>) -> Ticket {
+        let mut journal = self.journal.lock();
+        let ticket = journal.push(covered, tenant, &self.mirror);
         self.lose_now("an invalidation could not be delivered");
+        ticket
     }
 
-    /// What is undelivered now.
-    pub(crate) fn undelivered(&self) -> Mark {
-        self.undelivered.lock().mark()
+    /// The oldest invalidation that Redis has not been told.
+    pub(crate) fn first_deferred(&self) -> Option<(u64, Arc<Covered>)> {
+        self.journal.lock().first()
+    }
+
+    /// Redis has been told of a deferred invalidation, over `link`. `false`: it happened in a history that this node has
+    /// left, and must be told again.
+    pub(crate) fn delivered(&self, link: &Arc<dyn Link>, id: u64, at: Stamped) -> bool {
+        let mut journal = self.journal.lock();
+        // If it is not there any more it was folded into a wider one, which comes later.
+        let Some(deferred) = journal.pop(id) else { return true };
+        let settled = self.is_current(link) && self.mirror.settle_ahead(&deferred.covered.all(), at);
+        if settled {
+            deferred.tell(&at.into());
+        } else {
+            journal.put_back(deferred);
+        }
+        settled
     }
 
     pub(crate) fn undelivered_count(&self) -> usize {
-        self.undelivered.lock().scopes.len()
+        self.journal.lock().len()
+    }
+
+    /// An invalidation begins.
+    pub(crate) fn invalidating(self: &Arc<Self>) -> Invalidating {
+        let mut underway = self.underway.lock();
+        let link = underway.links;
+        *underway.begun.entry(link).or_default() += 1;
+        Invalidating { remote: Arc::clone(self), link }
+    }
+
+    /// Whether some invalidation that began before the present link was made is neither delivered nor deferred.
+    pub(crate) fn has_unfinished(&self) -> bool {
+        let underway = self.underway.lock();
+        underway.begun.keys().any(|link| *link < underway.links)
+    }
+
+    /// The roll call of a heartbeat at `now_us`. Who was not in one for longer than `forget` is forgotten.
+    pub(crate) fn roll_called(&self, nodes: Vec<String>, now_us: u64, forget: Duration) {
+        let oldest = now_us.saturating_sub(u64::try_from(forget.as_micros()).unwrap_or(u64::MAX));
+        let mut known = self.nodes.lock();
+        known.extend(nodes.into_iter().map(|node| (node, now_us)));
+        known.retain(|_, seen| *seen >= oldest);
+    }
+
+    /// Nodes seen at or after this server time.
+    pub(crate) fn nodes_since(&self, us: u64) -> Vec<String> {
+        let known = self.nodes.lock();
+        known.iter().filter(|(_, seen)| **seen >= us).map(|(node, _)| node.clone()).collect()
+    }
+
+    /// Registers for acknowledgements; to be called before they are asked for.
+    pub(crate) fn expect_acks(self: &Arc<Self>) -> Acks {
+        let id = self.ack.fetch_add(1, Ordering::Relaxed);
+        let (sender, nodes) = unbounded_channel();
+        self.acks.lock().insert(id, sender);
+        Acks { remote: Arc::clone(self), id, nodes }
+    }
+
+    /// A node has applied an invalidation of ours.
+    pub(crate) fn acknowledged(&self, id: u64, node: String) {
+        if let Some(waiting) = self.acks.lock().get(&id) {
+            let _ = waiting.send(node);
+        }
     }
 
     /// A load for which this node may wait has ended.
@@ -286,6 +315,44 @@ impl Remote {
         let notify = Arc::new(Notify::new());
         self.wakes.lock().entry(key).or_default().push(Arc::clone(&notify));
         WakeUp { remote: Arc::clone(self), key, notify }
+    }
+}
+
+/// An invalidation that is neither delivered nor deferred.
+pub(crate) struct Invalidating {
+    remote: Arc<Remote>,
+    link: u64,
+}
+
+impl Drop for Invalidating {
+    fn drop(&mut self) {
+        let mut underway = self.remote.underway.lock();
+        if let Some(count) = underway.begun.get_mut(&self.link) {
+            *count -= 1;
+            if *count == 0 {
+                underway.begun.remove(&self.link);
+            }
+        }
+    }
+}
+
+/// Acknowledgements of one invalidation, taken off the register when dropped.
+pub(crate) struct Acks {
+    remote: Arc<Remote>,
+    pub(crate) id: u64,
+    nodes: UnboundedReceiver<String>,
+}
+
+impl Acks {
+    /// The next node that has applied it.
+    pub(crate) async fn next(&mut self) -> Option<String> {
+        self.nodes.recv().await
+    }
+}
+
+impl Drop for Acks {
+    fn drop(&mut self) {
+        self.remote.acks.lock().remove(&self.id);
     }
 }
 

@@ -50,6 +50,11 @@ impl ScopeHash {
         Self::of(ScopeKind::All, "", "")
     }
 
+    /// The scope of all entries of one tenant.
+    pub(crate) fn of_tenant(tenant: &str) -> Self {
+        Self::of(ScopeKind::Tenant, tenant, "")
+    }
+
     pub(crate) fn of_tag(tenant: &str, tag: &str) -> Self {
         Self::of(ScopeKind::Tag, tenant, tag)
     }
@@ -226,7 +231,7 @@ impl Covered {
                 let end = prefix.boundaries().take(MAX_PREFIX_SEGMENTS).last().unwrap_or(0);
                 ScopeHash::of(ScopeKind::Prefix, tenant, &prefix.as_str()[..end])
             }
-            (Selector::All, Some(tenant)) => ScopeHash::of(ScopeKind::Tenant, tenant, ""),
+            (Selector::All, Some(tenant)) => ScopeHash::of_tenant(tenant),
             (Selector::All, None) => ScopeHash::everything(),
             (Selector::FirstSegment(name), None) => {
                 let first = Key::empty().with(&name);

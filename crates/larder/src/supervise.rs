@@ -1,16 +1,18 @@
-//! The coherence task: makes links, follows the stream, renews the lease, and begins a new epoch where trust needs one.
+//! The coherence task: makes links, recovers, follows the stream, renews the lease.
 //!
 //! There is one a node. It is the only one that begins trust and applies pushes, so both happen in the stream's order.
 
 use crate::breaker::pause;
 use crate::clock::Moment;
 use crate::engine::Engine;
-use crate::remote::{Mark, RedisState, Remote, random_part};
-use crate::store::{HeartbeatReply, Link, Push, StateReply, StoreError, StoreErrorKind};
+use crate::recovery;
+use crate::remote::{RedisState, Remote, random_part};
+use crate::store::{AckTo, HeartbeatReply, Link, Push, StateReply, StoreError, StoreErrorKind};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Follows the stream until the cache is shut down and all that it had begun has ended.
@@ -30,14 +32,20 @@ pub(crate) async fn supervise(engine: Arc<Engine>, remote: Arc<Remote>) {
 pub(crate) struct Supervisor {
     engine: Arc<Engine>,
     remote: Arc<Remote>,
+    /// Places for acknowledgements under way.
+    acking: Arc<Semaphore>,
 }
+
+/// Acknowledgements under way at once. One beyond it is not sent: whoever waits for it waits until this node's lease has
+/// run out.
+const MAX_ACKS: usize = 1024;
 
 /// Why a link came to its end, or none was made.
 pub(crate) type Ended = String;
 
 impl Supervisor {
     pub(crate) fn new(engine: Arc<Engine>, remote: Arc<Remote>) -> Self {
-        Self { engine, remote }
+        Self { engine, remote, acking: Arc::new(Semaphore::new(MAX_ACKS)) }
     }
 
     fn beat(&self) -> Duration {
@@ -55,7 +63,7 @@ impl Supervisor {
                 }
                 Err(error) => {
                     self.report(&error, failures);
-                    tokio::time::sleep(pause(failures, random_part())).await;
+                    tokio::time::sleep(pause(failures, random_part()).min(self.engine.options.lease)).await;
                     failures = failures.saturating_add(1);
                 }
             }
@@ -74,22 +82,21 @@ impl Supervisor {
         self.remote.state.send_replace(state);
     }
 
-    /// Makes a link that can be trusted. Nothing is undelivered and no outage unsettled when it returns.
+    /// Makes a link that can be trusted: everything deferred here is delivered, and every outage settled, when it
+    /// returns.
     pub(crate) async fn establish(&mut self) -> Result<Followed, StoreError> {
-        let mark = self.remote.undelivered();
-        let mut opened = self.open(!mark.is_empty()).await?;
-        if opened.unsettled {
-            // Somebody may have invalidated while Redis was silent for all, and died: only a new epoch is safe. A state
-            // of old that came back is replaced likewise.
+        let mut opened = self.open(false).await?;
+        if self.engine.mirror.has_left(opened.state.epoch) {
+            // A state of old came back under a server that blesses it: replaced by a new epoch.
             drop(opened);
             opened = self.open(true).await?;
         }
-        if opened.unsettled {
-            return Err(StoreError::new(StoreErrorKind::Changed, "an outage is not settled yet"));
+        self.remote.adopt(&opened.link);
+        let trusted = self.recover(opened).await;
+        if let Err(error) = &trusted {
+            self.remote.lose(&error.to_string());
         }
-        self.trust(opened, mark).ok_or_else(|| {
-            StoreError::new(StoreErrorKind::Changed, "an invalidation was deferred while connecting")
-        })
+        trusted
     }
 
     /// Connects and registers, without trust.
@@ -98,24 +105,53 @@ impl Supervisor {
         if recovered.bumped {
             tracing::info!(target: "larder::redis", "a new epoch begins: what Redis held before is not used");
         }
-        let mut pushes =
-            link.pushes().ok_or_else(|| StoreError::new(StoreErrorKind::Protocol, "no stream"))?;
-        let sent = self.engine.now();
-        let lease = self.engine.options.lease;
-        let HeartbeatReply::Alive { state, outage, now_us } = link.heartbeat(lease, lease).await? else {
+        let pushes = link.pushes().ok_or_else(|| StoreError::new(StoreErrorKind::Protocol, "no stream"))?;
+        let (state, outage) = self.register(&link).await?;
+        Ok(Opened { link, pushes, state, outage })
+    }
+
+    /// A heartbeat that begins no lease: registers this node, and tells what holds now.
+    async fn register(&self, link: &Arc<dyn Link>) -> Result<(StateReply, Option<u64>), StoreError> {
+        let (sent, lease) = (self.engine.now(), self.engine.options.lease);
+        let reply = link.heartbeat(lease, false, lease).await?;
+        let HeartbeatReply::Alive { state, outage, now_us, .. } = reply else {
             return Err(StoreError::new(StoreErrorKind::Changed, "the coherence state is gone"));
         };
         self.remote.set_server_time(now_us, sent);
         self.remote.contacted(sent);
-        let unsettled = outage || self.engine.mirror.has_left(state.epoch);
-        let backlog = backlog(&mut pushes, state.epoch);
-        Ok(Opened { link, pushes, backlog, state, unsettled })
+        Ok((state, outage))
     }
 
-    fn trust(&self, opened: Opened, mark: Mark) -> Option<Followed> {
-        let Opened { link, pushes, backlog, state, .. } = opened;
+    /// Delivers what was deferred, settles the outage if there was one, and begins trust.
+    async fn recover(&self, mut opened: Opened) -> Result<Followed, StoreError> {
+        loop {
+            recovery::deliver(&self.remote, &opened.link).await?;
+            if let Some(outage) = opened.outage {
+                recovery::settle(&self.engine, &self.remote, &opened.link, outage).await?;
+            }
+            // What holds after all that; another outage may have been flagged meanwhile.
+            (opened.state, opened.outage) = self.register(&opened.link).await?;
+            if self.engine.mirror.has_left(opened.state.epoch) {
+                return Err(StoreError::new(StoreErrorKind::Changed, "an epoch of old came back"));
+            }
+            if opened.outage.is_none()
+                && let Some(trust) = self.trust(&opened)
+            {
+                let backlog = backlog(&mut opened.pushes, opened.state.epoch);
+                let Opened { link, pushes, .. } = opened;
+                return Ok(Followed { link, pushes, backlog, trust, silent: 0, beats: 0 });
+            }
+            if !self.remote.is_current(&opened.link) {
+                return Err(StoreError::new(StoreErrorKind::Disconnected, "it was lost while connecting"));
+            }
+        }
+    }
+
+    /// Begins trust. `None`: the link was lost, or something deferred, meanwhile.
+    fn trust(&self, opened: &Opened) -> Option<u64> {
+        let link = &opened.link;
         self.engine.flights.detach_all();
-        let trust = self.remote.begin_trust(&link, state, mark)?;
+        let trust = self.remote.begin_trust(link, opened.state)?;
         self.engine.flights.detach_all();
         let tls = if link.tls() { " (TLS)" } else { "" };
         let (server, address) = (link.server().to_owned(), self.remote.connector.address());
@@ -125,7 +161,7 @@ impl Supervisor {
         }
         let advice = link.advice().to_vec();
         self.remote.state.send_replace(RedisState::Connected { server, address, tls: link.tls(), advice });
-        Some(Followed { link, pushes, backlog, trust, silent: 0 })
+        Some(trust)
     }
 
     /// Applies pushes and renews the lease until the link ends.
@@ -135,7 +171,7 @@ impl Supervisor {
         loop {
             tokio::select! {
                 biased;
-                push = followed.next() => if let Some(ended) = self.apply(push) { return ended },
+                push = followed.next() => if let Some(ended) = self.apply(&followed.link, push) { return ended },
                 () = self.remote.lost.notified() => {
                     if self.remote.link().is_none() {
                         return "a call failed".to_owned();
@@ -163,32 +199,38 @@ impl Supervisor {
         let (link, trust) = (Arc::clone(&followed.link), followed.trust);
         let sent = self.engine.now();
         let lease = self.engine.options.lease;
+        // Every other one, so that nodes are known from at most half a lease before an outage.
+        followed.beats = followed.beats.wrapping_add(1);
+        let roll_call = followed.beats % 2 == 1;
         let reply = {
-            let call = link.heartbeat(lease, lease / 2);
+            let call = link.heartbeat(lease, roll_call, lease / 2);
             tokio::pin!(call);
             loop {
                 tokio::select! {
                     biased;
-                    push = followed.next() => if let Some(ended) = self.apply(push) { return Err(Silence::Ended(ended)) },
+                    push = followed.next() => if let Some(ended) = self.apply(&link, push) { return Err(Silence::Ended(ended)) },
                     reply = &mut call => break reply,
                 }
             }
         };
         self.remote.note(&link, &reply);
         while let Ok(push) = followed.pushes.try_recv() {
-            if let Some(ended) = self.apply(Some(push)) {
+            if let Some(ended) = self.apply(&link, Some(push)) {
                 return Err(Silence::Ended(ended));
             }
         }
         match reply {
-            Ok(HeartbeatReply::Alive { outage: true, .. }) => {
+            Ok(HeartbeatReply::Alive { outage: Some(_), .. }) => {
                 Err(Silence::Ended("it was silent for all nodes".to_owned()))
             }
             // The reply to an own invalidation may bring a new epoch before the stream does; a moment later both agree.
             Ok(HeartbeatReply::Alive { state, .. }) if self.engine.mirror.has_left(state.epoch) => {
                 Err(Silence::Once)
             }
-            Ok(HeartbeatReply::Alive { state, now_us, .. }) => {
+            Ok(HeartbeatReply::Alive { state, now_us, nodes, .. }) => {
+                if roll_call {
+                    self.remote.roll_called(nodes, now_us, lease * 4);
+                }
                 self.renew(trust, sent, state, now_us);
                 Ok(())
             }
@@ -208,15 +250,31 @@ impl Supervisor {
         self.engine.prune_if_full();
     }
 
+    /// Tells the node that invalidated that it is applied here. Nothing waits for this.
+    fn acknowledge(&self, link: &Arc<dyn Link>, to: AckTo) {
+        if to.node == self.remote.node {
+            return;
+        }
+        let Ok(place) = Arc::clone(&self.acking).try_acquire_owned() else { return };
+        let (link, within) = (Arc::clone(link), self.engine.options.lease);
+        tokio::spawn(async move {
+            let _ = link.acknowledge(&to, within).await;
+            drop(place);
+        });
+    }
+
     /// Applies one push. `Some`: the link has ended.
-    fn apply(&self, push: Option<Push>) -> Option<Ended> {
+    fn apply(&self, link: &Arc<dyn Link>, push: Option<Push>) -> Option<Ended> {
         match push {
-            Some(Push::Invalidated { epoch, prev, stamp, scopes }) => {
+            Some(Push::Invalidated { epoch, prev, stamp, scopes, ack }) => {
                 if self.engine.mirror.apply(epoch, prev, stamp, &scopes) {
                     self.engine.stats.missed_pushes.fetch_add(1, Ordering::Relaxed);
                     self.engine.flights.detach_all();
                 } else {
                     self.engine.flights.detach(&scopes);
+                }
+                if let Some(to) = ack {
+                    self.acknowledge(link, to);
                 }
                 None
             }
@@ -230,6 +288,10 @@ impl Supervisor {
                 self.remote.wake(key);
                 None
             }
+            Some(Push::Acknowledged { ack, node }) => {
+                self.remote.acknowledged(ack, node);
+                None
+            }
             Some(Push::Lost) | None => Some("the connection ended".to_owned()),
         }
     }
@@ -239,10 +301,9 @@ impl Supervisor {
 struct Opened {
     link: Arc<dyn Link>,
     pushes: UnboundedReceiver<Push>,
-    backlog: VecDeque<Push>,
     state: StateReply,
-    /// Only a new epoch makes it fit for use.
-    unsettled: bool,
+    /// When the silence for all nodes began that is not settled yet (server time, µs).
+    outage: Option<u64>,
 }
 
 /// A link that is being followed.
@@ -254,6 +315,8 @@ pub(crate) struct Followed {
     trust: u64,
     /// Heartbeats in a row that were of no use.
     silent: u32,
+    /// Heartbeats in all.
+    beats: u32,
 }
 
 impl Followed {

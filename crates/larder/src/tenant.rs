@@ -4,12 +4,13 @@ use crate::account::TenantStats;
 use crate::engine::Engine;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::event::Event;
-use crate::invalidate::Stamp;
+use crate::invalidate::Invalidation;
 use crate::key::Key;
 use crate::limits::MAX_TENANT_BYTES;
 use crate::loader::{LoadContext, Single};
 use crate::policy::Policy;
 use crate::scope::Selection;
+use crate::stamp::Stamp;
 use crate::status::{Fetched, Status};
 use crate::value::Value;
 use std::fmt;
@@ -181,9 +182,12 @@ impl Tenant {
     /// [`ErrorKind::Deferred`] if Redis is out of reach: the invalidation is in force here, and other nodes follow when
     /// Redis is back. It is no reason to fail the write. `InvalidRequest`, `InvalidKey`, `InvalidTag`, `InvalidTenant`;
     /// `Closed`.
-    pub async fn invalidate(&self, what: impl Into<Selection>) -> Result<Stamp, Error> {
-        self.check()?;
-        self.engine.invalidate(Some(&self.name), what.into()).await
+    ///
+    /// # Cancel safety
+    /// Once it has been polled, it is carried through also where the future is dropped.
+    pub fn invalidate(&self, what: impl Into<Selection>) -> Invalidation {
+        let selection = self.check().map(|()| what.into());
+        Invalidation::new(&self.engine, Some(Arc::clone(&self.name)), selection)
     }
 
     /// What this tenant's part did since the cache was built, and what it holds in this process's memory. Takes time in
@@ -200,7 +204,7 @@ impl Tenant {
         self.check()?;
         event.tenant = Arc::clone(&self.name);
         let stamp = match event.take_selection() {
-            Some(selection) => Some(self.engine.invalidate(Some(&self.name), selection).await).transpose(),
+            Some(selection) => self.invalidate(selection).await.map(Some),
             None => Ok(None),
         };
         let apply = match &stamp {

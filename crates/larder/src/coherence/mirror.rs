@@ -298,9 +298,10 @@ impl Mirror {
     }
 
     /// The stream or the server is in doubt: what is in memory is served until the lease ends, Redis not at all.
-    pub(crate) fn end_trust(&self) {
-        self.trusted.store(false, Ordering::Release);
+    /// Returns whether the node had followed the stream.
+    pub(crate) fn end_trust(&self) -> bool {
         self.trust.fetch_add(1, Ordering::AcqRel);
+        self.trusted.swap(false, Ordering::AcqRel)
     }
 
     /// Whether this epoch was left: the stream has brought a later one.

@@ -108,7 +108,7 @@ impl<T: Value> Job<T> {
     ) -> Result<(), StoreError> {
         let keys: Vec<_> =
             pending.iter().filter(|one| one.corrupt).map(|one| (one.name(), one.scopes.key())).collect();
-        let what = InvalidateRequest { scopes: &[], keys: &keys };
+        let what = InvalidateRequest { scopes: &[], keys: &keys, ack: None };
         self.call(remote, link, link.invalidate(what, self.budget)).await.map(drop)
     }
 

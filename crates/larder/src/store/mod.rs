@@ -6,8 +6,8 @@
 //! with old data behind our back is always noticed.
 //!
 //! # Contract for implementors
-//! * **Atomicity.** `lease`, `fill`, `release`, `invalidate`, `heartbeat` and `recover` each run as one atomic step on
-//!   the server. `read` does not: it is three commands in a fixed order (head, values, stamps), and the order matters.
+//! * **Atomicity.** `lease`, `fill`, `release`, `invalidate`, `heartbeat`, `barrier` and `recover` each run as one
+//!   atomic step on the server (an `invalidate` of more than a few hundred scopes: as several). `read` does not: it is three commands in a fixed order (head, values, stamps), and the order matters.
 //! * **Ordering.** Every [`Push`] that the server sent before the reply of a heartbeat is in the queue of
 //!   [`Link::pushes`] when [`Link::heartbeat`] returns.
 //! * **A lost reply.** After [`StoreErrorKind::Timeout`] or `Disconnected` the command may have run, may run later, or
@@ -146,10 +146,13 @@ pub struct InvalidateRequest<'a> {
     pub scopes: &'a [ScopeHash],
     /// Entries to drop, each with its key's own scope.
     pub keys: &'a [(EntryName<'a>, ScopeHash)],
+    /// A number under which every node is asked to acknowledge that it has applied this ([`Push::Acknowledged`]), and
+    /// with which the reply names the nodes to wait for.
+    pub ack: Option<u64>,
 }
 
 /// The answer to [`Link::invalidate`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InvalidateReply {
     /// The coherence state is missing or not blessed: distrust, nothing was done.
     Recover,
@@ -159,11 +162,22 @@ pub enum InvalidateReply {
         epoch: u64,
         /// Its stamp.
         stamp: u64,
+        /// Who may still serve what it covers; empty unless acknowledgements were asked for.
+        holders: Holders,
     },
 }
 
+/// Nodes that hold a coherence lease.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holders {
+    /// Each with the time for which its lease holds at most, from the moment of the reply.
+    pub nodes: Vec<(String, Duration)>,
+    /// How long ago the epoch began: for one lease after that, there may be holders that nobody knows of.
+    pub epoch_age: Duration,
+}
+
 /// The answer to [`Link::heartbeat`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeartbeatReply {
     /// The coherence state is missing or not blessed: distrust.
     Recover,
@@ -171,11 +185,38 @@ pub enum HeartbeatReply {
     Alive {
         /// Epoch and head.
         state: StateReply,
-        /// The server was silent for everybody for longer than a lease, and that is not settled yet.
-        outage: bool,
+        /// The server was silent for everybody for longer than a lease since this time (µs of the server), and that
+        /// is not settled yet.
+        outage: Option<u64>,
         /// Server time in µs.
         now_us: u64,
+        /// Every registered node, where that was asked for.
+        nodes: Vec<String>,
     },
+}
+
+/// What [`Link::barrier`] says: this node has delivered everything that it had deferred.
+#[derive(Clone, Copy, Debug)]
+pub struct BarrierRequest<'a> {
+    /// The outage, as the heartbeat named it.
+    pub outage: u64,
+    /// Nodes known to this node from before the outage. Those registered then are known to the server.
+    pub nodes: &'a [String],
+    /// Wait for nobody any more: who is missing is struck off, and a new epoch begins.
+    pub evict: bool,
+}
+
+/// The answer to [`Link::barrier`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BarrierReply {
+    /// The coherence state is missing or not blessed: distrust.
+    Recover,
+    /// The outage is settled: everybody has delivered.
+    Done,
+    /// The outage is settled by a new epoch: somebody was missing.
+    Bumped,
+    /// These nodes have not delivered yet.
+    Wait(Vec<String>),
 }
 
 /// What making a link came to: which epoch holds.
@@ -200,6 +241,8 @@ pub enum Push {
         stamp: u64,
         /// What it covers: scopes and key scopes alike.
         scopes: Vec<ScopeHash>,
+        /// Who wants to know when it has been applied.
+        ack: Option<AckTo>,
     },
     /// A new epoch began.
     Epoch {
@@ -210,8 +253,24 @@ pub enum Push {
     },
     /// A load for which this node waits has ended, well or not.
     Wake(ScopeHash),
+    /// A node has applied an invalidation of ours.
+    Acknowledged {
+        /// The number under which it was asked to.
+        ack: u64,
+        /// The node.
+        node: String,
+    },
     /// The subscription or the connection ended: the link is dead.
     Lost,
+}
+
+/// Where an acknowledgement goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AckTo {
+    /// The node that invalidated.
+    pub node: String,
+    /// Its number for this invalidation.
+    pub ack: u64,
 }
 
 /// Makes links.
@@ -264,8 +323,18 @@ pub trait Link: Send + Sync + 'static {
         what: InvalidateRequest<'a>,
         within: Duration,
     ) -> StoreFuture<'a, InvalidateReply>;
-    /// Registers this node for `lease` more and reads the head, on the connection that carries the pushes.
-    fn heartbeat<'a>(&'a self, lease: Duration, within: Duration) -> StoreFuture<'a, HeartbeatReply>;
+    /// Registers this node for `lease` more and reads the head, on the connection that carries the pushes. With
+    /// `roll_call` the reply names every registered node.
+    fn heartbeat<'a>(
+        &'a self,
+        lease: Duration,
+        roll_call: bool,
+        within: Duration,
+    ) -> StoreFuture<'a, HeartbeatReply>;
+    /// Says that this node has delivered everything it had deferred, and asks whether all others have.
+    fn barrier<'a>(&'a self, what: BarrierRequest<'a>, within: Duration) -> StoreFuture<'a, BarrierReply>;
+    /// Tells another node that its invalidation has been applied here.
+    fn acknowledge<'a>(&'a self, to: &'a AckTo, within: Duration) -> StoreFuture<'a, ()>;
     /// The queue of pushes. Taken once, by the coherence task, which bounds it by draining it at every wake-up.
     fn pushes(&self) -> Option<UnboundedReceiver<Push>>;
     /// Takes this node out of the register: a clean shutdown.

@@ -1,9 +1,9 @@
 //! Recovery, schedule by schedule.
 
 use crate::error::{Error, ErrorKind};
-use crate::invalidate::Stamp;
 use crate::key;
 use crate::scope::tag;
+use crate::stamp::Stamp;
 use crate::store::StoreErrorKind;
 use crate::testing::{Call, Fault, Gate, LEASE, Node, Row, Server};
 use std::future::Future;
@@ -72,6 +72,7 @@ async fn an_invalidation_deferred_while_connecting_is_not_forgotten() {
     let mut node = Node::ready(&server).await;
     let other = Node::ready(&server).await;
     other.read(&row).await.unwrap();
+    let epoch = server.epoch();
     row.write();
     let (gate, waiting) = deferring(&server, &mut node).await;
     node.cut(&server);
@@ -82,11 +83,12 @@ async fn an_invalidation_deferred_while_connecting_is_not_forgotten() {
         until_held(&held, &mut connecting).await;
         defer(gate, waiting).await;
         held.open();
-        connecting.await.unwrap_err();
+        connecting.await.unwrap();
     }
-    node.connect().await.unwrap();
+    assert_eq!(node.remote.undelivered_count(), 0);
     node.beat().await;
-    assert_eq!(node.read(&row).await.unwrap(), 1, "Redis has been told by a new epoch");
+    assert_eq!(node.read(&row).await.unwrap(), 1, "Redis has been told");
+    assert_eq!(server.epoch(), epoch, "and keeps what it holds");
 }
 
 #[tokio::test]
@@ -127,17 +129,77 @@ async fn epochs_that_came_and_went_while_connecting_do_not_confuse() {
 }
 
 #[tokio::test]
-async fn an_outage_is_settled_at_the_first_attempt() {
+async fn an_outage_after_which_somebody_is_missing_is_settled_by_a_new_epoch() {
+    // s12: it may have deferred something, and died.
     let server = Server::new();
     let node = Node::ready(&server).await;
     drop(node);
     server.clock.advance(LEASE * 10);
     let epoch = server.epoch();
     let mut node = Node::new(&server);
-    node.connect().await.expect("a new epoch is begun at once");
+    node.connect_in_time(&server).await.unwrap();
     assert_ne!(server.epoch(), epoch);
     node.beat().await;
     assert!(node.engine.mirror.is_good());
+}
+
+#[tokio::test]
+async fn an_outage_that_all_nodes_outlive_costs_nothing_that_is_stored() {
+    let (server, row) = (Server::new(), Row::default());
+    let (mut one, mut two) = (Node::ready(&server).await, Node::ready(&server).await);
+    one.read(&row).await.unwrap();
+    let epoch = server.epoch();
+    server.set_up(false);
+    server.clock.advance(LEASE * 10);
+    server.set_up(true);
+    for node in [&mut one, &mut two] {
+        assert!(!node.beat().await);
+    }
+    let (first, second) = tokio::join!(one.connect(), two.connect());
+    first.unwrap();
+    second.unwrap();
+    assert_eq!(server.epoch(), epoch);
+    two.beat().await;
+    assert_eq!(two.read(&row).await.unwrap(), 0);
+    assert_eq!(row.reads(), 1, "it was still stored");
+}
+
+#[tokio::test]
+async fn nobody_relies_on_redis_before_every_node_has_delivered_what_it_deferred() {
+    // s13
+    let (server, row) = (Server::new(), Row::default());
+    let (mut one, mut two) = (Node::ready(&server).await, Node::ready(&server).await);
+    one.read(&row).await.unwrap();
+    let epoch = server.epoch();
+    server.set_up(false);
+    server.clock.advance(LEASE * 2);
+    one.beat().await;
+    two.beat().await;
+    row.write();
+    let error = two.acme().invalidate(tag("t")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Deferred);
+    let ticket = error.ticket().expect("it is deferred").clone();
+    assert_eq!(ticket.stamp(), None);
+    server.set_up(true);
+    let held = server.hold(Call::Connect);
+    let (first, second) = {
+        let mut waiting = pin!(async { tokio::join!(two.connect(), one.connect()) });
+        until_held(&held, &mut waiting).await;
+        tokio::select! {
+            biased;
+            _ = &mut waiting => panic!("nobody may go on"),
+            () = server.called(Call::Barrier, 2) => {}
+        }
+        held.open();
+        waiting.await
+    };
+    first.unwrap();
+    second.unwrap();
+    assert_eq!(server.epoch(), epoch);
+    let stamp = ticket.delivered().await.unwrap();
+    assert_eq!(stamp.epoch(), epoch);
+    one.beat().await;
+    assert_eq!(one.read(&row).await.unwrap(), 1);
 }
 
 #[tokio::test]

@@ -86,6 +86,20 @@ impl Node {
         Ok(())
     }
 
+    /// As [`Node::connect`], while time goes by: it may have to wait for other nodes.
+    pub(crate) async fn connect_in_time(&mut self, server: &Server) -> Result<(), StoreError> {
+        let time = async {
+            loop {
+                server.clock.advance(LEASE / 10);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            connected = self.connect() => connected,
+            () = time => unreachable!("time has no end"),
+        }
+    }
+
     /// One heartbeat, with all pushes before it. Returns whether the link is still followed.
     pub(crate) async fn beat(&mut self) -> bool {
         let Some(followed) = &mut self.followed else { return false };

@@ -7,9 +7,9 @@ use super::gate::{Gate, Rule, Rules};
 use crate::clock::{Clock, ManualClock};
 use crate::scope::ScopeHash;
 use crate::store::{
-    Connector, EntryName, FillReply, FillRequest, HeartbeatReply, InvalidateReply, InvalidateRequest,
-    LeaseReply, LeaseRequest, Link, Push, ReadReply, Recovered, StateReply, StoreError, StoreErrorKind,
-    StoreFuture,
+    AckTo, BarrierReply, BarrierRequest, Connector, EntryName, FillReply, FillRequest, HeartbeatReply,
+    Holders, InvalidateReply, InvalidateRequest, LeaseReply, LeaseRequest, Link, Push, ReadReply, Recovered,
+    StateReply, StoreError, StoreErrorKind, StoreFuture,
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -30,6 +30,8 @@ pub(crate) enum Call {
     Release,
     Invalidate,
     Heartbeat,
+    Barrier,
+    Acknowledge,
 }
 
 /// What a rule does to a call.
@@ -65,7 +67,10 @@ struct Coherence {
     /// When each node's registration ends.
     nodes: HashMap<String, u64>,
     last_heartbeat: Option<u64>,
-    outage: bool,
+    born: u64,
+    outage: Option<u64>,
+    /// Which outage each node has said to have delivered everything of.
+    drained: HashMap<String, u64>,
     stamps: HashMap<ScopeHash, u64>,
 }
 
@@ -216,7 +221,8 @@ impl Server {
     /// Another node invalidates.
     pub(crate) fn invalidate(&self, scopes: &[ScopeHash]) {
         let now = self.now();
-        let _ = self.state.lock().invalidate(&InvalidateRequest { scopes, keys: &[] }, now);
+        let what = InvalidateRequest { scopes, keys: &[], ack: None };
+        let _ = self.state.lock().invalidate(&what, "another", now);
     }
 
     /// An operator puts an old state back, under the same process.
@@ -283,7 +289,9 @@ impl Server {
 
     /// Marks an outage that nobody has settled.
     pub(crate) fn mark_outage(&self) {
-        self.state.lock().coherence.as_mut().unwrap().outage = true;
+        let mut state = self.state.lock();
+        let coherence = state.coherence.as_mut().unwrap();
+        coherence.outage = coherence.last_heartbeat;
     }
 
     async fn run<R>(
@@ -364,6 +372,7 @@ impl State {
             floor: head,
             blessed: HashSet::from([self.label]),
             nodes: old.nodes,
+            born: now,
             ..Coherence::default()
         };
         self.coherence = Some(new);
@@ -371,7 +380,39 @@ impl State {
         Recovered { epoch, bumped: true }
     }
 
-    fn invalidate(&mut self, what: &InvalidateRequest<'_>, now: u64) -> InvalidateReply {
+    fn barrier(&mut self, what: &BarrierRequest<'_>, node: &str, now: u64) -> BarrierReply {
+        let Some(coherence) = self.blessed() else { return BarrierReply::Recover };
+        if coherence.outage != Some(what.outage) {
+            return BarrierReply::Done;
+        }
+        coherence.drained.insert(node.to_owned(), what.outage);
+        let registered = coherence.nodes.iter().filter(|(_, ends)| **ends >= what.outage);
+        let needed: HashSet<&String> = registered.map(|(node, _)| node).chain(what.nodes).collect();
+        let drained = |node: &&&String| coherence.drained.get(**node) == Some(&what.outage);
+        let missing: Vec<String> =
+            needed.iter().filter(|node| !drained(node)).map(|node| (*node).clone()).collect();
+        if missing.is_empty() {
+            coherence.outage = None;
+            coherence.drained.clear();
+            return BarrierReply::Done;
+        }
+        if !what.evict {
+            return BarrierReply::Wait(missing);
+        }
+        for node in missing {
+            coherence.nodes.remove(&node);
+        }
+        self.recover(true, now);
+        BarrierReply::Bumped
+    }
+
+    fn acknowledge(&self, to: &AckTo, node: &str) {
+        for one in self.subscribers.iter().filter(|one| one.node == to.node) {
+            let _ = one.pushes.send(Push::Acknowledged { ack: to.ack, node: node.to_owned() });
+        }
+    }
+
+    fn invalidate(&mut self, what: &InvalidateRequest<'_>, origin: &str, now: u64) -> InvalidateReply {
         let Some(coherence) = self.blessed() else { return InvalidateReply::Recover };
         let (epoch, prev) = (coherence.epoch, coherence.head);
         let stamp = now.max(prev + 1);
@@ -384,18 +425,29 @@ impl State {
             }
         }
         let scopes = what.scopes.iter().copied().chain(what.keys.iter().map(|(_, key)| *key)).collect();
-        self.publish(&Push::Invalidated { epoch, prev, stamp, scopes });
-        InvalidateReply::Done { epoch, stamp }
+        let ack = what.ack.map(|ack| AckTo { node: origin.to_owned(), ack });
+        self.publish(&Push::Invalidated { epoch, prev, stamp, scopes, ack });
+        let mut holders = Holders::default();
+        if let Some(coherence) = self.coherence.as_ref().filter(|_| what.ack.is_some()) {
+            let left = |ends: u64| Duration::from_micros(ends - now);
+            let others = coherence.nodes.iter().filter(|(node, ends)| *node != origin && **ends >= now);
+            holders.nodes = others.map(|(node, ends)| (node.clone(), left(*ends))).collect();
+            holders.epoch_age = Duration::from_micros(now.saturating_sub(coherence.born));
+        }
+        InvalidateReply::Done { epoch, stamp, holders }
     }
 
-    fn heartbeat(&mut self, node: &str, lease: u64, now: u64) -> HeartbeatReply {
+    fn heartbeat(&mut self, node: &str, lease: u64, roll_call: bool, now: u64) -> HeartbeatReply {
         let Some(coherence) = self.blessed() else { return HeartbeatReply::Recover };
-        coherence.outage |= coherence.last_heartbeat.is_some_and(|last| now > last + lease);
+        if coherence.outage.is_none() {
+            coherence.outage = coherence.last_heartbeat.filter(|last| now > last + lease);
+        }
         coherence.last_heartbeat = coherence.last_heartbeat.max(Some(now));
         let ends = coherence.nodes.entry(node.to_owned()).or_default();
         *ends = (*ends).max(now + lease);
         let state = StateReply { epoch: coherence.epoch, head: coherence.head, floor: coherence.floor };
-        HeartbeatReply::Alive { state, outage: coherence.outage, now_us: now }
+        let nodes = if roll_call { coherence.nodes.keys().cloned().collect() } else { Vec::new() };
+        HeartbeatReply::Alive { state, outage: coherence.outage, now_us: now, nodes }
     }
 
     fn lease(&mut self, ask: &LeaseRequest<'_>, node: &str, now: u64) -> LeaseReply {

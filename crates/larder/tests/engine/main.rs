@@ -2,6 +2,7 @@
 //! list of bugs that other caches shipped (docs/pitfalls.md).
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod acked;
 mod alone;
 mod bulk;
 mod counting;

@@ -13,7 +13,7 @@ async fn what_was_pushed_before_a_heartbeat_is_queued_when_it_returns() {
         let last = two.invalidate(&[numbered_scope(n)]).await.1;
         // Also in the middle of the stream.
         if n % 100 == 99 {
-            let beat = one.link.heartbeat(LEASE, LONG).await.unwrap();
+            let beat = one.link.heartbeat(LEASE, false, LONG).await.unwrap();
             let queued = one.queued();
             assert_eq!(queued.len(), 100, "after {n}");
             assert_chain(&queued);
@@ -36,7 +36,8 @@ async fn pushes_that_come_while_heartbeats_run_are_never_behind_the_head() {
     });
     let mut seen = Vec::new();
     while !burst.is_finished() {
-        let HeartbeatReply::Alive { state, .. } = one.link.heartbeat(LEASE, LONG).await.unwrap() else {
+        let HeartbeatReply::Alive { state, .. } = one.link.heartbeat(LEASE, false, LONG).await.unwrap()
+        else {
             panic!("not alive")
         };
         seen.extend(one.queued());
@@ -47,7 +48,7 @@ async fn pushes_that_come_while_heartbeats_run_are_never_behind_the_head() {
         assert!(applied.is_none_or(|applied| applied >= state.head) || seen.is_empty());
     }
     burst.await.unwrap();
-    one.link.heartbeat(LEASE, LONG).await.unwrap();
+    one.link.heartbeat(LEASE, false, LONG).await.unwrap();
     seen.extend(one.queued());
     assert_eq!(seen.len(), 500);
     assert_chain(&seen);
@@ -70,9 +71,9 @@ async fn a_heartbeat_registers_the_node_and_never_shortens_its_registration() {
     let first = registered();
     let now = i64::try_from(now_ms() * 1_000).unwrap();
     assert!((first - now - 60_000_000).abs() < 5_000_000, "{first} {now}");
-    node.link.heartbeat(Duration::from_secs(1), LONG).await.unwrap();
+    node.link.heartbeat(Duration::from_secs(1), false, LONG).await.unwrap();
     assert_eq!(registered(), first);
-    node.link.heartbeat(Duration::from_secs(120), LONG).await.unwrap();
+    node.link.heartbeat(Duration::from_secs(120), false, LONG).await.unwrap();
     assert!(registered() > first);
     node.link.leave(LONG).await.unwrap();
     assert!(server.command(&["ZSCORE", STATE, "!nn1"]).is_nil());
@@ -83,9 +84,9 @@ async fn a_heartbeat_tells_epoch_head_and_time() {
     let server = RedisServer::start();
     let node = join(&server, "n1").await;
     let (epoch, stamp) = node.invalidate(&[scope(1)]).await;
-    let beat = node.link.heartbeat(LEASE, LONG).await.unwrap();
-    let HeartbeatReply::Alive { state, outage, now_us } = beat else { panic!("{beat:?}") };
-    assert_eq!((state.epoch, state.head, outage), (epoch, stamp, false));
+    let beat = node.link.heartbeat(LEASE, false, LONG).await.unwrap();
+    let HeartbeatReply::Alive { state, outage, now_us, .. } = beat else { panic!("{beat:?}") };
+    assert_eq!((state.epoch, state.head, outage), (epoch, stamp, None));
     assert!(now_us.abs_diff(now_ms() * 1_000) < 5_000_000);
 }
 
@@ -93,18 +94,18 @@ async fn a_heartbeat_tells_epoch_head_and_time() {
 async fn silence_of_all_nodes_for_longer_than_a_lease_sets_the_outage_flag_for_good() {
     let server = RedisServer::start();
     let node = join(&server, "n1").await;
-    let outage = async |lease| match node.link.heartbeat(lease, LONG).await.unwrap() {
+    let outage = async |lease| match node.link.heartbeat(lease, false, LONG).await.unwrap() {
         HeartbeatReply::Alive { outage, .. } => outage,
         HeartbeatReply::Recover => panic!("not alive"),
     };
-    assert!(!outage(LEASE).await);
-    let heard = format!("-{}", (now_ms() - 90_000) * 1_000);
-    server.command(&["ZADD", STATE, &heard, "!l"]);
-    assert!(outage(LEASE).await);
-    assert!(outage(LEASE).await);
+    assert_eq!(outage(LEASE).await, None);
+    let silent_since = (now_ms() - 90_000) * 1_000;
+    server.command(&["ZADD", STATE, &format!("-{silent_since}"), "!l"]);
+    assert_eq!(outage(LEASE).await, Some(silent_since));
+    assert_eq!(outage(LEASE).await, Some(silent_since));
     // A new epoch settles it.
     join_in("ns", config(&server), "n2", true).await.unwrap();
-    assert!(!outage(LEASE).await);
+    assert_eq!(outage(LEASE).await, None);
 }
 
 #[tokio::test]
@@ -116,10 +117,10 @@ async fn two_databases_of_one_server_do_not_hear_each_other() {
     let mut two = try_join(other, "n1").await.unwrap();
     assert_ne!(one.recovered.epoch, two.recovered.epoch);
     one.invalidate(&[scope(1)]).await;
-    two.link.heartbeat(LEASE, LONG).await.unwrap();
+    two.link.heartbeat(LEASE, false, LONG).await.unwrap();
     assert_eq!(two.queued(), []);
     two.invalidate(&[scope(2)]).await;
-    one.link.heartbeat(LEASE, LONG).await.unwrap();
+    one.link.heartbeat(LEASE, false, LONG).await.unwrap();
     let heard = one.queued();
     assert!(matches!(&heard[..], [Push::Invalidated { scopes, .. }] if *scopes == [scope(1)]), "{heard:?}");
     assert_eq!(two.link.read(&[], &[scope(1)], LONG).await.unwrap().stamps, [None]);
@@ -131,7 +132,7 @@ async fn two_namespaces_of_one_database_do_not_hear_each_other() {
     let mut one = join(&server, "n1").await;
     let two = join_in("other", config(&server), "n1", false).await.unwrap();
     two.invalidate(&[scope(1)]).await;
-    one.link.heartbeat(LEASE, LONG).await.unwrap();
+    one.link.heartbeat(LEASE, false, LONG).await.unwrap();
     assert_eq!(one.queued(), []);
 }
 
@@ -141,7 +142,7 @@ async fn a_message_that_makes_no_sense_ends_the_link() {
     let mut node = join(&server, "n1").await;
     server.command(&["SPUBLISH", "ld1:ns:{0}:c:0", "hello"]);
     assert_eq!(node.push().await, Push::Lost);
-    let error = node.link.heartbeat(LEASE, LONG).await.unwrap_err();
+    let error = node.link.heartbeat(LEASE, false, LONG).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::Disconnected);
 }
 

@@ -176,6 +176,6 @@ async fn probing_leaves_nothing_behind() {
     let server = RedisServer::start();
     let mut node = try_join(config(&server), "n1").await.unwrap();
     assert_eq!(server.command(&["KEYS", "*"]).items().len(), 1, "only the state");
-    node.link.heartbeat(LEASE, LONG).await.unwrap();
+    node.link.heartbeat(LEASE, false, LONG).await.unwrap();
     assert!(!node.queued().contains(&Push::Lost));
 }

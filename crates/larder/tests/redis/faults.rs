@@ -15,11 +15,11 @@ async fn every_call_on_a_paused_server_ends_within_its_deadline_and_the_link_sur
     let started = Instant::now();
     let entries = [ENTRY];
     let scopes = [scope(1)];
-    let what = larder::store::InvalidateRequest { scopes: &scopes, keys: &[] };
+    let what = larder::store::InvalidateRequest { scopes: &scopes, keys: &[], ack: None };
     let results = [
         node.link.read(&entries, &[], within).await.map(drop),
         node.link.invalidate(what, within).await.map(drop),
-        node.link.heartbeat(LEASE, within).await.map(drop),
+        node.link.heartbeat(LEASE, false, within).await.map(drop),
         node.link.ping(within).await,
         node.link.release(ENTRY, key_scope(), "t", within, within).await,
     ];
@@ -31,7 +31,7 @@ async fn every_call_on_a_paused_server_ends_within_its_deadline_and_the_link_sur
     assert!(took < within * 5 + Duration::from_secs(1), "{took:?}");
     // The answers that came too late are not taken for later ones.
     assert!(node.value().await.is_some());
-    node.link.heartbeat(LEASE, LONG).await.unwrap();
+    node.link.heartbeat(LEASE, false, LONG).await.unwrap();
     assert!(node.link.info(LONG).await.unwrap().contains_key("redis_version"));
 }
 
@@ -41,7 +41,7 @@ async fn a_time_out_says_nothing_of_whether_it_was_done() {
     let node = join(&server, "n1").await;
     server.pause();
     let scopes = [scope(1)];
-    let what = larder::store::InvalidateRequest { scopes: &scopes, keys: &[] };
+    let what = larder::store::InvalidateRequest { scopes: &scopes, keys: &[], ack: None };
     assert!(node.link.invalidate(what, Duration::from_millis(50)).await.is_err());
     server.resume();
     assert_eventually!(
@@ -61,7 +61,7 @@ async fn a_killed_server_ends_the_link_at_once_and_tells_once() {
     for _ in 0..100 {
         let error = node.link.read(&[ENTRY], &[], LONG).await.unwrap_err();
         assert_eq!(error.kind, StoreErrorKind::Disconnected);
-        let error = node.link.heartbeat(LEASE, LONG).await.unwrap_err();
+        let error = node.link.heartbeat(LEASE, false, LONG).await.unwrap_err();
         assert_eq!(error.kind, StoreErrorKind::Disconnected);
     }
     assert!(started.elapsed() < Duration::from_secs(1));
@@ -92,7 +92,7 @@ async fn the_end_of_any_connection_is_the_end_of_the_link() {
         assert_eq!(node.push().await, Push::Lost, "{kind}");
         let error = node.link.ping(LONG).await.unwrap_err();
         assert_eq!(error.kind, StoreErrorKind::Disconnected, "{kind}");
-        let error = node.link.heartbeat(LEASE, LONG).await.unwrap_err();
+        let error = node.link.heartbeat(LEASE, false, LONG).await.unwrap_err();
         assert_eq!(error.kind, StoreErrorKind::Disconnected, "{kind}");
     }
 }

@@ -253,7 +253,7 @@ async fn a_full_server_takes_no_load_but_every_invalidation() {
     assert_eq!(node.link.lease(&asks, LONG).await.unwrap(), [LeaseReply::Full, LeaseReply::Full]);
     node.invalidate_both(&[scope(1)], &[(ENTRY, key_scope())]).await;
     node.link.release(ENTRY, key_scope(), "t", Duration::from_secs(1), LONG).await.unwrap();
-    node.link.heartbeat(LEASE, LONG).await.unwrap();
+    node.link.heartbeat(LEASE, false, LONG).await.unwrap();
     let again = join(&server, "n2").await;
     assert!(!again.recovered.bumped);
     // Nothing of it has hurt the link.

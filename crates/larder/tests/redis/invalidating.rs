@@ -39,7 +39,8 @@ async fn every_node_hears_of_it_in_an_unbroken_chain() {
             }
             other => panic!("{other:?}"),
         }
-        let expected = Push::Invalidated { epoch, prev: first, stamp: second, scopes: vec![scope(2)] };
+        let expected =
+            Push::Invalidated { epoch, prev: first, stamp: second, scopes: vec![scope(2)], ack: None };
         assert_eq!(node.push().await, expected);
     }
 }

@@ -2,6 +2,7 @@
 #![cfg(feature = "redis")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod barrier;
 mod checking;
 mod coherence;
 mod connecting;

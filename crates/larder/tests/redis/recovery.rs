@@ -105,9 +105,9 @@ async fn assert_everything_says_recover(node: &Node, grant: (u64, u64)) {
     assert_eq!(read.state, None);
     assert_eq!(node.lease("u").await, LeaseReply::Recover);
     assert_eq!(node.fill("t", grant, &[]).await.unwrap(), FillReply::Recover);
-    let what = InvalidateRequest { scopes: &[scope(1)], keys: &[] };
+    let what = InvalidateRequest { scopes: &[scope(1)], keys: &[], ack: None };
     assert_eq!(node.link.invalidate(what, LONG).await.unwrap(), InvalidateReply::Recover);
-    assert_eq!(node.link.heartbeat(LEASE, LONG).await.unwrap(), HeartbeatReply::Recover);
+    assert_eq!(node.link.heartbeat(LEASE, false, LONG).await.unwrap(), HeartbeatReply::Recover);
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn a_forced_epoch_is_told_to_all_nodes_and_keeps_their_registrations() {
     let Push::Epoch { epoch, head } = push else { panic!("{push:?}") };
     assert!(server.command(&["ZSCORE", STATE, "!nn1"]).int().is_some());
     assert_eq!(epoch, two.recovered.epoch);
-    let beat = one.link.heartbeat(LEASE, LONG).await.unwrap();
+    let beat = one.link.heartbeat(LEASE, false, LONG).await.unwrap();
     assert!(
         matches!(beat, HeartbeatReply::Alive { state, .. } if (state.epoch, state.head) == (epoch, head))
     );
@@ -153,7 +153,7 @@ async fn the_first_replica_of_a_server_changes_its_name_and_not_its_history() {
     let mut node = join(&server, "n1").await;
     let replica = replica_of(&server);
     assert_eventually!(online_replicas(&server) == 1, LONG, "the replica is online");
-    let error = node.link.heartbeat(LEASE, LONG).await.unwrap_err();
+    let error = node.link.heartbeat(LEASE, false, LONG).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::Changed, "{error}");
     assert_eq!(node.push().await, Push::Lost);
     let again = join(&server, "n1").await;
@@ -184,7 +184,7 @@ async fn a_replica_is_refused_and_a_primary_that_becomes_one_ends_the_link() {
     let (server, other) = (RedisServer::start(), RedisServer::start());
     let mut node = join(&server, "n1").await;
     server.command(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]);
-    let error = node.link.heartbeat(LEASE, LONG).await.unwrap_err();
+    let error = node.link.heartbeat(LEASE, false, LONG).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::NotWritable, "{error}");
     assert_eq!(node.push().await, Push::Lost);
     let error = try_join(config(&server), "n2").await.err().expect("it is a replica");
@@ -196,7 +196,7 @@ async fn a_primary_that_becomes_a_replica_between_heartbeats_refuses_every_write
     let (server, other) = (RedisServer::start(), RedisServer::start());
     let node = join(&server, "n1").await;
     server.command(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]);
-    let what = InvalidateRequest { scopes: &[scope(1)], keys: &[] };
+    let what = InvalidateRequest { scopes: &[scope(1)], keys: &[], ack: None };
     let error = node.link.invalidate(what, LONG).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::NotWritable, "{error}");
 }
@@ -206,7 +206,7 @@ async fn a_server_without_the_replicas_it_wants_is_not_written_to() {
     let server = RedisServer::start();
     let node = join(&server, "n1").await;
     server.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
-    let error = node.link.heartbeat(LEASE, LONG).await.unwrap_err();
+    let error = node.link.heartbeat(LEASE, false, LONG).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::NotWritable, "{error}");
 }
 
@@ -215,7 +215,7 @@ async fn a_server_that_forgot_the_scripts_has_changed() {
     let server = RedisServer::start();
     let mut node = join(&server, "n1").await;
     server.command(&["SCRIPT", "FLUSH"]);
-    let error = node.link.heartbeat(LEASE, LONG).await.unwrap_err();
+    let error = node.link.heartbeat(LEASE, false, LONG).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::Changed, "{error}");
     assert_eq!(node.push().await, Push::Lost);
     assert!(!join(&server, "n1").await.recovered.bumped);

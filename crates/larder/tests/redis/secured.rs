@@ -25,7 +25,7 @@ async fn a_user_of_the_recommended_access_list_can_do_everything() {
     let mut config = as_app(&server);
     config.url = config.url.replace("/0", "/2");
     let mut node = try_join(config, "n1").await.unwrap();
-    node.link.heartbeat(LEASE, LONG).await.unwrap();
+    node.link.heartbeat(LEASE, false, LONG).await.unwrap();
     node.store(&[scope(1)]).await;
     assert!(node.value().await.is_some());
     node.granted_after_invalidation().await;
@@ -107,7 +107,7 @@ async fn tls_with_the_right_authority_and_name_serves() {
     let mut config = trusting(&server, &files);
     let node = try_join(config.clone(), "n1").await.unwrap();
     assert!(node.link.tls());
-    node.link.heartbeat(LEASE, LONG).await.unwrap();
+    node.link.heartbeat(LEASE, false, LONG).await.unwrap();
     node.store(&[]).await;
     assert!(node.value().await.is_some());
     // An address stands in the certificate as well.

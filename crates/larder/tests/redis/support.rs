@@ -64,7 +64,7 @@ pub(crate) async fn join_in(
 /// A node that is connected and registered.
 pub(crate) async fn join(server: &RedisServer, name: &str) -> Node {
     let node = try_join(config(server), name).await.expect("the server is there");
-    node.link.heartbeat(LEASE, LONG).await.expect("the server answers");
+    node.link.heartbeat(LEASE, false, LONG).await.expect("the server answers");
     node
 }
 
@@ -173,8 +173,8 @@ impl Node {
         scopes: &[ScopeHash],
         keys: &[(EntryName<'_>, ScopeHash)],
     ) -> (u64, u64) {
-        match self.link.invalidate(InvalidateRequest { scopes, keys }, LONG).await {
-            Ok(InvalidateReply::Done { epoch, stamp }) => (epoch, stamp),
+        match self.link.invalidate(InvalidateRequest { scopes, keys, ack: None }, LONG).await {
+            Ok(InvalidateReply::Done { epoch, stamp, .. }) => (epoch, stamp),
             other => panic!("not done but {other:?}"),
         }
     }

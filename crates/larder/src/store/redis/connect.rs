@@ -164,7 +164,7 @@ pub(super) fn random_token() -> Result<String, StoreError> {
 }
 
 /// A number for a new epoch: random and below 2^52, so that it is exact as a double, and never 0.
-fn epoch_number() -> Result<u64, StoreError> {
+pub(super) fn epoch_number() -> Result<u64, StoreError> {
     random().map(|number| (number >> 12).max(1))
 }
 

@@ -3,7 +3,7 @@
 use super::{keys::Keyspace, msgpack, reply, wire::Wire};
 use crate::{
     scope::ScopeHash,
-    store::{Push, StoreError, StoreErrorKind},
+    store::{AckTo, Push, StoreError, StoreErrorKind},
 };
 use redis::{
     PushInfo, PushKind, Value,
@@ -134,20 +134,34 @@ fn change(message: &[u8]) -> Option<Push> {
     if let [b"", b"E", epoch, head] = strings[..] {
         return Some(Push::Epoch { epoch: reply::exact_text(epoch)?, head: reply::exact_text(head)? });
     }
-    let [_origin, _ack, epoch, prev, stamp, floor, ref scopes @ ..] = strings[..] else { return None };
+    let [origin, ack, epoch, prev, stamp, floor, ref scopes @ ..] = strings[..] else { return None };
     reply::exact_text(floor)?;
+    let ack = match reply::exact_text(ack)? {
+        0 => None,
+        ack => Some(AckTo { node: std::str::from_utf8(origin).ok()?.to_owned(), ack }),
+    };
     Some(Push::Invalidated {
         epoch: reply::exact_text(epoch)?,
         prev: reply::exact_text(prev)?,
         stamp: reply::exact_text(stamp)?,
         scopes: scopes.iter().map(|scope| ScopeHash::from_bytes(scope)).collect::<Option<_>>()?,
+        ack,
     })
 }
 
-/// `F` (filled) or `X` (given up), then the key's own scope.
+/// What a node publishes on another's wake-up channel when it has applied its invalidation number `ack`.
+pub(super) fn acknowledgement(ack: u64, node: &str) -> String {
+    format!("A{ack}:{node}")
+}
+
+/// `F` (filled) or `X` (given up), then the key's own scope; or an [`acknowledgement`].
 fn wake(message: &[u8]) -> Option<Push> {
     match message.split_first()? {
         (b'F' | b'X', scope) => ScopeHash::from_bytes(scope).map(Push::Wake),
+        (b'A', rest) => {
+            let (ack, node) = std::str::from_utf8(rest).ok()?.split_once(':')?;
+            Some(Push::Acknowledged { ack: reply::exact_text(ack.as_bytes())?, node: node.to_owned() })
+        }
         _ => None,
     }
 }
@@ -202,9 +216,23 @@ mod tests {
         sink.send(frame(PushKind::SMessage, &[b"ld1:ns:{0}:c:0", &packed(&[b"", b"E", b"9", b"12"])]))
             .unwrap();
         let scopes = [1, 2].map(|n| ScopeHash::from_bytes(&scope(n)).unwrap()).to_vec();
-        assert_eq!(queue.try_recv().unwrap(), Push::Invalidated { epoch: 7, prev: 10, stamp: 11, scopes });
+        let invalidated = Push::Invalidated { epoch: 7, prev: 10, stamp: 11, scopes, ack: None };
+        assert_eq!(queue.try_recv().unwrap(), invalidated);
         assert_eq!(queue.try_recv().unwrap(), Push::Epoch { epoch: 9, head: 12 });
         assert!(sink.life.check().is_ok());
+    }
+
+    #[test]
+    fn who_asks_for_an_acknowledgement_and_who_gives_it_is_read() {
+        let (sink, mut queue) = sink();
+        let message = packed(&[b"n2", b"42", b"7", b"10", b"11", b"3", &scope(1)]);
+        sink.send(frame(PushKind::SMessage, &[b"ld1:ns:{0}:c:0", &message])).unwrap();
+        let Push::Invalidated { ack, .. } = queue.try_recv().unwrap() else { panic!("it is one") };
+        assert_eq!(ack, Some(AckTo { node: "n2".to_owned(), ack: 42 }));
+        let message = acknowledgement(42, "n2");
+        sink.send(frame(PushKind::SMessage, &[b"ld1:ns:{0}:w:0:n1", message.as_bytes()])).unwrap();
+        let acknowledged = Push::Acknowledged { ack: 42, node: "n2".to_owned() };
+        assert_eq!(queue.try_recv().unwrap(), acknowledged);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The calls of [`Link`] on Redis.
 
 use super::{
-    health::Life,
+    connect::epoch_number,
+    health::{self, Life},
     identity::Identity,
     keys::Keyspace,
     reply::{self, Answer, nonsense},
@@ -12,8 +13,9 @@ use crate::{
     scope::ScopeHash,
     simulation::{Limit, limit},
     store::{
-        EntryName, FillReply, FillRequest, HeartbeatReply, InvalidateReply, InvalidateRequest, LeaseReply,
-        LeaseRequest, Link, Push, ReadReply, StateReply, StoreError, StoreErrorKind, StoreFuture,
+        AckTo, BarrierReply, BarrierRequest, EntryName, FillReply, FillRequest, HeartbeatReply, Holders,
+        InvalidateReply, InvalidateRequest, LeaseReply, LeaseRequest, Link, Push, ReadReply, StateReply,
+        StoreError, StoreErrorKind, StoreFuture,
     },
 };
 use bytes::Bytes;
@@ -198,9 +200,13 @@ impl RedisLink {
             let (now_scopes, more_scopes) = scopes.split_at(scopes.len().min(MAX_BATCH));
             let (now_keys, more_keys) = keys.split_at(keys.len().min(MAX_BATCH));
             let left = until.saturating_duration_since(Instant::now());
-            let reply = self.invalidate_batch(now_scopes, now_keys, left).await?;
+            // Whoever has applied the last batch has applied those before it.
+            let last = more_scopes.is_empty() && more_keys.is_empty();
+            let ack = what.ack.filter(|_| last);
+            let batch = InvalidateRequest { scopes: now_scopes, keys: now_keys, ack };
+            let reply = self.invalidate_batch(batch, left).await?;
             (scopes, keys) = (more_scopes, more_keys);
-            if reply == InvalidateReply::Recover || scopes.is_empty() && keys.is_empty() {
+            if last || reply == InvalidateReply::Recover {
                 return Ok(reply);
             }
         }
@@ -208,10 +214,10 @@ impl RedisLink {
 
     async fn invalidate_batch(
         &self,
-        scopes: &[ScopeHash],
-        keys: &[(EntryName<'_>, ScopeHash)],
+        what: InvalidateRequest<'_>,
         within: Duration,
     ) -> Result<InvalidateReply, StoreError> {
+        let InvalidateRequest { scopes, keys, ack } = what;
         let mut names = Vec::with_capacity(1 + 2 * keys.len());
         names.push(self.keys.state().to_owned());
         for (entry, _) in keys {
@@ -220,12 +226,8 @@ impl RedisLink {
         }
         let mut call = self.scripts.call(Script::Invalidate, &names);
         call.arg(&self.identity.label).arg(self.keys.changes()).arg(self.keys.wakes());
-        // "0": acknowledgements are not asked for yet.
-        call.arg(micros(KEEP_STAMPS))
-            .arg(limit(Limit::State, MAX_STATE))
-            .arg(&self.node)
-            .arg("0")
-            .arg(scopes.len());
+        call.arg(micros(KEEP_STAMPS)).arg(limit(Limit::State, MAX_STATE)).arg(&self.node);
+        call.arg(ack.unwrap_or(0)).arg(scopes.len());
         let mut call = with_scopes(call, scopes);
         for (_, scope) in keys {
             call.arg(scope.as_bytes());
@@ -234,15 +236,25 @@ impl RedisLink {
         let answer = Answer::new(&answer)?;
         match answer.word() {
             "RECOVER" => Ok(InvalidateReply::Recover),
-            "OK" => Ok(InvalidateReply::Done { epoch: answer.number(0)?, stamp: answer.number(1)? }),
+            "OK" => Ok(InvalidateReply::Done {
+                epoch: answer.number(0)?,
+                stamp: answer.number(1)?,
+                holders: if ack.is_some() { holders(&answer)? } else { Holders::default() },
+            }),
             _ => Err(nonsense("inv answered an unknown word")),
         }
     }
 
-    async fn beat(&self, lease: Duration, within: Duration) -> Result<HeartbeatReply, StoreError> {
+    async fn beat(
+        &self,
+        lease: Duration,
+        roll_call: bool,
+        within: Duration,
+    ) -> Result<HeartbeatReply, StoreError> {
         self.life.heartbeat_begins();
         let mut call = self.scripts.call(Script::Heartbeat, &[self.keys.state()]);
         call.arg(&self.identity.label).arg(&self.node).arg(micros(lease));
+        call.arg(if roll_call { "1" } else { "0" });
         let mut commands = Pipeline::with_capacity(2);
         commands.add_command(command(&["INFO", "replication"]));
         commands.add_command(call);
@@ -254,6 +266,28 @@ impl RedisLink {
         let replication = reply::info(&self.coherence.accept(replication)?)?;
         self.identity.still(&replication).map_err(|error| self.life.judge(error))?;
         heartbeat_reply(&self.coherence.accept(beat)?)
+    }
+
+    async fn barrier_one(
+        &self,
+        what: BarrierRequest<'_>,
+        within: Duration,
+    ) -> Result<BarrierReply, StoreError> {
+        let mut call = self.scripts.call(Script::Barrier, &[self.keys.state()]);
+        call.arg(&self.identity.label).arg(&self.node).arg(what.outage);
+        call.arg(if what.evict { "1" } else { "0" }).arg(epoch_number()?).arg(self.keys.changes());
+        for node in what.nodes {
+            call.arg(node);
+        }
+        let answer = self.wire().ask_one(call, within).await?;
+        let answer = Answer::new(&answer)?;
+        Ok(match answer.word() {
+            "RECOVER" => BarrierReply::Recover,
+            "DONE" => BarrierReply::Done,
+            "BUMPED" => BarrierReply::Bumped,
+            "WAIT" => BarrierReply::Wait(answer.texts(0)?),
+            _ => return Err(nonsense("barrier answered an unknown word")),
+        })
     }
 
     async fn info_all(&self, within: Duration) -> Result<BTreeMap<String, String>, StoreError> {
@@ -328,8 +362,24 @@ impl Link for RedisLink {
         Box::pin(self.invalidate_all(what, within))
     }
 
-    fn heartbeat<'a>(&'a self, lease: Duration, within: Duration) -> StoreFuture<'a, HeartbeatReply> {
-        Box::pin(self.beat(lease, within))
+    fn heartbeat<'a>(
+        &'a self,
+        lease: Duration,
+        roll_call: bool,
+        within: Duration,
+    ) -> StoreFuture<'a, HeartbeatReply> {
+        Box::pin(self.beat(lease, roll_call, within))
+    }
+
+    fn barrier<'a>(&'a self, what: BarrierRequest<'a>, within: Duration) -> StoreFuture<'a, BarrierReply> {
+        Box::pin(self.barrier_one(what, within))
+    }
+
+    fn acknowledge<'a>(&'a self, to: &'a AckTo, within: Duration) -> StoreFuture<'a, ()> {
+        let channel = format!("{}{}", self.keys.wakes(), to.node);
+        let message = health::acknowledgement(to.ack, &self.node);
+        let publish = command(&["SPUBLISH", &channel, &message]);
+        Box::pin(async move { self.wire().ask_one(publish, within).await.map(drop) })
     }
 
     fn pushes(&self) -> Option<UnboundedReceiver<Push>> {
@@ -416,14 +466,25 @@ fn fill_reply(answer: &Value) -> Result<FillReply, StoreError> {
     })
 }
 
+/// Age of the epoch, then nodes in turn with how long each holds its lease.
+fn holders(answer: &Answer<'_>) -> Result<Holders, StoreError> {
+    let epoch_age = answer.micros(2)?;
+    let mut nodes = Vec::new();
+    for place in (3..answer.len()).step_by(2) {
+        nodes.push((answer.text(place)?.to_owned(), answer.micros(place + 1)?));
+    }
+    Ok(Holders { nodes, epoch_age })
+}
+
 fn heartbeat_reply(answer: &Value) -> Result<HeartbeatReply, StoreError> {
     let answer = Answer::new(answer)?;
     Ok(match answer.word() {
         "RECOVER" => HeartbeatReply::Recover,
         "OK" => HeartbeatReply::Alive {
             state: StateReply { epoch: answer.number(0)?, head: answer.number(1)?, floor: answer.number(2)? },
-            outage: answer.text(3)? == "1",
+            outage: if answer.text(3)?.is_empty() { None } else { Some(answer.number(3)?) },
             now_us: answer.number(4)?,
+            nodes: answer.texts(5)?,
         },
         _ => return Err(nonsense("hb answered an unknown word")),
     })

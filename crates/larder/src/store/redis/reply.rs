@@ -95,6 +95,16 @@ impl<'a> Answer<'a> {
         self.rest.get(place).and_then(text).ok_or_else(|| nonsense("a script's answer is too short"))
     }
 
+    /// All texts from this place after the word on.
+    pub(super) fn texts(&self, from: usize) -> Result<Vec<String>, StoreError> {
+        (from..self.len()).map(|place| self.text(place).map(str::to_owned)).collect()
+    }
+
+    /// How much follows the word.
+    pub(super) fn len(&self) -> usize {
+        self.rest.len()
+    }
+
     /// The microseconds at this place after the word.
     pub(super) fn micros(&self, place: usize) -> Result<Duration, StoreError> {
         self.number(place).map(Duration::from_micros)

@@ -15,12 +15,20 @@ pub(super) enum Script {
     Invalidate,
     Heartbeat,
     Recover,
+    Barrier,
 }
 
 impl Script {
     /// All scripts, in the order of their variants.
-    pub(super) const ALL: [Self; 6] =
-        [Self::Lease, Self::Fill, Self::Release, Self::Invalidate, Self::Heartbeat, Self::Recover];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Lease,
+        Self::Fill,
+        Self::Release,
+        Self::Invalidate,
+        Self::Heartbeat,
+        Self::Recover,
+        Self::Barrier,
+    ];
 
     /// The Lua text.
     pub(super) const fn source(self) -> &'static str {
@@ -31,6 +39,7 @@ impl Script {
             Self::Invalidate => include_str!("scripts/inv.lua"),
             Self::Heartbeat => include_str!("scripts/hb.lua"),
             Self::Recover => include_str!("scripts/recover.lua"),
+            Self::Barrier => include_str!("scripts/barrier.lua"),
         }
     }
 }

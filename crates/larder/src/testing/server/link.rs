@@ -99,13 +99,28 @@ impl Link for MemoryLink {
         what: InvalidateRequest<'a>,
         within: Duration,
     ) -> StoreFuture<'a, InvalidateReply> {
-        let run = move |state: &mut State, now| state.invalidate(&what, now);
+        let run = move |state: &mut State, now| state.invalidate(&what, &self.node, now);
         Box::pin(self.server.run(Call::Invalidate, &self.alive, within, run))
     }
 
-    fn heartbeat<'a>(&'a self, lease: Duration, within: Duration) -> StoreFuture<'a, HeartbeatReply> {
+    fn barrier<'a>(&'a self, what: BarrierRequest<'a>, within: Duration) -> StoreFuture<'a, BarrierReply> {
+        let run = move |state: &mut State, now| state.barrier(&what, &self.node, now);
+        Box::pin(self.server.run(Call::Barrier, &self.alive, within, run))
+    }
+
+    fn acknowledge<'a>(&'a self, to: &'a AckTo, within: Duration) -> StoreFuture<'a, ()> {
+        let run = move |state: &mut State, _| state.acknowledge(to, &self.node);
+        Box::pin(self.server.run(Call::Acknowledge, &self.alive, within, run))
+    }
+
+    fn heartbeat<'a>(
+        &'a self,
+        lease: Duration,
+        roll_call: bool,
+        within: Duration,
+    ) -> StoreFuture<'a, HeartbeatReply> {
         let lease = u64::try_from(lease.as_micros()).expect("short");
-        let run = move |state: &mut State, now| state.heartbeat(&self.node, lease, now);
+        let run = move |state: &mut State, now| state.heartbeat(&self.node, lease, roll_call, now);
         Box::pin(self.server.run(Call::Heartbeat, &self.alive, within, run))
     }
 

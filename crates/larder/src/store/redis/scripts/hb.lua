@@ -2,8 +2,8 @@
 -- Heartbeat: registers a node for one more coherence lease and reads the head.
 --
 -- KEYS  1 state
--- ARGV  1 label  2 node  3 coherence lease in us
--- Answers RECOVER | OK epoch head floor outage('1' or '0') now
+-- ARGV  1 label  2 node  3 coherence lease in us  4 '1' = name all registered nodes
+-- Answers RECOVER | OK epoch head floor outage(when the silence began, us; '' = none) now node...
 local state, lease_us = KEYS[1], tonumber(ARGV[3])
 local function text(number) return string.format('%.0f', number) end
 
@@ -25,4 +25,11 @@ if last and not outage and now + tonumber(last) > lease_us then
 end
 -- LT on negated times: a registration may be prolonged, never shortened.
 redis.call('ZADD', state, 'LT', '-' .. text(now), '!l', '-' .. text(now + lease_us), '!n' .. ARGV[2])
-return {'OK', text(-tonumber(s[1])), text(tonumber(s[2])), text(tonumber(s[3])), outage and '1' or '0', text(now)}
+local reply = {'OK', text(-tonumber(s[1])), text(tonumber(s[2])), text(tonumber(s[3])),
+  outage and text(-tonumber(outage)) or '', text(now)}
+if ARGV[4] == '1' then
+  for _, member in ipairs(redis.call('ZRANGE', state, '-inf', -2, 'BYSCORE')) do
+    if string.sub(member, 1, 2) == '!n' then reply[#reply + 1] = string.sub(member, 3) end
+  end
+end
+return reply

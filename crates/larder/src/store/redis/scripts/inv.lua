@@ -3,13 +3,14 @@
 --
 -- KEYS  1 state, then for each key: its entry and its lease
 -- ARGV  1 label  2 channel of changes  3 what precedes a node in the name of its wake-up channel
---       4 us for which a stamp is kept  5 most members of the state  6 node  7 '1' = acknowledgement wanted
+--       4 us for which a stamp is kept  5 most members of the state  6 node  7 number to acknowledge under, or '0'
 --       8 number of scopes  9... the scopes, then each key's own scope
--- Answers RECOVER | OK epoch stamp
+-- Answers RECOVER | OK epoch stamp, and where acknowledgement is wanted: age of the epoch (us), then each other node
+-- that holds a lease, and for how long (us)
 local state, keep_us, cap, scopes = KEYS[1], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[8])
 local function text(number) return string.format('%.0f', number) end
 
-local s = redis.pcall('ZMSCORE', state, '!e', '!h', '!f', '!i' .. ARGV[1])
+local s = redis.pcall('ZMSCORE', state, '!e', '!h', '!f', '!i' .. ARGV[1], '!b')
 if s.err then
   if string.find(s.err, 'WRONGTYPE', 1, true) then return {'RECOVER'} end
   return s
@@ -63,4 +64,17 @@ if risen > floor then redis.call('ZADD', state, text(risen), '!f') end
 
 redis.call('SPUBLISH', ARGV[2],
   cmsgpack.pack({ARGV[6], ARGV[7], text(epoch), text(prev), text(stamp), text(risen), unpack(ARGV, 9)}))
-return {'OK', text(epoch), text(stamp)}
+local reply = {'OK', text(epoch), text(stamp)}
+if ARGV[7] ~= '0' then
+  -- A state without a date of birth may be as young as can be.
+  reply[4] = text(math.max(0, now - tonumber(s[5] or now)))
+  local holders = redis.call('ZRANGE', state, '-inf', -2, 'BYSCORE', 'WITHSCORES')
+  for j = 1, #holders, 2 do
+    local node, left = holders[j], -tonumber(holders[j + 1]) - now
+    if string.sub(node, 1, 2) == '!n' and node ~= '!n' .. ARGV[6] and left >= 0 then
+      reply[#reply + 1] = string.sub(node, 3)
+      reply[#reply + 1] = text(left)
+    end
+  end
+end
+return reply

@@ -1,0 +1,147 @@
+//! The journal: invalidations that Redis has not been told, in their order.
+//!
+//! What stands in it is in force on this node (its scopes are blocked) and is delivered before this node relies on Redis
+//! again. It lives in memory: what must survive the process belongs into an outbox in the database.
+
+use crate::coherence::Mirror;
+use crate::error::{Error, ErrorKind};
+use crate::limits::MAX_UNDELIVERED;
+use crate::scope::{Covered, ScopeHash};
+use crate::simulation::{Limit, limit};
+use crate::stamp::Stamp;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// A promise that a deferred invalidation will be delivered, from [`Error::ticket`].
+///
+/// Dropping it takes nothing back.
+#[derive(Clone, Debug)]
+pub struct Ticket(watch::Receiver<Option<Stamp>>);
+
+impl Ticket {
+    /// Waits until Redis and, by it, all nodes have been told.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Closed`] when the cache was shut down before that: then nobody will be told by this node.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing; it can be awaited again.
+    pub async fn delivered(&self) -> Result<Stamp, Error> {
+        let mut stamp = self.0.clone();
+        let told = stamp.wait_for(Option::is_some).await.ok().and_then(|stamp| stamp.clone());
+        told.ok_or_else(|| {
+            Error::new(ErrorKind::Closed, "the cache was shut down before Redis could be told")
+        })
+    }
+
+    /// The stamp, if it has been delivered by now.
+    pub fn stamp(&self) -> Option<Stamp> {
+        self.0.borrow().clone()
+    }
+}
+
+/// One deferred invalidation, or several folded into one.
+pub(crate) struct Deferred {
+    id: u64,
+    pub(crate) covered: Arc<Covered>,
+    /// The tenant that it concerns; `None`: more than one.
+    tenant: Option<Arc<str>>,
+    told: Vec<watch::Sender<Option<Stamp>>>,
+}
+
+impl Deferred {
+    fn weight(&self) -> usize {
+        self.covered.scopes.len() + self.covered.keys.len()
+    }
+}
+
+/// Invalidations that Redis has not been told.
+#[derive(Default)]
+pub(crate) struct Journal {
+    entries: VecDeque<Deferred>,
+    /// Scopes and keys in all of them.
+    weight: usize,
+    ids: u64,
+}
+
+impl Journal {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Adds an invalidation whose scopes are blocked already. Beyond the bound what stands here is folded into whole
+    /// tenants, and if that is too much, into everything.
+    pub(crate) fn push(&mut self, covered: Covered, tenant: Option<&str>, mirror: &Mirror) -> Ticket {
+        let (told, ticket) = watch::channel(None);
+        self.ids += 1;
+        let entry = Deferred {
+            id: self.ids,
+            covered: Arc::new(covered),
+            tenant: tenant.map(Arc::from),
+            told: vec![told],
+        };
+        self.weight += entry.weight();
+        self.entries.push_back(entry);
+        if self.weight > limit(Limit::Undelivered, MAX_UNDELIVERED) {
+            self.fold(mirror);
+        }
+        Ticket(ticket)
+    }
+
+    /// The oldest.
+    pub(crate) fn first(&self) -> Option<(u64, Arc<Covered>)> {
+        self.entries.front().map(|entry| (entry.id, Arc::clone(&entry.covered)))
+    }
+
+    /// The oldest has been delivered, if it is still this one. Its blocks are the caller's.
+    pub(crate) fn pop(&mut self, id: u64) -> Option<Deferred> {
+        let entry = self.entries.pop_front_if(|entry| entry.id == id)?;
+        self.weight -= entry.weight();
+        Some(entry)
+    }
+
+    /// Puts back what [`Journal::pop`] took.
+    pub(crate) fn put_back(&mut self, entry: Deferred) {
+        self.weight += entry.weight();
+        self.entries.push_front(entry);
+    }
+
+    fn fold(&mut self, mirror: &Mirror) {
+        let tenants: HashSet<Option<Arc<str>>> =
+            self.entries.iter().map(|entry| entry.tenant.clone()).collect();
+        let whole = tenants.len() > limit(Limit::Undelivered, MAX_UNDELIVERED) / 2 || tenants.contains(&None);
+        let mut folded: VecDeque<Deferred> = VecDeque::new();
+        let mut places: HashMap<Option<Arc<str>>, usize> = HashMap::new();
+        for entry in std::mem::take(&mut self.entries) {
+            let tenant = entry.tenant.clone().filter(|_| !whole);
+            let place = *places.entry(tenant.clone()).or_insert_with(|| {
+                self.ids += 1;
+                let scope = tenant.as_deref().map_or_else(ScopeHash::everything, ScopeHash::of_tenant);
+                let covered = Arc::new(Covered { scopes: vec![scope], keys: Vec::new() });
+                mirror.block(&covered.all());
+                folded.push_back(Deferred { id: self.ids, covered, tenant, told: Vec::new() });
+                folded.len() - 1
+            });
+            let awaited = entry.told.into_iter().filter(|told| told.receiver_count() > 0);
+            folded[place].told.extend(awaited);
+            // After the wider block is in force.
+            mirror.unblock(&entry.covered.all());
+        }
+        self.weight = folded.iter().map(Deferred::weight).sum();
+        self.entries = folded;
+    }
+}
+
+impl Deferred {
+    /// Tells those who hold tickets.
+    pub(crate) fn tell(self, stamp: &Stamp) {
+        for told in self.told {
+            told.send_replace(Some(stamp.clone()));
+        }
+    }
+}
