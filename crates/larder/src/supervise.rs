@@ -7,6 +7,7 @@ use crate::clock::Moment;
 use crate::engine::Engine;
 use crate::recovery;
 use crate::remote::{RedisState, Remote, random_part};
+use crate::simulation;
 use crate::store::{AckTo, HeartbeatReply, Link, Push, StateReply, StoreError, StoreErrorKind};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -257,10 +258,10 @@ impl Supervisor {
         }
         let Ok(place) = Arc::clone(&self.acking).try_acquire_owned() else { return };
         let (link, within) = (Arc::clone(link), self.engine.options.lease);
-        tokio::spawn(async move {
+        tokio::spawn(simulation::task(async move {
             let _ = link.acknowledge(&to, within).await;
             drop(place);
-        });
+        }));
     }
 
     /// Applies one push. `Some`: the link has ended.
