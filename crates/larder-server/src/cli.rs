@@ -26,6 +26,9 @@ pub(crate) enum Verb {
     /// Run the server.
     Serve(SettingFlags),
     /// Measure what the cache of a running server is worth.
+    ///
+    /// "SQL queries saved" counts statements at the database: those of the warm requests against what as many cold ones
+    /// take. It needs the role admin, or to run on the server's machine, and nobody else who uses the server meanwhile.
     Bench(BenchArgs),
     /// Test the Redis connection, step by step.
     Check(SettingFlags),

@@ -74,6 +74,10 @@ pub trait Database: Send + Sync + 'static {
 
     /// How its connections are used at this moment.
     fn pool(&self) -> PoolUse;
+
+    /// Statements that it was asked to run since this process started: what a cache saves. Those that begin or end a
+    /// transaction or keep a connection alive are none.
+    fn statements(&self) -> u64;
 }
 
 /// How the connections to a database are used at this moment.

@@ -21,8 +21,6 @@ pub(super) struct CacheStats {
     enabled: bool,
     /// Entries in this process's memory, with those that were invalidated or are past their time and not yet dropped.
     total_keys: u64,
-    /// What they weigh, in bytes.
-    memory_bytes: u64,
     #[serde(flatten)]
     counts: Numbers,
     /// Invalidations that this process was asked for; a tenant is told of those that it asked for.
@@ -93,7 +91,6 @@ pub(super) async fn stats(State(ops): State<Ops>, Anyone(who): Anyone) -> Json<C
         status: CacheStatus::of(&ops.cache),
         enabled: ops.cache.is_enabled(),
         total_keys: totals.entries,
-        memory_bytes: totals.memory_bytes,
         counts: Numbers::of(&totals.counts),
         invalidations: totals.invalidations,
         evictions: totals.evictions,
@@ -105,7 +102,6 @@ pub(super) async fn stats(State(ops): State<Ops>, Anyone(who): Anyone) -> Json<C
 struct Totals {
     counts: Counts,
     entries: u64,
-    memory_bytes: u64,
     invalidations: u64,
     evictions: u64,
     by_endpoint: Option<BTreeMap<&'static str, Counts>>,
@@ -116,7 +112,6 @@ impl Totals {
         Self {
             counts: stats.total,
             entries: stats.entries,
-            memory_bytes: stats.memory_bytes,
             invalidations: stats.invalidations,
             evictions: stats.evictions,
             by_endpoint: by.map(|endpoints| endpoints.count(stats.tenants.values())),
@@ -127,7 +122,6 @@ impl Totals {
         Self {
             counts: stats.total(),
             entries: stats.entries,
-            memory_bytes: stats.memory_bytes,
             invalidations: stats.invalidations,
             evictions: stats.evictions,
             by_endpoint: Some(by.count([&stats.endpoints])),
@@ -167,6 +161,9 @@ pub(super) struct CacheMetrics {
     memory_entries: u64,
     /// Entries that this process dropped for want of room.
     memory_evicted_keys: u64,
+    /// Statements that this process asked its database to run, loads and all others; null without a database.
+    #[schema(required)]
+    database_statements: Option<u64>,
     /// Keys that Redis dropped for want of room.
     redis_evicted_keys: u64,
     /// Keys that Redis dropped because their time was over.
@@ -206,6 +203,7 @@ pub(super) async fn metrics(State(ops): State<Ops>, _: Admin) -> Json<CacheMetri
         memory_usage_percent: if max == 0 { 0.0 } else { percent(mebibytes(used) / mebibytes(max)) },
         memory_entries: stats.entries,
         memory_evicted_keys: stats.evictions,
+        database_statements: ops.database.as_ref().map(|database| database.statements()),
         redis_evicted_keys: number("evicted_keys"),
         redis_expired_keys: number("expired_keys"),
         redis_keyspace_hits: number("keyspace_hits"),

@@ -84,6 +84,7 @@ async fn everything_is_counted_and_no_tenant_is_named() {
         ("larder_database_connections{state=\"busy\"}", 2.0),
         ("larder_database_connections{state=\"idle\"}", 3.0),
         ("larder_database_connections_max", 60.0),
+        ("larder_database_statements_total", 17.0),
         ("larder_redis_connected", 0.0),
         ("larder_redis_breaker_open", 0.0),
         ("larder_coherence_trusted", 1.0),

@@ -50,6 +50,10 @@ impl Database for Rows {
     fn pool(&self) -> PoolUse {
         PoolUse { open: 5, idle: 3, max: 60 }
     }
+
+    fn statements(&self) -> u64 {
+        17
+    }
 }
 
 pub(crate) struct Server {

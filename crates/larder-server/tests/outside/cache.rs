@@ -53,7 +53,6 @@ async fn a_tenants_numbers_stand_still_while_another_works(stack: Stack) {
     acme.get("/api/v1/campaigns").await.expect(200);
     let (mine, theirs) = (stats(&acme).await, stats(&globex).await);
     assert_eq!(number(&mine, "total_keys"), 1);
-    assert!(number(&mine, "memory_bytes") > 512, "{mine}");
     for page in 1..=5 {
         globex.get(&format!("/api/v1/campaigns?page={page}")).await.expect(200);
         globex.post("/api/v1/campaigns", routes::a_campaign("Not yours")).await.expect(201);
@@ -64,11 +63,11 @@ async fn a_tenants_numbers_stand_still_while_another_works(stack: Stack) {
         assert_eq!(&unmoved[name], before, "{name}");
     }
     let after = stats(&globex).await;
-    for name in ["total_keys", "memory_bytes", "misses", "invalidations"] {
+    for name in ["total_keys", "misses", "invalidations"] {
         assert!(number(&after, name) > number(&theirs, name), "{name}: {theirs} {after}");
     }
     let all = stats(&stack.admin().await).await;
-    for name in ["total_keys", "memory_bytes", "invalidations", "misses"] {
+    for name in ["total_keys", "invalidations", "misses"] {
         assert!(number(&all, name) >= number(&after, name) + number(&unmoved, name), "{name}: {all}");
     }
 }

@@ -10,6 +10,7 @@ on_every_stack!(
     a_hit_asks_the_database_nothing,
     a_hundred_reads_of_a_list_cost_the_queries_of_one,
     a_thousand_requests_to_a_cold_chart_are_one_query,
+    the_server_counts_the_statements_that_its_database_has_seen,
 );
 
 async fn a_hit_asks_the_database_nothing(stack: Stack) {
@@ -59,6 +60,30 @@ async fn a_thousand_requests_to_a_cold_chart_are_one_query(stack: Stack) {
     // Another chart is another query: it is the origin that is counted.
     client.get("/api/charts/trend?days=31").await.expect(200);
     assert_eq!(stack.queries() - before, 2, "{:#?}", stack.statements());
+}
+
+async fn the_server_counts_the_statements_that_its_database_has_seen(stack: Stack) {
+    let (people, admin) = (People::of(&stack).await, stack.admin().await);
+    let counted = async || {
+        let metrics = admin.get("/api/v1/cache/metrics").await.expect(200).json();
+        usize::try_from(metrics["database_statements"].as_u64().unwrap()).unwrap()
+    };
+    // Not what begins and ends a transaction, nor what sets up a connection.
+    let seen = || {
+        let data = |statement: &&String| {
+            let begin = statement.trim_start().to_lowercase();
+            ["select", "with", "insert", "update", "delete"].iter().any(|verb| begin.starts_with(verb))
+        };
+        stack.statements().iter().filter(data).count()
+    };
+    let before = (counted().await, seen());
+    // A sign of life is counted at the database only, and no operation of the cache asks anything.
+    for route in routes::all().iter().filter(|r| r.path.starts_with("/api/") && !r.path.contains("/cache/")) {
+        route.call(&people).await;
+    }
+    let (counted, seen) = (counted().await - before.0, seen() - before.1);
+    assert_eq!(counted, seen, "{:#?}", stack.statements());
+    assert!(seen > 30, "{seen}");
 }
 
 #[tokio::test]

@@ -1,8 +1,12 @@
 //! The commands that measure and show: `bench`, `keys --redis`, `config`.
 
-use crate::client::Client;
+use crate::client::{Body, Client};
 use crate::server::{Dir, Server, command};
-use larder_testkit::RedisServer;
+use crate::stack::{Kind, Stack, on_every_stack};
+use larder_testkit::{Answer, RedisServer, StubHttp};
+use serde_json::json;
+
+on_every_stack!(what_bench_says_was_saved_is_what_the_database_was_not_asked);
 
 fn printed(output: &std::process::Output) -> String {
     assert!(output.status.success(), "{output:?}");
@@ -28,6 +32,62 @@ async fn bench_measures_the_heavy_reads_cold_and_warm_by_the_sample_logins() {
     }
 }
 
+const THREATS: &str = "/api/threats?severity=high";
+
+fn bench(stack: &Stack, token: &str, requests: &str) -> String {
+    let url = format!("{}{THREATS}", stack.server.url());
+    let arguments = ["bench", &url, "--requests", requests, "--rounds", "2"];
+    printed(&command(stack.server.dir(), &[("LARDER_TOKEN", token)], &arguments))
+}
+
+/// What one read costs that finds nothing in any tier, at the database.
+async fn cost(stack: &Stack) -> usize {
+    let admin = stack.admin().await;
+    admin.send("POST", "/api/cache/clear", &Body::Nothing).await.expect(200);
+    let before = stack.queries();
+    admin.get(THREATS).await.expect(200);
+    stack.queries() - before
+}
+
+async fn what_bench_says_was_saved_is_what_the_database_was_not_asked(stack: Stack) {
+    let cost = cost(&stack).await;
+    assert!(cost > 1, "more than a query a request, or requests could be taken for queries");
+    let token = stack.admin().await.token.unwrap();
+    let before = stack.queries();
+    let table = bench(&stack, &token, "10");
+    assert_eq!(stack.queries() - before, 2 * cost, "two cold requests and no more");
+    let all = 10 * cost;
+    assert_eq!(row(&table, THREATS)[7], format!("{all} of {all} (100.0 %)"), "{table}");
+    // Who may not clear finds a warm cache: what a cold request costs is not known.
+    let token = stack.acme().await.token.unwrap();
+    assert_eq!(row(&bench(&stack, &token, "3"), THREATS)[7], "n/a");
+}
+
+#[tokio::test]
+async fn with_the_cache_off_bench_says_that_nothing_is_saved() {
+    let stack = Stack::with(Kind::MemorySqlite, RedisServer::builder(), &[("CACHE_ENABLED", "false")]).await;
+    let cost = cost(&stack).await;
+    let token = stack.admin().await.token.unwrap();
+    let before = stack.queries();
+    let table = bench(&stack, &token, "10");
+    assert_eq!(stack.queries() - before, 12 * cost);
+    assert_eq!(row(&table, THREATS)[7], format!("0 of {} (0.0 %)", 10 * cost), "{table}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_tell_what_its_database_is_asked_makes_it_not_available() {
+    let stub = StubHttp::start().await;
+    stub.otherwise(Answer::json(json!({"cleared": true})));
+    for hidden in ["/metrics", "/api/v1/cache/metrics"] {
+        stub.on(hidden, [Answer::status(403)]);
+    }
+    let url = format!("{}/anything", stub.url());
+    let output = command(&Dir::new(), &[("LARDER_TOKEN", "t")], &["bench", &url, "--requests", "3"]);
+    assert_eq!(row(&printed(&output), "/anything").last(), Some(&"n/a"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("role admin"), "{output:?}");
+    assert!(stub.calls("/metrics") > 0);
+}
+
 #[tokio::test]
 async fn bench_of_one_endpoint_without_a_token_that_may_clear_says_that_nothing_was_cold() {
     let server = Server::start(&[]).await;
@@ -51,6 +111,7 @@ async fn bench_of_many_users_ends_without_errors_and_leaves_nothing_behind() {
     let report = printed(&command(server.dir(), &env, &["bench", "--users", "40", "--for", "2s"]));
     assert_eq!(row(&report, "users"), ["users", "40"]);
     assert_eq!(row(&report, "errors"), ["errors", "0"]);
+    assert!(row(&report, "SQL queries")[1].parse::<u64>().unwrap() > 0, "{report}");
     for number in ["requests/s", "hit rate", "p50", "p90", "p99"] {
         assert_eq!(row(&report, number).len(), 2, "{report}");
     }

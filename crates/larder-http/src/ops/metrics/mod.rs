@@ -53,6 +53,8 @@ impl Ops {
             connections.number(&[("state", "idle")], u64::from(pool.idle));
             out.gauge("larder_database_connections_max", "How many there may be")
                 .number(&[], u64::from(pool.max));
+            out.counter("larder_database_statements_total", "Statements that the database was asked to run")
+                .number(&[], database.statements());
         }
     }
 
@@ -107,9 +109,9 @@ impl Ops {
         for (name, help, time) in [
             (
                 "larder_coherence_lag_seconds",
-                "Age of what this node knows of the others' invalidations: the time since it sent the last heartbeat that \
-                 was answered and before whose answer every invalidation was applied. A quarter of COHERENCE_LEASE at most \
-                 when all is well; +Inf before the first; 0 without Redis",
+                "Age of what this node knows of the others' invalidations: time since the last heartbeat that was answered \
+                 after all of them were applied. About a quarter of the lease at most when all is well; +Inf before the \
+                 first; 0 without Redis",
                 stats.coherence_lag,
             ),
             (

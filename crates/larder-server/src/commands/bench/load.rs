@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::People;
 use super::numbers::{Latencies, ms, percent};
+use super::origin::{between, statements};
 use crate::cache_headers;
 use crate::client::Client;
 use crate::commands::{out, table};
@@ -57,6 +58,7 @@ struct Shared {
 pub(super) async fn run(people: &People, users: u32, span: Duration) -> Result<(), Failure> {
     let menu: Vec<_> =
         if people.signed_in() { PUBLIC.iter().chain(&SIGNED_IN).copied().collect() } else { PUBLIC.to_vec() };
+    let before = statements(people).await;
     let begun = Instant::now();
     let shared = Arc::new(Shared {
         client: people.reader.clone(),
@@ -81,8 +83,9 @@ pub(super) async fn run(people: &People, users: u32, span: Duration) -> Result<(
         latencies.extend(done.map_err(|error| Failure::new(format!("a user broke down: {error}")))?);
     }
     let took = begun.elapsed();
+    let queries = between(before, statements(people).await);
     tidy(&shared).await;
-    out(&report(&shared, users, took, &mut latencies))?;
+    out(&report(&shared, users, took, queries, &mut latencies))?;
     match shared.first_error.lock().take() {
         Some(first) => Err(Failure::new(format!("there were errors; the first: {first}"))),
         None => Ok(()),
@@ -177,7 +180,13 @@ async fn tidy(shared: &Shared) {
     }
 }
 
-fn report(shared: &Shared, users: u32, took: Duration, latencies: &mut Latencies) -> String {
+fn report(
+    shared: &Shared,
+    users: u32,
+    took: Duration,
+    queries: Option<u64>,
+    latencies: &mut Latencies,
+) -> String {
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let [p50, p90, p99] = latencies.percentiles([50, 90, 99]);
     let rows = [
@@ -187,6 +196,7 @@ fn report(shared: &Shared, users: u32, took: Duration, latencies: &mut Latencies
         ("requests/s", per_second(count(&shared.requests), took).to_string()),
         ("errors", count(&shared.errors).to_string()),
         ("hit rate", percent(count(&shared.hits), count(&shared.cached))),
+        ("SQL queries", queries.map_or_else(|| "n/a".to_owned(), |queries| queries.to_string())),
         ("p50", ms(p50)),
         ("p90", ms(p90)),
         ("p99", ms(p99)),

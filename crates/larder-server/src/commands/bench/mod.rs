@@ -2,6 +2,7 @@
 
 mod load;
 mod numbers;
+mod origin;
 mod plan;
 mod single;
 

@@ -9,6 +9,7 @@ use reqwest::Method;
 
 use super::People;
 use super::numbers::{Latencies, ms, percent};
+use super::origin::{between, statements};
 use super::plan::Target;
 use crate::cache_headers;
 use crate::client::Client;
@@ -24,9 +25,23 @@ struct Report {
     cold: Option<Duration>,
     warm: [Duration; 3],
     ttl: Option<Duration>,
-    /// Requests, and those of them that the cache answered.
-    requests: u64,
-    hits: u64,
+    /// Nothing where it is not known what the database was asked.
+    queries: Option<Queries>,
+}
+
+/// What the database was asked.
+#[derive(Clone, Copy)]
+struct Queries {
+    /// For the warm requests.
+    asked: u64,
+    /// What as many requests cost without the cache: each as much as a cold one, whose cost was counted.
+    without: u64,
+}
+
+impl Queries {
+    fn saved(self) -> u64 {
+        self.without.saturating_sub(self.asked)
+    }
 }
 
 pub(super) async fn run(
@@ -51,6 +66,11 @@ pub(super) async fn run(
             "warning: where no cold time is shown, the cache could not be cleared first: that takes the role admin"
         );
     }
+    if reports.iter().any(|report| report.cold.is_some() && report.queries.is_none()) {
+        eprintln!(
+            "warning: what the database was asked (n/a) is told to the role admin, and on the server's own machine"
+        );
+    }
     out(&report(&reports))
 }
 
@@ -62,7 +82,7 @@ async fn measure(
     progress: &ProgressBar,
 ) -> Result<Report, Failure> {
     let (mut cold, mut warm) = (Latencies::default(), Latencies::default());
-    let (mut ttl, mut hits, mut asked) = (None, 0, 0);
+    let (mut ttl, mut costs) = (None, Vec::new());
     // Nobody measures the making of a connection.
     people.reader.send(people.reader.request(Method::GET, people.reader.url("health/live"))).await?;
     let rounds = if people.operator.is_some() { rounds } else { 1 };
@@ -70,29 +90,31 @@ async fn measure(
         if let Some(operator) = &people.operator {
             make_cold(operator, target).await?;
         }
+        let before = statements(people).await;
         let answer = ask(&people.reader, target).await?;
         if answer.hits == 0 {
             cold.add(answer.took);
+            costs.extend(between(before, statements(people).await));
         }
         ttl = answer.ttl.or(ttl);
         progress.inc(1);
     }
+    let before = statements(people).await;
     for _ in 0..requests {
-        let answer = ask(&people.reader, target).await?;
-        warm.add(answer.took);
-        hits += answer.hits;
-        asked += answer.asked;
+        warm.add(ask(&people.reader, target).await?.took);
         progress.inc(1);
     }
+    let asked = between(before, statements(people).await);
+    let queries =
+        asked.zip(median(costs)).map(|(asked, cost)| Queries { asked, without: cost * u64::from(requests) });
     let cold = (cold.count() > 0).then(|| cold.percentiles([50])[0]);
-    Ok(Report {
-        name: target.name.clone(),
-        cold,
-        warm: warm.percentiles([50, 90, 99]),
-        ttl,
-        requests: asked,
-        hits,
-    })
+    Ok(Report { name: target.name.clone(), cold, warm: warm.percentiles([50, 90, 99]), ttl, queries })
+}
+
+/// The middle one, the lower of two: a statement of somebody else now and then does not count.
+fn median(mut costs: Vec<u64>) -> Option<u64> {
+    costs.sort_unstable();
+    costs.get(costs.len().checked_sub(1)? / 2).copied()
 }
 
 async fn make_cold(operator: &Client, target: &Target) -> Result<(), Failure> {
@@ -108,8 +130,7 @@ async fn make_cold(operator: &Client, target: &Target) -> Result<(), Failure> {
 /// What came back for all paths of a target.
 struct Answer {
     took: Duration,
-    asked: u64,
-    hits: u64,
+    hits: usize,
     ttl: Option<Duration>,
 }
 
@@ -117,9 +138,9 @@ async fn ask(client: &Client, target: &Target) -> Result<Answer, Failure> {
     let begun = Instant::now();
     let headers = try_join_all(target.paths.iter().map(|path| get(client, path))).await?;
     let took = begun.elapsed();
-    let hits = headers.iter().filter(|headers| cache_headers::is_hit(headers)).count() as u64;
+    let hits = headers.iter().filter(|headers| cache_headers::is_hit(headers)).count();
     let ttl = headers.first().and_then(cache_headers::ttl);
-    Ok(Answer { took, asked: headers.len() as u64, hits, ttl })
+    Ok(Answer { took, hits, ttl })
 }
 
 async fn get(client: &Client, path: &str) -> Result<HeaderMap, Failure> {
@@ -147,10 +168,21 @@ fn report(reports: &[Report]) -> String {
             ms(p99),
             factor.map_or_else(unknown, |factor| format!("{factor:.0}x")),
             report.ttl.map_or_else(unknown, written),
-            format!("{} of {} ({})", report.hits, report.requests, percent(report.hits, report.requests)),
+            saved(report.queries),
         ]
     });
     table::plain([head.map(str::to_owned).to_vec()].into_iter().chain(rows))
+}
+
+fn saved(queries: Option<Queries>) -> String {
+    match queries {
+        None => "n/a".to_owned(),
+        Some(Queries { without: 0, asked: 0 }) => "none needed".to_owned(),
+        Some(queries) => {
+            let (saved, without) = (queries.saved(), queries.without);
+            format!("{saved} of {without} ({})", percent(saved, without))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -164,12 +196,23 @@ mod tests {
             cold: Some(Duration::from_millis(100)),
             warm: [Duration::from_millis(1); 3],
             ttl: Some(Duration::from_secs(60)),
-            requests: 200,
-            hits: 200,
+            queries: Some(Queries { asked: 0, without: 400 }),
         }]);
         assert!(
-            report.contains("100x") && report.contains("200 of 200 (100.0 %)") && report.contains("1m"),
+            report.contains("100x") && report.contains("400 of 400 (100.0 %)") && report.contains("1m"),
             "{report}"
         );
+    }
+
+    #[test]
+    fn what_is_saved_is_what_the_database_was_not_asked() {
+        let text = |asked, without| saved(Some(Queries { asked, without }));
+        assert_eq!(text(3, 400), "397 of 400 (99.2 %)");
+        assert_eq!(text(400, 400), "0 of 400 (0.0 %)");
+        assert_eq!(text(500, 400), "0 of 400 (0.0 %)", "never less than nothing");
+        assert_eq!(text(0, 0), "none needed");
+        assert_eq!(saved(None), "n/a");
+        assert_eq!(median(vec![2, 9, 2]), Some(2));
+        assert_eq!((median(vec![4]), median(vec![])), (Some(4), None));
     }
 }

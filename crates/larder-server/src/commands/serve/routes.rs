@@ -32,6 +32,10 @@ impl Database for Rows {
         let pool = self.0.pool_use();
         PoolUse { open: pool.open, idle: pool.idle, max: pool.max }
     }
+
+    fn statements(&self) -> u64 {
+        self.0.statements()
+    }
 }
 
 /// Puts them together, with what holds for every request around them.
