@@ -36,8 +36,12 @@ impl Tenant {
         let policy = Policy::ttl(Duration::from_secs(1));
         let mut out = Vec::with_capacity(keys.len());
         let mut missing = Vec::new();
+        let caught_up = self.engine.caught_up(self.at_least.as_ref()).await;
         for (index, key) in keys.iter().enumerate() {
-            let recalled = self.engine.recall::<T>(KeyRef { tenant: &self.name, key }, Windows::default());
+            let recalled = match caught_up {
+                true => self.engine.recall::<T>(KeyRef { tenant: &self.name, key }, Windows::default()),
+                false => Remembered::Fallback(None),
+            };
             out.push(match recalled {
                 Remembered::Fresh(answer) | Remembered::Stale(answer, _) => present(answer),
                 Remembered::Fallback(_) => {
@@ -83,14 +87,14 @@ impl Tenant {
         E: Into<BoxError> + 'static,
     {
         self.check_keys(keys.iter())?;
-        let policy = policy.as_ref();
+        let policy = self.under(policy.as_ref());
         let (full, places) = self.each_once(keys);
         let load = Arc::new(load);
         let mut loader = move || {
             let load = Arc::clone(&load);
             Box::new(Many(move |keys| load(keys))) as Box<dyn Loader<T>>
         };
-        let answers = self.engine.get_or_load_many(&full, policy, &mut loader).await?;
+        let answers = self.engine.get_or_load_many(&full, &policy, &mut loader).await?;
         Ok(places.into_iter().map(|place| present(answers[place].clone())).collect())
     }
 

@@ -32,6 +32,7 @@ mod breaker;
 mod builder;
 mod bulk;
 mod cache;
+mod caught_up;
 mod clock;
 mod coherence;
 mod engine;

@@ -80,6 +80,7 @@ impl Engine {
     ) -> Result<Answer<T>, Error> {
         self.check_open()?;
         if self.options.enabled
+            && policy.at_least.is_none()
             && let Remembered::Fresh(answer) = self.recall(KeyRef { tenant, key: &key }, Windows::default())
         {
             return Ok(answer);
@@ -105,7 +106,12 @@ impl Engine {
         }
         let mut answers: Vec<Option<Answer<T>>> = Vec::with_capacity(keys.len());
         let mut stale = Vec::new();
+        let caught_up = self.caught_up(policy.at_least.as_ref()).await;
         for (index, full) in keys.iter().enumerate() {
+            if !caught_up {
+                answers.push(None);
+                continue;
+            }
             answers.push(match self.recall(full.borrow(), Engine::windows(policy)) {
                 Remembered::Fresh(answer) => Some(answer),
                 Remembered::Stale(answer, load) => {
@@ -119,7 +125,7 @@ impl Engine {
             self.refresh(stale.into_iter().map(|index| &keys[index]), policy, loader);
         }
         if answers.iter().any(Option::is_none) {
-            self.fly(keys, &mut answers, policy, loader).await?;
+            self.fly(keys, &mut answers, policy, caught_up, loader).await?;
         }
         Ok(answers.into_iter().map(|answer| answer.expect("every key has been answered")).collect())
     }
@@ -169,12 +175,13 @@ impl Engine {
         keys: &[FullKey],
         answers: &mut [Option<Answer<T>>],
         policy: &Policy,
+        caught_up: bool,
         loader: &mut (dyn FnMut() -> Box<dyn Loader<T>> + Send),
     ) -> Result<(), Error> {
         let asked_at = self.mirror.change();
         for attempt in 0..=MAX_JOINS {
             // The last attempt joins nobody: its own load is good enough by itself.
-            let may_join = |flight: &Flight<T>| attempt < MAX_JOINS && self.may_join(flight);
+            let may_join = |flight: &Flight<T>| caught_up && attempt < MAX_JOINS && self.may_join(flight);
             let missing = (0..keys.len()).filter(|index| answers[*index].is_none());
             let Boarded { seats, full } = self.board(keys, missing, policy, may_join, loader, None);
             for index in full {
@@ -205,6 +212,7 @@ impl Engine {
                 let counters = self.stats.counters(&key.tenant, key.key.first_segment());
                 let answer = match answer_landed(landing, joined, self.now(), &counters) {
                     Ok(answer) => answer,
+                    Err(error) if !caught_up => return Err(error),
                     Err(error) => self.fall_back(key.borrow(), policy, error)?,
                 };
                 log::lookup(key.borrow(), &answer.1);

@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::limits::{MAX_KEEP, MAX_TAGS};
 use crate::scope::check_tag;
+use crate::stamp::Stamp;
 use smallvec::SmallVec;
 use std::{sync::Arc, time::Duration};
 
@@ -20,6 +21,8 @@ pub struct Policy {
     pub(crate) load_timeout: Option<Duration>,
     pub(crate) jitter: f32,
     pub(crate) tags: SmallVec<[Arc<str>; 2]>,
+    /// What a lookup must reflect: see [`Tenant::at_least`](crate::Tenant::at_least).
+    pub(crate) at_least: Option<Stamp>,
 }
 
 impl Policy {
@@ -35,6 +38,7 @@ impl Policy {
             load_timeout: None,
             jitter: 0.10,
             tags: SmallVec::new(),
+            at_least: None,
         }
     }
 

@@ -59,6 +59,7 @@ impl Tenant {
             let load = prepare();
             Single::new(move |_| load())
         };
-        self.engine.get_or_load(&self.name, key, policy.as_ref(), || Box::new(owned())).await
+        let policy = self.under(policy.as_ref());
+        self.engine.get_or_load(&self.name, key, &policy, || Box::new(owned())).await
     }
 }

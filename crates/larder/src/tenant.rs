@@ -13,6 +13,7 @@ use crate::scope::Selection;
 use crate::stamp::Stamp;
 use crate::status::{Fetched, Status};
 use crate::value::Value;
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -26,20 +27,41 @@ pub struct Tenant {
     pub(crate) engine: Arc<Engine>,
     pub(crate) name: Arc<str>,
     shared: bool,
+    /// What its lookups must reflect.
+    pub(crate) at_least: Option<Stamp>,
 }
 
 impl Tenant {
     pub(crate) fn new(engine: Arc<Engine>, name: &str) -> Self {
-        Self { engine, name: Arc::from(name), shared: false }
+        Self { engine, name: Arc::from(name), shared: false, at_least: None }
     }
 
     pub(crate) fn shared(engine: Arc<Engine>) -> Self {
-        Self { engine, name: Arc::from(""), shared: true }
+        Self { engine, name: Arc::from(""), shared: true, at_least: None }
     }
 
     /// The tenant's name; empty for shared entries.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// This tenant, whose lookups see everything that `stamp` stands for: read-your-writes on any node, whichever made
+    /// the change. The stamp of a write travels with its author, in a cookie or a header. Where this node has seen it
+    /// already, which is so within a millisecond after the write, a lookup costs nothing more; else it waits for it for
+    /// at most the Redis budget of a request, and then passes by what this node has in memory.
+    ///
+    /// An [`acked`](crate::Invalidation::acked) invalidation needs no stamp: everybody sees it.
+    #[must_use]
+    pub fn at_least(&self, stamp: Stamp) -> Self {
+        Self { at_least: Some(stamp), ..self.clone() }
+    }
+
+    /// The policy, with what lookups of this tenant must reflect.
+    pub(crate) fn under<'a>(&self, policy: &'a Policy) -> Cow<'a, Policy> {
+        match &self.at_least {
+            None => Cow::Borrowed(policy),
+            Some(stamp) => Cow::Owned(Policy { at_least: Some(stamp.clone()), ..policy.clone() }),
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {
@@ -136,7 +158,8 @@ impl Tenant {
         E: Into<BoxError> + 'static,
     {
         self.check_key(&key)?;
-        self.engine.get_or_load(&self.name, key, policy.as_ref(), || Box::new(Single::new(load))).await
+        let policy = self.under(policy.as_ref());
+        self.engine.get_or_load(&self.name, key, &policy, || Box::new(Single::new(load))).await
     }
 
     /// The value of `key`, if a tier has it fresh. Loads nothing.

@@ -10,6 +10,7 @@ use parking_lot::RwLock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// Where a value came from: what must be presented to put it into memory. Only the mirror makes one.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +64,8 @@ pub(crate) struct Mirror {
     trust: AtomicU64,
     map: RwLock<Map>,
     clock: Arc<dyn Clock>,
+    /// Told after every change.
+    changed: Notify,
     pub(super) pauses: Pauses,
 }
 
@@ -85,6 +88,7 @@ impl Mirror {
             trust: AtomicU64::new(0),
             map: RwLock::default(),
             clock,
+            changed: Notify::new(),
             pauses: Pauses::default(),
         }
     }
@@ -111,6 +115,29 @@ impl Mirror {
     pub(crate) fn renewed(&self, lease: Duration) -> Option<Moment> {
         let lease = u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX);
         self.until.load(Ordering::Acquire).checked_sub(lease).map(Moment::from_nanos)
+    }
+
+    /// Whether this node follows the stream and has applied everything up to `at`: what is in memory, and whatever it may
+    /// still join, reflects it.
+    pub(crate) fn has_applied(&self, at: Stamped) -> bool {
+        let map = self.map.read();
+        let applied = map.is_over(at.epoch) || at.epoch == map.epoch && at.stamp <= map.applied;
+        drop(map);
+        applied && self.is_good()
+    }
+
+    /// Waits until [`Mirror::has_applied`], as long as this node follows the stream.
+    pub(crate) async fn applied(&self, at: Stamped) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // Before the look: a change after it is not missed.
+            changed.as_mut().enable();
+            if self.has_applied(at) || !self.is_good() {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// The change counter: names a moment between changes.
@@ -336,6 +363,8 @@ impl Mirror {
         let change = self.change.load(Ordering::Acquire) + 1;
         let result = change_map(&mut map, change);
         self.change.store(change, Ordering::Release);
+        drop(map);
+        self.changed.notify_waiters();
         result
     }
 

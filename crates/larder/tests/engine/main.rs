@@ -4,6 +4,7 @@
 
 mod acked;
 mod alone;
+mod at_least;
 mod bulk;
 mod counting;
 mod failing;
