@@ -15,6 +15,6 @@ pub use poll::Poll;
 pub use postgres::PostgresServer;
 pub use program::Program;
 pub use proxy::{Fault, TcpProxy};
-pub use redis::{RedisCluster, RedisServer, Reply};
+pub use redis::{Member, RedisCluster, RedisSentinel, RedisServer, Reply};
 pub use stub::{Answer, Gate, StubHttp};
 pub use tls::TlsFiles;

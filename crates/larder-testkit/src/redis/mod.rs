@@ -5,11 +5,13 @@ mod faults;
 mod network;
 mod options;
 mod resp;
+mod sentinel;
 mod stats;
 
 pub use cluster::{ClusterOptions, RedisCluster};
 pub use options::RedisOptions;
 pub use resp::Reply;
+pub use sentinel::{Member, RedisSentinel, SentinelOptions};
 
 use crate::poll::Poll;
 use crate::process::{Process, log_tail, missing};

@@ -131,6 +131,8 @@ impl RedisOptions {
     /// which it calls them.
     pub(super) fn replicated(mut self, announced: u16, source: Option<IpAddr>) -> Self {
         self = self.arg("repl-diskless-sync-delay", "0").arg("rdb-del-sync-files", "yes");
+        // Something to be in step with, when nobody writes.
+        self = self.arg("repl-ping-replica-period", "1");
         self =
             self.arg("replica-announce-ip", "127.0.0.1").arg("replica-announce-port", &announced.to_string());
         if let Some(source) = source {

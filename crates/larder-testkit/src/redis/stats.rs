@@ -38,3 +38,12 @@ impl RedisServer {
         self.command(&["CONFIG", "RESETSTAT"]);
     }
 }
+
+/// How many replicas receive every write of this server at once. One that has just got the data does not yet, although
+/// both say that it is in step: it has to have said so itself first, by the offset that it has.
+pub(super) fn online(server: &RedisServer) -> usize {
+    let replication =
+        server.try_command(&["INFO", "replication"]).map(|answer| answer.text()).unwrap_or_default();
+    let heard = |line: &&str| line.contains("state=online,offset=") && !line.contains(",offset=0,");
+    replication.lines().filter(heard).count()
+}

@@ -8,4 +8,5 @@ mod postgres;
 mod program;
 mod proxy;
 mod redis;
+mod sentinel;
 mod stub;

@@ -1,4 +1,4 @@
-use larder_testkit::{PostgresServer, RedisServer, assert_eventually_blocking};
+use larder_testkit::{PostgresServer, RedisCluster, RedisSentinel, RedisServer, assert_eventually_blocking};
 use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
@@ -15,7 +15,11 @@ fn a_test_process_that_dies_leaves_no_server_behind() {
             std::thread::spawn(|| (RedisServer::start(), PostgresServer::start())).join().unwrap();
         assert_eq!(redis.command(&["PING"]).text(), "PONG");
         assert_eq!(postgres.execute(&postgres.url("postgres"), "SELECT 1"), "1");
-        std::fs::write(file, format!("{} {}", redis.port(), postgres.port())).unwrap();
+        let (cluster, sentinel) = (RedisCluster::start(), RedisSentinel::start());
+        let many = cluster.nodes().iter().chain(sentinel.servers()).chain(sentinel.sentinels());
+        let mut ports: Vec<String> = many.map(|server| server.port().to_string()).collect();
+        ports.extend([redis.port().to_string(), postgres.port().to_string()]);
+        std::fs::write(file, ports.join(" ")).unwrap();
         std::process::abort();
     }
     let dir = tempfile::tempdir().unwrap();

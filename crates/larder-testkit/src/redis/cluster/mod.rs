@@ -5,6 +5,7 @@ mod slots;
 mod view;
 
 use super::network::Network;
+use super::stats::online;
 use super::{RedisOptions, RedisServer, START};
 use crate::TcpProxy;
 use crate::poll::Poll;
@@ -236,7 +237,10 @@ impl RedisCluster {
                 && primaries == self.primaries
                 && view.iter().all(|seen| !seen.doubtful && self.ids.contains(&seen.id) && followed(seen))
         };
-        all_asked && self.all_agree(known) && self.nodes.iter().all(is_ready)
+        all_asked
+            && self.all_agree(known)
+            && self.nodes.iter().all(is_ready)
+            && self.nodes.iter().map(online).sum::<usize>() == self.nodes.len() - self.primaries
     }
 
     fn describe(&self) -> String {
