@@ -209,15 +209,50 @@ struct Dice(u64);
 
 impl Dice {
     fn new(seed: u32) -> Self {
-        Self(u64::from(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        // Mixed: with neighbours as seeds, each user would throw what the one before threw a moment ago.
+        Self(mixed(u64::from(seed)))
     }
 
     /// A number from 0 to `end` - 1.
     fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end.max(1)
+        self.0 = self.0.wrapping_add(STEP);
+        mixed(self.0) % end.max(1)
+    }
+}
+
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+fn mixed(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(STEP);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn no_user_repeats_what_another_threw() {
+        let throws = |user| {
+            let mut dice = Dice::new(user);
+            (0..200).map(move |_| dice.below(u64::MAX)).collect::<Vec<_>>()
+        };
+        let all: HashSet<u64> = (0..100).flat_map(throws).collect();
+        assert_eq!(all.len(), 100 * 200);
+        assert_eq!(throws(7), throws(7), "the same in every run");
+    }
+
+    #[test]
+    fn a_write_comes_about_as_often_as_it_should() {
+        let writes: usize = (0..500)
+            .map(|user| {
+                let mut dice = Dice::new(user);
+                (0..400).filter(|_| dice.below(WRITE_EVERY) == 0).count()
+            })
+            .sum();
+        assert!((900..1100).contains(&writes), "{writes} of 200,000");
     }
 }
