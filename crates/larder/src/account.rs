@@ -82,6 +82,17 @@ impl Accounts {
         Arc::clone(ledger.by_tenant.entry(tenant.into()).or_default())
     }
 
+    /// The tenants that hold most, the largest first.
+    pub(crate) fn largest(&self, limit: usize) -> Vec<String> {
+        let mut tenants: Vec<(u64, Box<str>)> = {
+            let ledger = self.0.read();
+            let holding = ledger.by_tenant.iter().filter(|(_, account)| account.bytes() > 0);
+            holding.map(|(tenant, account)| (account.bytes(), tenant.clone())).collect()
+        };
+        tenants.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        tenants.into_iter().take(limit).map(|(_, tenant)| tenant.into()).collect()
+    }
+
     /// What there is to say of `tenant` as a whole.
     pub(crate) fn read(&self, tenant: &str) -> TenantStats {
         let ledger = self.0.read();

@@ -1,5 +1,6 @@
 //! The cache itself: tenants, invalidation across them, and what an operator asks.
 
+use crate::account::TenantStats;
 use crate::builder::CacheBuilder;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
@@ -93,6 +94,17 @@ impl Cache {
             stats.undelivered = remote.undelivered_count() as u64;
         }
         stats
+    }
+
+    /// The tenants that hold most of this process's memory, at most `limit` of them, the largest first; shared entries are
+    /// under the empty name. Takes time in the number of tenants.
+    pub fn largest_tenants(&self, limit: usize) -> Vec<(String, TenantStats)> {
+        let stats = &self.engine.stats;
+        let with_stats = |tenant: String| {
+            let told = stats.of_tenant(&tenant);
+            (tenant, told)
+        };
+        stats.accounts.largest(limit).into_iter().map(with_stats).collect()
     }
 
     /// A page of the entries in this process's memory that would be served now. Takes time in their number.

@@ -176,7 +176,26 @@ pub(super) struct CacheMetrics {
     redis_connected_clients: u64,
     /// Its version; empty without one.
     redis_version: String,
+    /// The tenants that hold most of this process's memory, the largest first, at most 20.
+    largest_tenants: Vec<TenantMemory>,
 }
+
+/// What one tenant holds.
+#[derive(Serialize, ToSchema)]
+struct TenantMemory {
+    /// The tenant; empty for what all share.
+    tenant: String,
+    /// Its entries in this process's memory.
+    entries: u64,
+    /// Their weight, in MiB.
+    #[schema(minimum = 0)]
+    memory_mb: f64,
+    /// Those of its entries that this process dropped for want of room.
+    evictions: u64,
+}
+
+/// How many tenants an operator is told of.
+const LARGEST: usize = 20;
 
 /// Tells how the cache is used and how full it is: Redis where there is one, else this process's memory.
 #[utoipa::path(
@@ -210,6 +229,17 @@ pub(super) async fn metrics(State(ops): State<Ops>, _: Admin) -> Json<CacheMetri
         redis_keyspace_misses: number("keyspace_misses"),
         redis_connected_clients: number("connected_clients"),
         redis_version: info.get("redis_version").cloned().unwrap_or_default(),
+        largest_tenants: ops
+            .cache
+            .largest_tenants(LARGEST)
+            .into_iter()
+            .map(|(tenant, held)| TenantMemory {
+                tenant,
+                entries: held.entries,
+                memory_mb: mebibytes(held.memory_bytes),
+                evictions: held.evictions,
+            })
+            .collect(),
     })
 }
 

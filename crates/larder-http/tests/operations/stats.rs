@@ -109,4 +109,13 @@ async fn metrics_are_for_an_admin_and_tell_of_memory_where_there_is_no_redis() {
     assert_eq!((&metrics["hit_rate_percent"], &metrics["redis_evicted_keys"]), (&json!(37.5), &json!(0)));
     assert_eq!((&metrics["max_memory_mb"], &metrics["database_statements"]), (&json!(256.0), &json!(17)));
     assert!(metrics["used_memory_mb"].as_f64() > Some(0.0), "{metrics}");
+    let largest: Vec<_> = metrics["largest_tenants"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|held| (held["tenant"].as_str().unwrap(), held["entries"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(largest[2], ("", 1), "what all share: {metrics}");
+    assert!(largest.contains(&("acme", 2)) && largest.contains(&("globex", 2)), "{metrics}");
+    assert!(metrics["largest_tenants"][0]["memory_mb"].as_f64() > Some(0.0), "{metrics}");
 }

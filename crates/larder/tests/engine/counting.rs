@@ -36,6 +36,11 @@ async fn a_tenants_entries_and_bytes_are_those_that_a_walk_finds() {
         assert_eq!(held(&cache, tenant), listed(&cache, tenant));
         assert_eq!(held(&cache, tenant).0, entries);
     }
+    let largest = |limit| -> Vec<String> {
+        cache.largest_tenants(limit).into_iter().map(|(tenant, _)| tenant).collect()
+    };
+    assert_eq!(largest(9), [TENANTS[2], TENANTS[1], TENANTS[0]]);
+    assert_eq!(largest(1), [TENANTS[2]]);
     // A larger one in the place of another; one that is deleted; one that expires and is asked for.
     put(&cache, "acme", 0, 5000).await;
     cache.tenant("globex").delete(key!("k", 0)).await.unwrap();
