@@ -8,7 +8,7 @@ use crate::job::{Job, Pending};
 use crate::key::Key;
 use crate::l1::{FullKey, KeyRef};
 use crate::limits::MAX_BULK_KEYS;
-use crate::loader::{LoadFuture, Loaded, Loader, Many, Says};
+use crate::loader::{LoadFuture, Loaded, Loader, Many, Says, Wanted};
 use crate::lookup::{Answer, Remembered, answer_landed, scopes_of};
 use crate::nested::Hurry;
 use crate::policy::Policy;
@@ -43,7 +43,7 @@ impl Tenant {
                 false => Remembered::Fallback(None),
             };
             out.push(match recalled {
-                Remembered::Fresh(answer) | Remembered::Stale(answer, _) => present(answer),
+                Remembered::Fresh(answer, _) | Remembered::Stale(answer, _) => present(answer),
                 Remembered::Fallback(_) => {
                     missing.push(index);
                     None
@@ -109,7 +109,7 @@ impl Tenant {
     ) -> Result<(), Error> {
         self.check_keys(values.iter().map(|(key, _)| key))?;
         let policy = policy.as_ref();
-        policy.check()?;
+        policy.check(self.engine.options.load_timeout)?;
         if values.is_empty() {
             return self.engine.check_open();
         }
@@ -171,9 +171,10 @@ fn last_of_each<T>(values: Vec<(Key, T)>) -> Vec<(Key, T)> {
 struct Given<T>(Vec<(Key, Option<T>)>);
 
 impl<T: Send + 'static> Loader<T> for Given<T> {
-    fn load(&mut self, keys: &[Key]) -> LoadFuture<T> {
+    fn load(&mut self, wanted: &[Wanted]) -> LoadFuture<T> {
         let mut take = |key: &Key| self.0.iter_mut().find(|(there, _)| there == key)?.1.take();
-        let loaded = keys.iter().map(|key| Loaded { value: take(key), says: Says::default() }).collect();
+        let load = |wanted: &Wanted| Loaded { value: take(&wanted.key), says: Says::default() };
+        let loaded = wanted.iter().map(load).collect();
         Box::pin(std::future::ready(Ok(loaded)))
     }
 
@@ -184,7 +185,7 @@ impl<T: Send + 'static> Loader<T> for Given<T> {
 
 impl Engine {
     /// What Redis has under these keys; admitted into memory, nothing is loaded.
-    async fn read_only<T: Value>(
+    pub(crate) async fn read_only<T: Value>(
         self: &Arc<Self>,
         keys: &[FullKey],
         policy: &Policy,

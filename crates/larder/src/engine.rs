@@ -4,6 +4,7 @@ use crate::clock::{Clock, Moment};
 use crate::coherence::{Fence, Mirror};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
+use crate::failures::Failures;
 use crate::flight::Flights;
 use crate::freshness::{Expiry, Windows};
 use crate::l1::{Entry, FullKey, KeyRef, L1, Stored, weigh};
@@ -41,6 +42,7 @@ pub(crate) struct Engine {
     pub(crate) mirror: Arc<Mirror>,
     pub(crate) l1: L1,
     pub(crate) flights: Flights,
+    pub(crate) failures: Failures,
     pub(crate) stats: Arc<Stats>,
     pub(crate) remote: Option<Arc<Remote>>,
     pub(crate) tasks: TaskTracker,
@@ -69,6 +71,7 @@ impl Engine {
             clock,
             mirror,
             flights: Flights::default(),
+            failures: Failures::default(),
             stats,
             remote,
             tasks: TaskTracker::new(),
@@ -110,6 +113,7 @@ impl Engine {
             ver,
             expiry: value.expiry,
             retry_at: AtomicU64::new(0),
+            ahead_at: AtomicU64::new(0),
             load: value.load,
             weight,
             counters: value.counters,
@@ -119,14 +123,18 @@ impl Engine {
         self.l1.put(value.key, Arc::new(entry), &self.mirror);
     }
 
-    /// Expiry of a value that was made at `made` under this policy. Jitter shortens.
-    pub(crate) fn expiry(made: Moment, policy: &Policy, ttl: Duration) -> Expiry {
-        let ttl = ttl.mul_f64(1.0 - f64::from(policy.jitter) * random_part());
-        Expiry { made, soft: made.plus(ttl), hard: made.plus(ttl.saturating_add(policy.stale_window())) }
+    /// Expiry of a value that was made at `made`, and is kept for `window` after its TTL. Jitter shortens.
+    pub(crate) fn expiry(made: Moment, jitter: f32, ttl: Duration, window: Duration) -> Expiry {
+        let ttl = ttl.mul_f64(1.0 - f64::from(jitter) * random_part());
+        Expiry { made, soft: made.plus(ttl), hard: made.plus(ttl.saturating_add(window)) }
     }
 
     pub(crate) fn windows(policy: &Policy) -> Windows {
-        Windows { while_revalidate: policy.stale_while_revalidate, if_error: policy.stale_if_error }
+        Windows {
+            while_revalidate: policy.stale_while_revalidate,
+            if_error: policy.stale_if_error,
+            eager: policy.eager_refresh,
+        }
     }
 
     /// Keeps the map of invalidated scopes within its bound.

@@ -41,6 +41,9 @@ pub enum ErrorKind {
     LoadPanicked,
     /// The loader did not end within its time-out.
     LoadTimeout,
+    /// A load of the key failed a moment ago, on another node or for want of a record of its error on this one, and is
+    /// not tried again yet.
+    CoolingDown,
     /// Too many loads are in flight on this node.
     TooManyLoads,
     /// The invalidation is in force here; other nodes follow when Redis is back in reach: [`Error::ticket`].

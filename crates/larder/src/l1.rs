@@ -7,8 +7,9 @@
 use crate::account::Account;
 use crate::clock::Moment;
 use crate::coherence::{Judged, Mirror};
-use crate::freshness::Expiry;
+use crate::freshness::{Expiry, is_due_early};
 use crate::key::Key;
+use crate::remote::random_part;
 use crate::scope::{EntryScopes, ScopeHash};
 use crate::simulation;
 use crate::stats::{Counters, Stats};
@@ -36,12 +37,23 @@ pub(crate) struct Entry {
     pub(crate) expiry: Expiry,
     /// After a failed load nobody tries again before this.
     pub(crate) retry_at: AtomicU64,
+    /// Nobody loads ahead of expiry before this.
+    pub(crate) ahead_at: AtomicU64,
     /// How long the load took.
     pub(crate) load: Duration,
     pub(crate) weight: u64,
     pub(crate) counters: Arc<Counters>,
     /// Its tenant's, which knows of it while it is in memory.
     pub(crate) account: Arc<Account>,
+}
+
+/// How soon a load ahead of expiry is tried again at the soonest.
+const AHEAD_AGAIN: Duration = Duration::from_secs(1);
+
+/// See [`Entry::is_due_early`]: what is left of this one, and as much as clocks and rounding may take away.
+pub(crate) fn ahead_below(expiry: Expiry, now: Moment) -> Duration {
+    let slack = (expiry.soft.since(expiry.made) / 32).max(Duration::from_millis(50));
+    expiry.soft.since(now).saturating_add(slack)
 }
 
 impl Entry {
@@ -51,6 +63,23 @@ impl Entry {
 
     pub(crate) fn retry_not_before(&self, moment: Moment) {
         self.retry_at.store(moment.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Whether it is for this lookup to load ahead of expiry. If so, below how much fresh time left a value is to be
+    /// replaced: with clearly more, another node has loaded since.
+    pub(crate) fn is_due_early(&self, beta: f32, now: Moment) -> Option<Duration> {
+        let left = self.expiry.soft.since(now);
+        if !is_due_early(left, self.load, beta, random_part) {
+            return None;
+        }
+        // One of all that are due at once; the next one in a while, if nothing has come of it.
+        let (free_at, pause) = (self.ahead_at.load(Ordering::Relaxed), self.load.max(AHEAD_AGAIN));
+        let claimed = now.as_nanos() >= free_at
+            && self
+                .ahead_at
+                .compare_exchange(free_at, now.plus(pause).as_nanos(), Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        claimed.then(|| ahead_below(self.expiry, now))
     }
 }
 

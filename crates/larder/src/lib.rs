@@ -39,6 +39,7 @@ mod engine;
 mod envelope;
 mod error;
 mod event;
+mod failures;
 mod flight;
 mod freshness;
 #[cfg(test)]
@@ -85,8 +86,8 @@ pub use key::Key;
 #[cfg(feature = "macros")]
 #[doc(inline)]
 pub use larder_macros::cached;
-pub use loader::LoadContext;
-pub use policy::Policy;
+pub use loader::{LoadContext, Previous};
+pub use policy::{Policy, Tiers};
 pub use remote::RedisState;
 pub use scope::{ScopeHash, Selection, Selector, all, first_segment, tag};
 pub use stamp::{InvalidStamp, Stamp};

@@ -14,6 +14,14 @@ pub const MAX_TAG_BYTES: usize = 256;
 pub const MAX_PREFIX_SEGMENTS: usize = 8;
 /// The longest time any entry is kept, stale time included. Redis forgets invalidations older than this.
 pub const MAX_KEEP: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The longest time for which a failed load keeps others from loading: it ends by itself, since nobody may be left who
+/// would end it.
+pub const MAX_COOLDOWN: Duration = Duration::from_secs(3600);
+/// The largest factor of eager refreshing: beyond it values would be loaded again as soon as they are there.
+pub const MAX_EAGERNESS: f32 = 10.0;
+/// Failed loads that a node remembers while they cool down. Beyond it a failure is not remembered here; where there is
+/// Redis, it remembers.
+pub const MAX_FAILURES: usize = 10_000;
 /// Bytes that a compressed payload may expand to: a corrupt size must not allocate the machine away.
 pub const MAX_PAYLOAD_BYTES: usize = 64 << 20;
 /// Selectors of one invalidation: one message on the coherence stream.

@@ -2,8 +2,11 @@
 
 use crate::error::BoxError;
 use crate::key::Key;
+use crate::l1::Stored;
+use crate::scope::{EntryScopes, ScopeHash};
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
+use std::any::Any;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,32 +22,109 @@ pub(crate) struct Loaded<T> {
 pub(crate) struct Says {
     pub(crate) tags: Vec<Arc<str>>,
     pub(crate) ttl: Option<Duration>,
+    pub(crate) negative_ttl: Option<Duration>,
+    pub(crate) keep_stale: Option<Duration>,
     pub(crate) do_not_store: bool,
+    pub(crate) not_modified: bool,
+}
+
+/// The value that is being loaded again: stale, or about to be. One that was invalidated is never shown.
+#[derive(Clone)]
+pub struct Previous {
+    pub(crate) tenant: Arc<str>,
+    pub(crate) value: Stored,
+    pub(crate) scopes: EntryScopes,
+    pub(crate) age: Duration,
+    pub(crate) tags: Vec<Arc<str>>,
+}
+
+impl Previous {
+    /// The value. `None`: it was absent at the origin.
+    pub fn value<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        Arc::clone(self.value.as_ref()?).downcast().ok()
+    }
+
+    /// Time since it was loaded, or found not to be modified.
+    pub fn age(&self) -> Duration {
+        self.age
+    }
+
+    /// Its tags, as far as they are known by name: of a value found in Redis only those of the policy are.
+    pub fn tags(&self) -> &[Arc<str>] {
+        &self.tags
+    }
+
+    /// Whether it carries this tag, wherever it was found.
+    pub fn has_tag(&self, tag: &str) -> bool {
+        self.scopes.all().contains(&ScopeHash::of_tag(&self.tenant, tag))
+    }
+}
+
+impl std::fmt::Debug for Previous {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Previous").field("age", &self.age).field("tags", &self.tags).finish_non_exhaustive()
+    }
 }
 
 /// Given to a loader that wants a say in how its value is cached. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct LoadContext(Arc<Mutex<Says>>);
+pub struct LoadContext {
+    says: Arc<Mutex<Says>>,
+    previous: Option<Arc<Previous>>,
+}
 
 impl LoadContext {
-    /// One more tag on what is being loaded, known only now.
+    /// What this load replaces, if there is anything that was not invalidated: to ask the origin for changes only.
+    pub fn previous(&self) -> Option<&Previous> {
+        self.previous.as_deref()
+    }
+
+    /// One more tag on what is being loaded, known only now. Tags of the value that this load replaces are not kept.
     pub fn tag(&self, tag: impl AsRef<str>) {
-        self.0.lock().tags.push(Arc::from(tag.as_ref()));
+        self.says.lock().tags.push(Arc::from(tag.as_ref()));
     }
 
     /// Another TTL than the policy's.
     pub fn ttl(&self, ttl: Duration) {
-        self.0.lock().ttl = Some(ttl);
+        self.says.lock().ttl = Some(ttl);
+    }
+
+    /// Another time than the policy's for which an absence is remembered, if this load finds none.
+    pub fn negative_ttl(&self, ttl: Duration) {
+        self.says.lock().negative_ttl = Some(ttl);
+    }
+
+    /// Another time than the policy's for which the value is kept after its TTL. Whether it is then served, the policy of
+    /// each lookup decides.
+    pub fn keep_stale(&self, window: Duration) {
+        self.says.lock().keep_stale = Some(window);
     }
 
     /// Serve the value to those who wait, and keep it nowhere.
     pub fn do_not_store(&self) {
-        self.0.lock().do_not_store = true;
+        self.says.lock().do_not_store = true;
+    }
+
+    /// To be returned by a loader that has found the [previous](LoadContext::previous) value to be what the origin has
+    /// now: that value begins a new life, with the same tags unless others were given. Without a previous value the load
+    /// fails.
+    ///
+    /// # Errors
+    /// None; it has the type that a loader returns.
+    pub fn not_modified<T, E>(&self) -> Result<Option<T>, E> {
+        self.says.lock().not_modified = true;
+        Ok(None)
     }
 
     pub(crate) fn said(&self) -> Says {
-        self.0.lock().clone()
+        self.says.lock().clone()
     }
+}
+
+/// A key whose value is to be loaded.
+pub(crate) struct Wanted {
+    pub(crate) key: Key,
+    pub(crate) previous: Option<Arc<Previous>>,
 }
 
 /// The values of the keys asked for, in the same order.
@@ -53,7 +133,7 @@ pub(crate) type LoadFuture<T> = BoxFuture<'static, Result<Vec<Loaded<T>>, BoxErr
 /// Makes values.
 pub(crate) trait Loader<T>: Send {
     /// Called at most once a key.
-    fn load(&mut self, keys: &[Key]) -> LoadFuture<T>;
+    fn load(&mut self, wanted: &[Wanted]) -> LoadFuture<T>;
 
     /// Whether what another node is loading will do as well, and is worth waiting for.
     fn waits_for_others(&self) -> bool {
@@ -77,10 +157,11 @@ where
     Fut: Future<Output = Result<Option<T>, E>> + Send + 'static,
     E: Into<BoxError>,
 {
-    fn load(&mut self, _keys: &[Key]) -> LoadFuture<T> {
+    fn load(&mut self, wanted: &[Wanted]) -> LoadFuture<T> {
+        let previous = wanted.first().and_then(|wanted| wanted.previous.clone());
         let load = self.0.take().expect("a key is loaded at most once a flight");
         Box::pin(async move {
-            let context = LoadContext::default();
+            let context = LoadContext { says: Arc::default(), previous };
             let value = load(context.clone()).await.map_err(Into::into)?;
             Ok(vec![Loaded { value, says: context.said() }])
         })
@@ -97,8 +178,8 @@ where
     Fut: Future<Output = Result<Vec<(Key, T)>, E>> + Send + 'static,
     E: Into<BoxError>,
 {
-    fn load(&mut self, keys: &[Key]) -> LoadFuture<T> {
-        let keys = keys.to_vec();
+    fn load(&mut self, wanted: &[Wanted]) -> LoadFuture<T> {
+        let keys: Vec<Key> = wanted.iter().map(|wanted| wanted.key.clone()).collect();
         let found = (self.0)(keys.clone());
         Box::pin(async move {
             let mut found = found.await.map_err(Into::into)?;

@@ -11,13 +11,17 @@ use crate::l1::{Entry, FullKey, KeyRef};
 use crate::loader::Loader;
 use crate::log;
 use crate::nested::{Hurry, is_within_a_load};
-use crate::policy::Policy;
+use crate::policy::{Policy, Tiers};
 use crate::scope::EntryScopes;
 use crate::simulation;
 use crate::status::{Outcome, Status, Tier};
 use crate::value::Value;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
+use waiting::Waited;
+
+mod waiting;
 
 /// A value, or the knowledge that there is none, and how it was come by.
 pub(crate) type Answer<T> = (Option<Arc<T>>, Status);
@@ -27,8 +31,8 @@ const MAX_JOINS: usize = 3;
 
 /// What memory has to say about a key.
 pub(crate) enum Remembered<T> {
-    /// Serve this.
-    Fresh(Answer<T>),
+    /// Serve this. Set if this lookup is to load ahead of expiry: below how much fresh time left a value is replaced.
+    Fresh(Answer<T>, Option<Duration>),
     /// Serve this, and see to it that it is loaded again; not now if that has just failed.
     Stale(Answer<T>, bool),
     /// Load; this is what may be served if that fails.
@@ -48,7 +52,8 @@ impl Engine {
                 Some(answer) => {
                     entry.counters.count(&answer.1);
                     log::lookup(key, &answer.1);
-                    Remembered::Fresh(answer)
+                    let eager = windows.eager > 0.0;
+                    Remembered::Fresh(answer, eager.then(|| entry.is_due_early(windows.eager, now)).flatten())
                 }
                 None => Remembered::Fallback(None),
             },
@@ -79,10 +84,15 @@ impl Engine {
         loader: impl FnOnce() -> Box<dyn Loader<T>> + Send,
     ) -> Result<Answer<T>, Error> {
         self.check_open()?;
+        let hits = Windows { eager: policy.eager_refresh, ..Windows::default() };
         if self.options.enabled
             && policy.at_least.is_none()
-            && let Remembered::Fresh(answer) = self.recall(KeyRef { tenant, key: &key }, Windows::default())
+            && policy.tiers != Tiers::Redis
+            && let Remembered::Fresh(answer, ahead) = self.recall(KeyRef { tenant, key: &key }, hits)
         {
+            if let Some(below) = ahead {
+                self.load_ahead(KeyRef { tenant, key: &key }, tenant, policy, below, loader());
+            }
             return Ok(answer);
         }
         let mut loader = Some(loader);
@@ -100,20 +110,23 @@ impl Engine {
         loader: &mut (dyn FnMut() -> Box<dyn Loader<T>> + Send),
     ) -> Result<Vec<Answer<T>>, Error> {
         self.check_open()?;
-        policy.check()?;
+        policy.check(self.options.load_timeout)?;
         if !self.options.enabled {
             return self.bypass(keys, policy, loader()).await;
         }
         let mut answers: Vec<Option<Answer<T>>> = Vec::with_capacity(keys.len());
-        let mut stale = Vec::new();
+        let (mut stale, mut ahead) = (Vec::new(), Vec::new());
         let caught_up = self.caught_up(policy.at_least.as_ref()).await;
         for (index, full) in keys.iter().enumerate() {
-            if !caught_up {
+            if !caught_up || policy.tiers == Tiers::Redis {
                 answers.push(None);
                 continue;
             }
             answers.push(match self.recall(full.borrow(), Engine::windows(policy)) {
-                Remembered::Fresh(answer) => Some(answer),
+                Remembered::Fresh(answer, due) => {
+                    ahead.extend(due.map(|below| (index, below)));
+                    Some(answer)
+                }
                 Remembered::Stale(answer, load) => {
                     stale.extend(load.then_some(index));
                     Some(answer)
@@ -122,7 +135,10 @@ impl Engine {
             });
         }
         if !stale.is_empty() {
-            self.refresh(stale.into_iter().map(|index| &keys[index]), policy, loader);
+            self.refresh(stale.into_iter().map(|index| &keys[index]), policy, None, loader);
+        }
+        if let Some(below) = ahead.iter().map(|(_, below)| *below).max() {
+            self.refresh(ahead.iter().map(|(index, _)| &keys[*index]), policy, Some(below), loader);
         }
         if answers.iter().any(Option::is_none) {
             self.fly(keys, &mut answers, policy, caught_up, loader).await?;
@@ -141,33 +157,6 @@ impl Engine {
         Some(answer)
     }
 
-    /// A load failed: the stale value, if there is one that may still be served.
-    fn fall_back<T: Value>(
-        &self,
-        key: KeyRef<'_>,
-        policy: &Policy,
-        error: Error,
-    ) -> Result<Answer<T>, Error> {
-        let failed_load = matches!(
-            error.kind(),
-            ErrorKind::Load | ErrorKind::LoadPanicked | ErrorKind::LoadTimeout | ErrorKind::TooManyLoads
-        );
-        // Asked again: what was valid before the load may have been invalidated during it.
-        if failed_load && let Some(entry) = self.valid_entry(key) {
-            let now = self.now();
-            let age = freshness(entry.expiry, Engine::windows(policy), now);
-            if age != Freshness::Expired {
-                entry.retry_not_before(now.plus(policy.retry_after));
-                if let Some(answer) = answer::<T>(&entry, Outcome::Stale, now) {
-                    entry.counters.count(&answer.1);
-                    return Ok(answer);
-                }
-            }
-        }
-        self.stats.counters(key.tenant, key.key.first_segment()).count_miss();
-        Err(error)
-    }
-
     /// Joins or begins the flights of all keys without an answer, and waits for landings that are good enough for a
     /// lookup that began now.
     async fn fly<T: Value>(
@@ -178,22 +167,32 @@ impl Engine {
         caught_up: bool,
         loader: &mut (dyn FnMut() -> Box<dyn Loader<T>> + Send),
     ) -> Result<(), Error> {
-        let asked_at = self.mirror.change();
+        let (asked_at, began) = (self.mirror.change(), Instant::now());
+        for (answer, key) in answers.iter_mut().zip(keys).filter(|(answer, _)| answer.is_none() && caught_up)
+        {
+            if let Some(error) = self.failures.of(key, self.now(), &self.mirror) {
+                *answer = Some(self.fall_back(key, policy, error, caught_up).await?);
+            }
+        }
         for attempt in 0..=MAX_JOINS {
             // The last attempt joins nobody: its own load is good enough by itself.
             let may_join = |flight: &Flight<T>| caught_up && attempt < MAX_JOINS && self.may_join(flight);
             let missing = (0..keys.len()).filter(|index| answers[*index].is_none());
             let Boarded { seats, full } = self.board(keys, missing, policy, may_join, loader, None);
             for index in full {
-                answers[index] = Some(self.fall_back(keys[index].borrow(), policy, too_many())?);
+                answers[index] = Some(self.fall_back(&keys[index], policy, too_many(), caught_up).await?);
             }
             for Seat { index, flight, joined } in seats {
                 let key = &keys[index];
-                let Some(landing) = flight.landing().await else {
-                    if joined {
+                let landing = match self.wait_for(&flight, key, policy, (began, caught_up)).await {
+                    Waited::Landed(Some(landing)) => landing,
+                    Waited::Landed(None) if joined => continue,
+                    Waited::Landed(None) => return Err(closed()),
+                    Waited::Instead(answer) => {
+                        answers[index] = Some(answer);
                         continue;
                     }
-                    return Err(closed());
+                    Waited::TooLong(error) => Err(error),
                 };
                 // It may have begun before an invalidation that this lookup came after, of a tag that only its loader
                 // knew.
@@ -212,8 +211,7 @@ impl Engine {
                 let counters = self.stats.counters(&key.tenant, key.key.first_segment());
                 let answer = match answer_landed(landing, joined, self.now(), &counters) {
                     Ok(answer) => answer,
-                    Err(error) if !caught_up => return Err(error),
-                    Err(error) => self.fall_back(key.borrow(), policy, error)?,
+                    Err(error) => self.fall_back(key, policy, error, caught_up).await?,
                 };
                 log::lookup(key.borrow(), &answer.1);
                 answers[index] = Some(answer);
@@ -252,7 +250,8 @@ impl Engine {
                 Boarding::Begin(flight, sender) => {
                     let counters = self.stats.counters(&key.tenant, key.key.first_segment());
                     let (seat, change) = (Arc::clone(&flight), self.mirror.change());
-                    begun.push(Pending::new(key.clone(), scopes, flight, sender, counters, change));
+                    let pending = Pending::new(key.clone(), scopes, flight, sender, counters, change);
+                    begun.push(pending.refreshing(refresh_below));
                     boarded.seats.push(Seat { index, flight: seat, joined: false });
                 }
             }
@@ -260,22 +259,25 @@ impl Engine {
         if !begun.is_empty() {
             // Before the loader is made: that runs code of the caller's, which may panic.
             let leave = LeaveBoard::of(self, &begun);
-            let job = Job::new(Arc::clone(self), policy.clone(), loader(), hurry).refreshing(refresh_below);
+            let job = Job::new(Arc::clone(self), policy.clone(), loader(), hurry);
             self.tasks.spawn(simulation::task(job.run(begun, leave)));
         }
         boarded
     }
 
-    /// Loads behind what was just served, unless that is under way.
+    /// Loads behind what was just served, unless that is under way, or (if `below` is given) some node has done so: unless
+    /// more than that of the fresh time is left.
     fn refresh<'a, T: Value>(
         self: &Arc<Self>,
         keys: impl Iterator<Item = &'a FullKey>,
         policy: &Policy,
+        below: Option<Duration>,
         loader: &mut (dyn FnMut() -> Box<dyn Loader<T>> + Send),
     ) {
-        let keys: Vec<FullKey> = keys.cloned().collect();
+        let cooling = |key: &FullKey| self.failures.of(key, self.now(), &self.mirror).is_some();
+        let keys: Vec<FullKey> = keys.filter(|key| !cooling(key)).cloned().collect();
         // Too many flights: the next lookup tries again.
-        let _ = self.board(&keys, 0..keys.len(), policy, |flight| self.may_join(flight), loader, None);
+        let _ = self.board(&keys, 0..keys.len(), policy, |flight| self.may_join(flight), loader, below);
     }
 
     /// Loads a key again unless some node has done so: unless more than `below` of its fresh time is left.
@@ -287,14 +289,18 @@ impl Engine {
         loader: Box<dyn Loader<T>>,
     ) -> Result<(), Error> {
         self.check_open()?;
-        policy.check()?;
+        policy.check(self.options.load_timeout)?;
         if !self.options.enabled {
             return Ok(());
         }
         // What memory holds is up to date for this question only where no other node could have loaded since.
         let left = |entry: Arc<Entry>| entry.expiry.soft.since(self.now());
-        if self.valid_entry(full.borrow()).is_some_and(|entry| left(entry) > below) {
+        let in_memory = policy.tiers != Tiers::Redis;
+        if in_memory && self.valid_entry(full.borrow()).is_some_and(|entry| left(entry) > below) {
             return Ok(());
+        }
+        if let Some(error) = self.failures.of(&full, self.now(), &self.mirror) {
+            return Err(error);
         }
         let mut loader = Some(loader);
         let mut loader = move || loader.take().expect("one job for one key");
@@ -345,7 +351,7 @@ impl Engine {
             load: Some(took),
         };
         counters.iter().for_each(|counters| counters.count(&status));
-        Ok(values.into_iter().map(|value| (value.map(Arc::new), status)).collect())
+        Ok(values.into_iter().map(|value| (value, status)).collect())
     }
 }
 

@@ -1,16 +1,15 @@
 //! How a value is cached.
 
-use crate::error::{Error, ErrorKind};
-use crate::limits::{MAX_KEEP, MAX_TAGS};
-use crate::scope::check_tag;
+mod check;
+
 use crate::stamp::Stamp;
 use smallvec::SmallVec;
 use std::{sync::Arc, time::Duration};
 
 /// How a value is cached: a plain value, made once and kept.
 ///
-/// Contradictions are refused when the policy is used, with [`ErrorKind::InvalidPolicy`] or
-/// [`ErrorKind::InvalidTag`]; nothing is repaired silently.
+/// Contradictions are refused when the policy is used, with [`ErrorKind::InvalidPolicy`](crate::ErrorKind::InvalidPolicy) or
+/// [`ErrorKind::InvalidTag`](crate::ErrorKind::InvalidTag); nothing is repaired silently.
 #[derive(Clone, Debug)]
 pub struct Policy {
     pub(crate) ttl: Duration,
@@ -18,11 +17,30 @@ pub struct Policy {
     pub(crate) stale_if_error: Duration,
     pub(crate) retry_after: Duration,
     pub(crate) negative_ttl: Option<Duration>,
+    pub(crate) soft_timeout: Option<Duration>,
+    pub(crate) hard_timeout: Option<Duration>,
     pub(crate) load_timeout: Option<Duration>,
+    pub(crate) eager_refresh: f32,
+    pub(crate) failure_cooldown: Duration,
+    pub(crate) tiers: Tiers,
     pub(crate) jitter: f32,
     pub(crate) tags: SmallVec<[Arc<str>; 2]>,
     /// What a lookup must reflect: see [`Tenant::at_least`](crate::Tenant::at_least).
     pub(crate) at_least: Option<Stamp>,
+}
+
+/// Where values are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Tiers {
+    /// In this process's memory, and in Redis where there is one.
+    #[default]
+    Both,
+    /// In this process's memory only: each node loads for itself.
+    Memory,
+    /// In Redis only: every lookup asks Redis, and while Redis is out of reach (or where there is none) every lookup
+    /// that begins after the last load has ended loads. Does not apply to [`Tenant::get`](crate::Tenant::get), which
+    /// knows no policy and remembers what it read.
+    Redis,
 }
 
 impl Policy {
@@ -35,7 +53,12 @@ impl Policy {
             stale_if_error: Duration::ZERO,
             retry_after: Duration::from_secs(1),
             negative_ttl: None,
+            soft_timeout: None,
+            hard_timeout: None,
             load_timeout: None,
+            eager_refresh: 0.0,
+            failure_cooldown: Duration::ZERO,
+            tiers: Tiers::Both,
             jitter: 0.10,
             tags: SmallVec::new(),
             at_least: None,
@@ -71,7 +94,8 @@ impl Policy {
         self
     }
 
-    /// How long the stale value is served after a failed load before the next load is tried. Default: 1 s.
+    /// How long the stale value is served after a load that failed, or outlasted the [soft
+    /// time-out](Policy::soft_timeout), before the next lookup waits for a load. Default: 1 s.
     #[must_use]
     pub fn retry_after(mut self, pause: Duration) -> Self {
         self.retry_after = pause;
@@ -85,10 +109,54 @@ impl Policy {
         self
     }
 
-    /// Hard time-out of one load. Default: the cache's.
+    /// A lookup waits this long for a load if there is a value that [`Policy::stale_if_error`] allows, and then gets
+    /// that one; the load goes on behind. Whoever joined the load does the same. Default: no such limit.
+    #[must_use]
+    pub fn soft_timeout(mut self, limit: Duration) -> Self {
+        self.soft_timeout = Some(limit);
+        self
+    }
+
+    /// A lookup waits this long for a load in any case, and then fails with
+    /// [`ErrorKind::LoadTimeout`](crate::ErrorKind::LoadTimeout); the load goes on behind, until
+    /// [`Policy::load_timeout`]. Default: as long as the load may take.
+    #[must_use]
+    pub fn hard_timeout(mut self, limit: Duration) -> Self {
+        self.hard_timeout = Some(limit);
+        self
+    }
+
+    /// A load that takes longer is ended, and has failed for all who wait for it. Default: the cache's
+    /// ([`CacheBuilder::load_timeout`](crate::CacheBuilder::load_timeout)).
     #[must_use]
     pub fn load_timeout(mut self, limit: Duration) -> Self {
         self.load_timeout = Some(limit);
+        self
+    }
+
+    /// Loads behind *before* the value expires, the more likely the nearer that is and the longer its load took (XFetch,
+    /// VLDB 2015), so that hot values are never awaited and nodes do not all load when the TTL ends. `1.0` is the
+    /// optimum of the paper, more is earlier. At most one load for all nodes, and none where another node has loaded
+    /// since. Default: 0, never; at most 10.
+    #[must_use]
+    pub fn eager_refresh(mut self, beta: f32) -> Self {
+        self.eager_refresh = beta;
+        self
+    }
+
+    /// After a failed load nobody loads the key again for this long, on any node: lookups get the stale value where there
+    /// is one, else the error at once ([`ErrorKind::CoolingDown`](crate::ErrorKind::CoolingDown) where the load failed on
+    /// another node). An invalidation of the key, its tags or prefixes ends it. Default: zero; at most an hour.
+    #[must_use]
+    pub fn failure_cooldown(mut self, pause: Duration) -> Self {
+        self.failure_cooldown = pause;
+        self
+    }
+
+    /// Where values are kept. Default: in both tiers.
+    #[must_use]
+    pub fn tiers(mut self, tiers: Tiers) -> Self {
+        self.tiers = tiers;
         self
     }
 
@@ -104,69 +172,10 @@ impl Policy {
     pub(crate) fn stale_window(&self) -> Duration {
         self.stale_while_revalidate.max(self.stale_if_error)
     }
-
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        let mut wrong = Vec::new();
-        if self.ttl.is_zero() {
-            wrong.push("ttl is zero: use the loader directly for what must not be cached".to_owned());
-        }
-        let keep = self.ttl.saturating_add(self.stale_window());
-        if keep > MAX_KEEP {
-            wrong.push(format!("ttl with stale time is {keep:?}, beyond the limit of {MAX_KEEP:?}"));
-        }
-        if self.negative_ttl.is_some_and(|ttl| ttl.is_zero() || ttl > MAX_KEEP) {
-            wrong.push(format!(
-                "negative_ttl is {:?}: more than zero, at most {MAX_KEEP:?}",
-                self.negative_ttl
-            ));
-        }
-        if !(0.0..=0.9).contains(&self.jitter) {
-            wrong.push(format!("jitter is {}: from 0 to 0.9", self.jitter));
-        }
-        if self.load_timeout.is_some_and(|limit| limit.is_zero()) {
-            wrong.push("load_timeout is zero".to_owned());
-        }
-        if !wrong.is_empty() {
-            return Err(Error::new(ErrorKind::InvalidPolicy, wrong.join("; ")));
-        }
-        if self.tags.len() > MAX_TAGS {
-            let why = format!("{} tags, at most {MAX_TAGS}", self.tags.len());
-            return Err(Error::new(ErrorKind::InvalidTag, why));
-        }
-        self.tags.iter().try_for_each(|tag| check_tag(tag))
-    }
 }
 
 impl AsRef<Policy> for Policy {
     fn as_ref(&self) -> &Policy {
         self
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn all_contradictions_are_named_at_once() {
-        let policy = Policy::ttl(Duration::ZERO).jitter(2.0).load_timeout(Duration::ZERO);
-        let text = policy.check().expect_err("contradicts itself").to_string();
-        assert!(
-            text.contains("ttl is zero") && text.contains("jitter is 2") && text.contains("load_timeout")
-        );
-    }
-
-    #[test]
-    fn the_limit_of_tags_holds_and_one_past_it_is_refused() {
-        let tags = |n: usize| Policy::ttl(Duration::from_secs(1)).tags((0..n).map(|i| format!("t{i}")));
-        assert!(tags(MAX_TAGS).check().is_ok());
-        assert_eq!(tags(MAX_TAGS + 1).check().expect_err("too many").kind(), ErrorKind::InvalidTag);
-    }
-
-    #[test]
-    fn the_longest_ttl_is_taken_and_one_more_refused() {
-        assert!(Policy::ttl(MAX_KEEP).check().is_ok());
-        assert!(Policy::ttl(MAX_KEEP + Duration::from_nanos(1)).check().is_err());
-        assert!(Policy::ttl(Duration::MAX).check().is_err());
     }
 }

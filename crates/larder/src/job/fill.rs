@@ -1,13 +1,12 @@
 //! Filling: what was loaded under a lease goes to Redis, and from there into memory.
 
+use super::load::Fruit;
 use super::{Granted, Job};
 use crate::clock::Moment;
 use crate::coherence::{Fence, Stamped};
 use crate::envelope::{self, Header};
 use crate::flight::Landed;
-use crate::loader::Loaded;
 use crate::remote::Remote;
-use crate::stats::Counters;
 use crate::status::Tier;
 use crate::store::{FillReply, FillRequest, Link};
 use crate::value::{Value, shielded};
@@ -22,8 +21,8 @@ struct Parcel<T: Value> {
     /// `None`: it is not to be stored.
     envelope: Option<Bytes>,
     weight: usize,
+    tags: Vec<Arc<str>>,
     keep: Duration,
-    took: Duration,
 }
 
 impl<T: Value> Parcel<T> {
@@ -50,13 +49,12 @@ impl<T: Value> Job<T> {
         granted: Vec<Granted<T>>,
     ) {
         let change = self.engine.mirror.change();
-        let keys: Vec<_> = granted.iter().map(|one| one.pending.key.key.clone()).collect();
-        let counters: Vec<&Counters> = granted.iter().map(|one| &*one.pending.counters).collect();
-        let loaded = self.run_loader(&keys, &counters).await;
+        let loaded = self.load(granted.iter().map(|one| &one.pending)).await;
         let (loaded, made, took) = match loaded {
             Ok(loaded) => loaded,
             Err(error) => {
-                self.give_back(remote, granted.iter().map(Granted::held).collect());
+                let cooldown = self.policy.failure_cooldown;
+                self.give_back(remote, granted.iter().map(Granted::held).collect(), cooldown);
                 return granted.iter().for_each(|one| self.land_failed(&one.pending, &error));
             }
         };
@@ -76,7 +74,7 @@ impl<T: Value> Job<T> {
         &self,
         remote: &Remote,
         granted: Granted<T>,
-        loaded: Loaded<T>,
+        loaded: Fruit<T>,
         made: Moment,
         took: Duration,
         change: u64,
@@ -108,7 +106,7 @@ impl<T: Value> Job<T> {
             envelope = Some(envelope::seal(&header, key, prepared.value.is_some().then_some(&payload[..])));
         }
         let keep = prepared.expiry.hard.since(prepared.expiry.made);
-        Parcel { granted, landed, envelope, weight, keep, took }
+        Parcel { granted, landed, envelope, weight, tags: prepared.tags, keep }
     }
 
     /// Stores parcels in Redis and, where that was accepted, in memory. A parcel that is not to be stored, or was
@@ -118,7 +116,7 @@ impl<T: Value> Job<T> {
             parcels.iter().partition(|parcel| parcel.envelope.is_some());
         let held = |parcels: &[&Parcel<T>]| parcels.iter().map(|parcel| parcel.granted.held()).collect();
         if !kept_out.is_empty() {
-            self.give_back(remote, held(&kept_out));
+            self.give_back(remote, held(&kept_out), Duration::ZERO);
         }
         if stored.is_empty() {
             return;
@@ -136,31 +134,24 @@ impl<T: Value> Job<T> {
             match answer {
                 Ok(FillReply::Stored { head }) => {
                     crate::log::set(pending.key.borrow(), Tier::Redis, parcel.keep);
-                    self.admit(parcel, head);
+                    self.remember(parcel, head);
                 }
                 Ok(FillReply::Recover) => remote.lose_link(link, "the coherence state is gone"),
                 Ok(FillReply::Lost | FillReply::Invalidated) => {}
                 Err(_) => {
                     // It may have been stored or not, now or later: the lease decides, and goes. In memory, what was
                     // loaded under it is as good as it was: the mirror learns of every invalidation since the grant.
-                    self.give_back(remote, vec![parcel.granted.held()]);
-                    self.admit(parcel, *ver);
+                    self.give_back(remote, vec![parcel.granted.held()], Duration::ZERO);
+                    self.remember(parcel, *ver);
                 }
             }
         }
     }
 
-    fn admit(&self, parcel: &Parcel<T>, stamp: u64) {
+    fn remember(&self, parcel: &Parcel<T>, stamp: u64) {
         let Granted { pending, epoch, ver, .. } = &parcel.granted;
         let (landed, fence) = (&parcel.landed, Fence::Stamped(Stamped { epoch: *epoch, stamp }));
-        let entry = self.new_entry(
-            pending,
-            landed.value.clone(),
-            landed.scopes.clone(),
-            landed.expiry,
-            parcel.took,
-            parcel.weight,
-        );
-        self.engine.admit(entry, fence, *ver);
+        let entry = self.new_entry(pending, landed, parcel.tags.clone(), parcel.weight);
+        self.admit(entry, fence, *ver);
     }
 }

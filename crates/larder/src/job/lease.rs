@@ -13,6 +13,9 @@ use crate::value::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// By how much more fresh time Redis may see on a value than this node, whose estimate of its clock is never too early.
+const CLOCKS_DIFFER: Duration = Duration::from_millis(50);
+
 /// The answers to a request for leases.
 pub(super) struct Leased<T: Value> {
     /// To be loaded here.
@@ -58,7 +61,7 @@ impl<T: Value> Job<T> {
                     entry: one.name(),
                     token,
                     lease,
-                    force: self.refresh_below.is_some(),
+                    refresh_below: one.refresh_below.map(|below| below.saturating_add(CLOCKS_DIFFER)),
                     deadline_us,
                     scopes: one.scopes.shared(),
                 })
@@ -70,7 +73,7 @@ impl<T: Value> Job<T> {
             other => {
                 // Some may have been granted all the same, and then nobody would know.
                 let held = |(one, token): (&Pending<T>, &String)| Held::new(one, token);
-                self.give_back(remote, pending.iter().zip(&tokens).map(held).collect());
+                self.give_back(remote, pending.iter().zip(&tokens).map(held).collect(), Duration::ZERO);
                 return match other {
                     Err(error) if error.kind == StoreErrorKind::Protocol => {
                         Ok(Leased { again: all_corrupt(pending), ..Leased::default() })
@@ -91,12 +94,21 @@ impl<T: Value> Job<T> {
                 }
                 LeaseReply::Wait(_) => leased.waiting.push(pending),
                 LeaseReply::Retry => leased.again.push(pending),
-                LeaseReply::Failed(_) | LeaseReply::Late | LeaseReply::Full | LeaseReply::Recover => {
+                LeaseReply::Failed(left) => self.land_cooling(&pending, left),
+                LeaseReply::Late | LeaseReply::Full | LeaseReply::Recover => {
                     leased.refused.push(pending);
                 }
             }
         }
         Ok(leased)
+    }
+
+    /// A load of it failed a moment ago, on this node or another: it is not tried again for a while.
+    fn land_cooling(&self, one: &Pending<T>, left: Duration) {
+        let why = "a load of this key failed a moment ago and is not tried again yet";
+        let error = Error::new(ErrorKind::CoolingDown, why);
+        self.remember_failure(one, left, &error);
+        one.land(Err(error));
     }
 
     /// Deletes what is not ours under our keys, of whatever type it is.
@@ -133,9 +145,9 @@ impl<T: Value> Job<T> {
         ended
     }
 
-    /// Gives leases back, behind: nobody waits for it. Over the next link if need be, since nobody else loads these keys
+    /// Gives leases back, behind: nobody waits for it. For `cooldown` nobody is granted them. Over the next link if need be, since nobody else loads these keys
     /// until their leases are back or have run out.
-    pub(super) fn give_back(&self, remote: &Arc<Remote>, mut held: Vec<Held>) {
+    pub(super) fn give_back(&self, remote: &Arc<Remote>, mut held: Vec<Held>, cooldown: Duration) {
         let (engine, remote) = (Arc::clone(&self.engine), Arc::clone(remote));
         let (within, run_out) = (engine.options.read_timeout, self.lease_time());
         self.engine.tasks.spawn(simulation::task(async move {
@@ -144,8 +156,7 @@ impl<T: Value> Job<T> {
                 loop {
                     while let (Some(one), Some(link)) = (held.last(), remote.link()) {
                         let entry = EntryName { tenant: &one.key.tenant, key: one.key.key.as_str() };
-                        let outcome =
-                            link.release(entry, one.scope, &one.token, Duration::ZERO, within).await;
+                        let outcome = link.release(entry, one.scope, &one.token, cooldown, within).await;
                         remote.note(&link, &outcome);
                         if outcome.is_err() {
                             break;

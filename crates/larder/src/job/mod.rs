@@ -13,13 +13,12 @@ pub(crate) use read::local_expiry;
 use crate::coherence::{Fence, Stamped};
 use crate::engine::{Engine, NewEntry};
 use crate::error::Error;
-
-use crate::flight::{Flight, Landing};
-use crate::freshness::Expiry;
+use crate::failures::Failure;
+use crate::flight::{Flight, Landed, Landing};
 use crate::l1::FullKey;
 use crate::loader::Loader;
 use crate::nested::Hurry;
-use crate::policy::Policy;
+use crate::policy::{Policy, Tiers};
 use crate::remote::{Remote, WakeUp};
 use crate::scope::EntryScopes;
 use crate::stats::Counters;
@@ -45,6 +44,10 @@ pub(crate) struct Pending<T: Value> {
     corrupt: bool,
     /// Where a value loaded after the last read of Redis stands.
     fence: Option<Stamped>,
+    /// Set for a refresh: a value with less fresh time left than this is loaded again.
+    refresh_below: Option<Duration>,
+    /// What Redis has and is to be replaced.
+    previous: Option<Landed<T>>,
 }
 
 impl<T: Value> Pending<T> {
@@ -56,7 +59,23 @@ impl<T: Value> Pending<T> {
         counters: Arc<Counters>,
         change: u64,
     ) -> Self {
-        Self { key, scopes, flight, sender, counters, change, corrupt: false, fence: None }
+        Self {
+            key,
+            scopes,
+            flight,
+            sender,
+            counters,
+            change,
+            corrupt: false,
+            fence: None,
+            refresh_below: None,
+            previous: None,
+        }
+    }
+
+    /// Makes it a refresh of a value that has less fresh time left than this.
+    pub(crate) fn refreshing(self, below: Option<Duration>) -> Self {
+        Self { refresh_below: below, ..self }
     }
 
     pub(super) fn name(&self) -> EntryName<'_> {
@@ -90,8 +109,6 @@ pub(crate) struct Job<T: Value> {
     pub(crate) engine: Arc<Engine>,
     pub(crate) policy: Policy,
     pub(crate) loader: Box<dyn Loader<T>>,
-    /// Set for a refresh: a value with less fresh time left than this is loaded again.
-    refresh_below: Option<Duration>,
     /// Whether it may load without a place of its own.
     hurry: Hurry,
     /// Time this request may still spend on Redis.
@@ -103,12 +120,7 @@ pub(crate) struct Job<T: Value> {
 impl<T: Value> Job<T> {
     pub(crate) fn new(engine: Arc<Engine>, policy: Policy, loader: Box<dyn Loader<T>>, hurry: Hurry) -> Self {
         let budget = engine.options.read_timeout;
-        Self { engine, policy, loader, refresh_below: None, hurry, budget, waited: Duration::ZERO }
-    }
-
-    /// Makes it a refresh of values that have less fresh time left than this.
-    pub(crate) fn refreshing(self, below: Option<Duration>) -> Self {
-        Self { refresh_below: below, ..self }
+        Self { engine, policy, loader, hurry, budget, waited: Duration::ZERO }
     }
 
     fn timeout(&self) -> Duration {
@@ -119,6 +131,7 @@ impl<T: Value> Job<T> {
     pub(crate) async fn run(mut self, mut pending: Vec<Pending<T>>, _leave: LeaveBoard<T>) {
         match self.engine.remote.clone() {
             None => self.load_alone(pending).await,
+            Some(_) if self.policy.tiers == Tiers::Memory => self.load_for_memory(pending).await,
             Some(remote) => {
                 pending = self.fly_shared(&remote, pending).await;
                 if !pending.is_empty() {
@@ -131,7 +144,18 @@ impl<T: Value> Job<T> {
     /// Without other nodes: the fence is the mirror's own head.
     async fn load_alone(&mut self, pending: Vec<Pending<T>>) {
         let at = self.engine.mirror.fence_alone();
-        let loaded = self.load(&pending).await;
+        let loaded = self.load(pending.iter()).await;
+        self.land_loaded(pending, loaded, Some(Fence::Stamped(at)), at.stamp);
+    }
+
+    /// Past Redis, whose stream this node follows all the same: the fence is what has been applied. What is stamped later
+    /// is yet to come, and what was stamped before is older than the load.
+    async fn load_for_memory(&mut self, pending: Vec<Pending<T>>) {
+        let at = self.engine.mirror.fence_alone();
+        if !self.engine.mirror.is_good() {
+            return self.load_degraded(pending).await;
+        }
+        let loaded = self.load(pending.iter()).await;
         self.land_loaded(pending, loaded, Some(Fence::Stamped(at)), at.stamp);
     }
 
@@ -139,14 +163,14 @@ impl<T: Value> Job<T> {
     async fn load_degraded(&mut self, pending: Vec<Pending<T>>) {
         let keep = self.engine.options.outage_memory_ttl.unwrap_or(self.policy.ttl);
         let ticket = self.engine.mirror.ticket(keep);
-        let loaded = self.load(&pending).await;
+        let loaded = self.load(pending.iter()).await;
         self.land_loaded(pending, loaded, ticket.map(Fence::Degraded), 0);
     }
 
     /// Somebody else has begun to load since: what that brings is what all nodes will have, so this is kept nowhere.
     async fn give_way(&mut self, mut pending: Vec<Pending<T>>) {
         pending.iter_mut().for_each(|one| one.fence = None);
-        let loaded = self.load(&pending).await;
+        let loaded = self.load(pending.iter()).await;
         self.land_loaded(pending, loaded, None, 0);
     }
 
@@ -223,25 +247,49 @@ impl<T: Value> Job<T> {
         if let Some(entry) = self.engine.l1.get(one.key.borrow()) {
             entry.retry_not_before(self.engine.now().plus(self.policy.retry_after));
         }
+        let cooldown = self.cooldown();
+        if !cooldown.is_zero() {
+            self.remember_failure(one, cooldown, error);
+        }
         one.land(Err(error.clone()));
+    }
+
+    /// How long nobody on this node tries again after a failure. Where memory has no entry that could say so, the pause
+    /// between attempts is kept here too.
+    fn cooldown(&self) -> Duration {
+        let no_entry = self.policy.tiers == Tiers::Redis && !self.policy.stale_if_error.is_zero();
+        let pause = if no_entry { self.policy.retry_after } else { Duration::ZERO };
+        self.policy.failure_cooldown.max(pause)
+    }
+
+    fn remember_failure(&self, one: &Pending<T>, cooldown: Duration, error: &Error) {
+        let engine = &self.engine;
+        let (now, scopes) = (engine.now(), one.scopes.clone());
+        let failure = Failure { until: now.plus(cooldown), scopes, change: one.change, error: error.clone() };
+        engine.failures.add(one.key.clone(), failure, now, &engine.mirror);
+    }
+
+    /// Puts it into memory, unless the policy keeps it out.
+    fn admit(&self, entry: NewEntry, fence: Fence, ver: u64) {
+        if self.policy.tiers != Tiers::Redis {
+            self.engine.admit(entry, fence, ver);
+        }
     }
 
     fn new_entry(
         &self,
         one: &Pending<T>,
-        value: Option<Arc<T>>,
-        scopes: EntryScopes,
-        expiry: Expiry,
-        load: Duration,
+        landed: &Landed<T>,
+        tags: Vec<Arc<str>>,
         weight: usize,
     ) -> NewEntry {
         NewEntry {
             key: one.key.clone(),
-            value: value.map(|value| value as _),
-            scopes,
-            tags: self.policy.tags.to_vec(),
-            expiry,
-            load,
+            value: landed.value.clone().map(|value| value as _),
+            scopes: landed.scopes.clone(),
+            tags,
+            expiry: landed.expiry,
+            load: landed.load.unwrap_or_default(),
             weight,
             counters: Arc::clone(&one.counters),
         }

@@ -6,8 +6,9 @@ use crate::coherence::{Fence, Stamped};
 use crate::engine::Engine;
 use crate::envelope::{self, Header};
 use crate::flight::Landed;
-use crate::freshness::{Expiry, Freshness, freshness};
-use crate::remote::Remote;
+use crate::freshness::{Expiry, Freshness, freshness, is_due_early};
+use crate::l1::ahead_below;
+use crate::remote::{Remote, random_part};
 use crate::scope::ScopeHash;
 use crate::status::Tier;
 use crate::store::{EntryName, Link, ReadReply, StateReply, StoreErrorKind};
@@ -39,7 +40,7 @@ impl Read {
 }
 
 /// What Redis holds under a key.
-enum Found {
+enum Judgement {
     Landed,
     Missing,
     MoreTags(Vec<ScopeHash>),
@@ -83,19 +84,19 @@ impl<T: Value> Job<T> {
         let read = Read { reply, state, asked: scopes, sent, change };
         let (mut missing, mut again) = (Vec::new(), Vec::new());
         for (index, mut one) in pending.into_iter().enumerate() {
-            (one.fence, one.corrupt) = (read.fence(state.epoch), false);
+            (one.fence, one.corrupt, one.previous) = (read.fence(state.epoch), false, None);
             let Some(bytes) = read.reply.values.get(index).and_then(Option::as_ref) else {
                 missing.push(one);
                 continue;
             };
-            match self.found(remote, &one, bytes, &read) {
-                Found::Landed => {}
-                Found::Missing => missing.push(one),
-                Found::MoreTags(tags) => {
+            match self.judge(remote, &mut one, bytes, &read) {
+                Judgement::Landed => {}
+                Judgement::Missing => missing.push(one),
+                Judgement::MoreTags(tags) => {
                     tags.into_iter().for_each(|tag| one.scopes.add(tag));
                     again.push(one);
                 }
-                Found::Corrupt => {
+                Judgement::Corrupt => {
                     self.engine.stats.corrupt.fetch_add(1, Ordering::Relaxed);
                     one.corrupt = true;
                     missing.push(one);
@@ -106,58 +107,67 @@ impl<T: Value> Job<T> {
     }
 
     /// Judges what Redis holds under a key; lands and admits it if it may be served.
-    fn found(&self, remote: &Remote, one: &Pending<T>, bytes: &Bytes, read: &Read) -> Found {
-        let Some(opened) = envelope::open(bytes, one.key.key.as_str()) else { return Found::Corrupt };
+    fn judge(&self, remote: &Remote, one: &mut Pending<T>, bytes: &Bytes, read: &Read) -> Judgement {
+        let Some(opened) = envelope::open(bytes, one.key.key.as_str()) else { return Judgement::Corrupt };
         let header = opened.header;
         if header.codec != T::CODEC as u8 {
-            return Found::Corrupt;
+            return Judgement::Corrupt;
         }
         if header.epoch != read.state.epoch || header.ver < read.state.floor {
-            return Found::Missing;
+            return Judgement::Missing;
         }
         let unknown: Vec<_> = header.tags.iter().copied().filter(|tag| !read.asked.contains(tag)).collect();
         if !unknown.is_empty() {
-            return Found::MoreTags(unknown);
+            return Judgement::MoreTags(unknown);
         }
         let concerns = |scope| one.scopes.shared().contains(scope) || header.tags.contains(scope);
         let mut stamps = read.asked.iter().zip(&read.reply.stamps);
         let stamped_later =
             stamps.any(|(scope, stamp)| concerns(scope) && stamp.is_some_and(|stamp| stamp > header.ver));
         if stamped_later {
-            return Found::Missing;
+            return Judgement::Missing;
         }
         let expiry = local_expiry(remote, &header, read.sent);
-        let age = freshness(expiry, Engine::windows(&self.policy), self.engine.now());
-        if age == Freshness::Expired {
-            return Found::Missing;
+        let now = self.engine.now();
+        if now >= expiry.hard {
+            return Judgement::Missing;
         }
+        let age = freshness(expiry, Engine::windows(&self.policy), now);
         let decoded = shielded(|| opened.payload.as_deref().map(T::decode).transpose());
-        let Some(Ok(value)) = decoded else { return Found::Corrupt };
+        let Some(Ok(value)) = decoded else { return Judgement::Corrupt };
         let value = value.map(Arc::new);
         let mut scopes = one.scopes.clone();
         header.tags.iter().for_each(|tag| scopes.add(*tag));
         let payload_len = opened.payload.as_ref().map_or(0, Bytes::len);
+        let landed =
+            Landed { value, tier: Tier::Redis, expiry, load: Some(header.load), scopes, change: read.change };
         if let Some(stamped) = read.fence(header.epoch) {
             let fence = Fence::Stamped(stamped);
             let weigh = |value: &Arc<T>| shielded(|| value.weight(payload_len)).unwrap_or(payload_len);
-            let weight = value.as_ref().map_or(0, weigh);
-            let entry = self.new_entry(one, value.clone(), scopes.clone(), expiry, header.load, weight);
-            self.engine.admit(entry, fence, header.ver);
+            let weight = landed.value.as_ref().map_or(0, weigh);
+            let tags = self.policy.tags.to_vec();
+            let entry = self.new_entry(one, &landed, tags, weight);
+            self.admit(entry, fence, header.ver);
         }
-        let landed =
-            Landed { value, tier: Tier::Redis, expiry, load: Some(header.load), scopes, change: read.change };
-        let left = expiry.soft.since(self.engine.now());
+        one.previous = Some(landed.clone());
+        let load = header.load;
+        let left = expiry.soft.since(now);
         match age {
-            Freshness::Fresh if self.refresh_below.is_some_and(|below| left < below) => Found::Missing,
+            Freshness::Fresh if one.refresh_below.is_some_and(|below| left < below) => Judgement::Missing,
             Freshness::Fresh => {
                 one.land(Ok(landed));
-                Found::Landed
+                let eager = self.policy.eager_refresh;
+                if one.refresh_below.is_none() && is_due_early(left, load, eager, random_part) {
+                    one.refresh_below = Some(ahead_below(expiry, now));
+                    return Judgement::Missing;
+                }
+                Judgement::Landed
             }
             Freshness::StaleUsable => {
                 one.land(Ok(landed));
-                Found::Missing
+                Judgement::Missing
             }
-            Freshness::StaleIfError | Freshness::Expired => Found::Missing,
+            Freshness::StaleIfError | Freshness::Expired => Judgement::Missing,
         }
     }
 }

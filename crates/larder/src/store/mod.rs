@@ -70,8 +70,9 @@ pub struct LeaseRequest<'a> {
     pub token: &'a str,
     /// How long the lease may be held.
     pub lease: Duration,
-    /// Load even if a fresh value is there.
-    pub force: bool,
+    /// Load also if a fresh value is there, unless it has at least this much fresh time left. `None`: only if there is
+    /// none that is fresh.
+    pub refresh_below: Option<Duration>,
     /// Server time in µs after which the request is refused (its caller has given up), or `None`.
     pub deadline_us: Option<u64>,
     /// The entry's declared scopes.

@@ -79,6 +79,10 @@ struct LeaseRecord {
     node: String,
     epoch: u64,
     expires: u64,
+    /// Head at the grant.
+    ver: u64,
+    /// The load failed: until it expires nobody is granted it.
+    failed: bool,
     waiting: HashSet<String>,
 }
 
@@ -197,7 +201,10 @@ impl Server {
     pub(crate) fn is_leased(&self, tenant: &str, key: &str) -> bool {
         let now = self.now();
         let state = self.state.lock();
-        state.leases.get(&(tenant.to_owned(), key.to_owned())).is_some_and(|lease| lease.expires > now)
+        state
+            .leases
+            .get(&(tenant.to_owned(), key.to_owned()))
+            .is_some_and(|lease| !lease.failed && lease.expires > now)
     }
 
     /// How many leases of the present epoch the node holds.
@@ -456,21 +463,22 @@ impl State {
             return LeaseReply::Full;
         }
         let Some(coherence) = self.blessed() else { return LeaseReply::Recover };
-        if let Some(opened) = found.and_then(|bytes| crate::envelope::open(&bytes, ask.entry.key))
-            && !ask.force
-        {
+        if let Some(opened) = found.and_then(|bytes| crate::envelope::open(&bytes, ask.entry.key)) {
             let header = opened.header;
             let mut scopes = ask.scopes.iter().chain(&header.tags);
             let stamped = |scope| coherence.stamps.get(scope).is_some_and(|stamp| *stamp > header.ver);
             let dead = header.epoch != coherence.epoch || header.ver < coherence.floor || scopes.any(stamped);
-            if !dead && now < header.soft_at * 1000 {
+            let below = ask.refresh_below.unwrap_or_default().as_micros();
+            if !dead && u128::from(now) + below < u128::from(header.soft_at) * 1000 {
                 return LeaseReply::Retry;
             }
         }
         if ask.deadline_us.is_some_and(|deadline| now > deadline) {
             return LeaseReply::Late;
         }
-        let epoch = coherence.epoch;
+        let (epoch, head) = (coherence.epoch, coherence.head);
+        let stamps = ask.scopes.iter().filter_map(|scope| coherence.stamps.get(scope));
+        let last_stamp = stamps.copied().max().unwrap_or(0).max(coherence.floor);
         let granted = LeaseReply::Granted { epoch, head: coherence.head };
         let alive: HashSet<_> =
             coherence.nodes.iter().filter(|(_, ends)| **ends > now).map(|(node, _)| node.clone()).collect();
@@ -479,13 +487,19 @@ impl State {
             node: String::new(),
             epoch: 0,
             expires: 0,
+            ver: 0,
+            failed: false,
             waiting: HashSet::new(),
         });
+        if held.failed && held.expires > now && held.epoch == epoch && held.ver >= last_stamp {
+            return LeaseReply::Failed(Duration::from_micros(held.expires - now));
+        }
         if held.expires > now && held.epoch == epoch && alive.contains(&held.node) {
             held.waiting.insert(node.to_owned());
             return LeaseReply::Wait(Duration::from_micros(held.expires - now));
         }
         (held.token, held.node, held.epoch) = (ask.token.to_owned(), node.to_owned(), epoch);
+        (held.ver, held.failed) = (head, false);
         held.expires = now + u64::try_from(ask.lease.as_micros()).expect("short");
         granted
     }

@@ -3,14 +3,19 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 mod acked;
+mod ahead;
 mod alone;
 mod at_least;
 mod bulk;
+mod cooling;
 mod counting;
 mod failing;
 mod invalidating;
+mod loading;
 mod outage;
 mod shared;
 mod staleness;
 mod support;
+mod tiers;
+mod timeouts;
 mod warming;

@@ -140,7 +140,10 @@ async fn a_lease_is_refused_while_a_fresh_value_is_there_unless_forced() {
     let node = join(&server, "n1").await;
     node.store(&[scope(1)]).await;
     assert_eq!(node.lease("t").await, LeaseReply::Retry);
-    assert!(matches!(node.lease_with(|ask| ask.force = true).await, LeaseReply::Granted { .. }));
+    assert!(matches!(
+        node.lease_with(|ask| ask.refresh_below = Some(LONG * 3600)).await,
+        LeaseReply::Granted { .. }
+    ));
     node.link.release(ENTRY, key_scope(), "token", Duration::ZERO, LONG).await.unwrap();
     // A scope that stands only in the envelope makes it stale, and so does one that only the caller names.
     node.invalidate(&[scope(1)]).await;
@@ -246,7 +249,7 @@ async fn a_full_server_takes_no_load_but_every_invalidation() {
         entry: key(name),
         token: name,
         lease: LEASE,
-        force: false,
+        refresh_below: None,
         deadline_us: None,
         scopes: &[],
     });
@@ -271,7 +274,7 @@ async fn pipelined_leases_and_fills_have_an_answer_each() {
         entry: entry(name),
         token: name,
         lease: LEASE,
-        force: false,
+        refresh_below: None,
         deadline_us: None,
         scopes: &[],
     };

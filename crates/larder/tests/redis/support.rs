@@ -114,7 +114,7 @@ impl Node {
             entry: ENTRY,
             token: "token",
             lease: Duration::from_secs(30),
-            force: false,
+            refresh_below: None,
             deadline_us: None,
             scopes: &[],
         };

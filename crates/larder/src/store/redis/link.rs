@@ -127,7 +127,8 @@ impl RedisLink {
         let keys = [self.keys.state(), &self.keys.entry(ask.entry), &self.keys.lease(ask.entry)];
         let mut call = self.scripts.call(Script::Lease, &keys);
         call.arg(&self.identity.label).arg(&self.node).arg(ask.token).arg(millis(ask.lease));
-        call.arg(if ask.force { "f" } else { "l" }).arg(ask.deadline_us.unwrap_or(NEVER_US).min(NEVER_US));
+        call.arg(micros(ask.refresh_below.unwrap_or_default()))
+            .arg(ask.deadline_us.unwrap_or(NEVER_US).min(NEVER_US));
         with_scopes(call, ask.scopes)
     }
 

@@ -82,13 +82,19 @@ impl Link for MemoryLink {
         entry: EntryName<'a>,
         key_scope: ScopeHash,
         token: &'a str,
-        _cooldown: Duration,
+        cooldown: Duration,
         within: Duration,
     ) -> StoreFuture<'a, ()> {
-        let run = move |state: &mut State, _| {
+        let run = move |state: &mut State, now: u64| {
             if state.leases.get(&name(entry)).is_some_and(|lease| lease.token == token) {
-                let lease = state.leases.remove(&name(entry)).expect("it is there");
-                state.wake(&lease.waiting, key_scope);
+                let mut lease = state.leases.remove(&name(entry)).expect("it is there");
+                state.wake(&std::mem::take(&mut lease.waiting), key_scope);
+                if !cooldown.is_zero() {
+                    let expires = now + u64::try_from(cooldown.as_micros()).expect("short");
+                    let (token, node) = (String::new(), String::new());
+                    let failed = LeaseRecord { token, node, expires, failed: true, ..lease };
+                    state.leases.insert(name(entry), failed);
+                }
             }
         };
         Box::pin(self.server.run(Call::Release, &self.alive, within, run))

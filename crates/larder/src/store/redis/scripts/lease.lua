@@ -2,13 +2,14 @@
 -- Asks for the right to load one entry, after a miss or a stale hit.
 --
 -- KEYS  1 state  2 entry  3 lease
--- ARGV  1 label  2 node  3 token  4 lease in ms  5 'l' = load if missing or stale, 'f' = load in any case
+-- ARGV  1 label  2 node  3 token  4 lease in ms  5 us: a value with no more fresh time left than this is loaded again
 --       6 time (us) after which the caller has given up  7... the scopes that the caller declares
 -- Answers RECOVER | RETRY | LATE | FAILED us | WAIT us | LEASE epoch head
 --
 -- No allow-oom: a full server must not take in loads that it then can't store.
 local state, entry, lease = KEYS[1], KEYS[2], KEYS[3]
-local label, node, token, lease_ms, mode, deadline = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
+local label, node, token, lease_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local below, deadline = tonumber(ARGV[5]), tonumber(ARGV[6])
 
 -- The head of the envelope, never its payload: 43 bytes and up to 32 scopes of 16. What is no envelope of this
 -- version, and what is no string at all, is as good as absent.
@@ -43,28 +44,34 @@ local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 
 -- Did somebody fill it meanwhile?
-if envelope and mode ~= 'f' then
+if envelope then
   local ver, its_epoch, soft = struct.unpack('>I8I8I8', string.sub(envelope, 4, 27))
   local valid = its_epoch == epoch and ver >= floor
   for j = 5, #s do
     if s[j] and tonumber(s[j]) > ver then valid = false end
   end
-  if valid and now < soft * 1000 then return {'RETRY'} end
+  if valid and now + below < soft * 1000 then return {'RETRY'} end
 end
 
 -- A command that was delayed must not leave a lease that nobody holds.
 if now > deadline then return {'LATE'} end
 
 local current = string.format('%.0f', epoch)
-local held = redis.pcall('HMGET', lease, 'n', 'x', 'f', 'e')
+local held = redis.pcall('HMGET', lease, 'n', 'x', 'f', 'e', 'v')
 if held.err then
   redis.call('DEL', lease)
-  held = {false, false, false, false}
+  held = {false, false, false, false, false}
 end
 local holder, expires, failed = held[1], tonumber(held[2] or 0) or 0, held[3]
 if expires > now then
   local left = string.format('%.0f', expires - now)
-  if failed then return {'FAILED', left} end
+  -- A load that failed keeps others from trying, unless what it was to load has been invalidated since its grant.
+  local failed_at = tonumber(held[5] or 0) or 0
+  local cooling = failed and held[4] == current and failed_at >= floor
+  for j = 5, #s do
+    if s[j] and tonumber(s[j]) > failed_at then cooling = false end
+  end
+  if cooling then return {'FAILED', left} end
   -- The holder counts only while its node lives: a crashed loader is noticed within one coherence lease. A lease of
   -- another epoch came back with a backup: what it loads could not be stored, and nobody may be left who ends it.
   local alive = holder and held[4] == current and redis.call('ZSCORE', state, '!n' .. holder)
@@ -76,7 +83,7 @@ end
 
 -- Those who wait for a dead holder stay registered: the new one wakes them.
 local expiry = string.format('%.0f', now + lease_ms * 1000)
-redis.call('HSET', lease, 't', token, 'n', node, 'e', current, 'x', expiry)
+redis.call('HSET', lease, 't', token, 'n', node, 'e', current, 'x', expiry, 'v', string.format('%.0f', head))
 redis.call('HDEL', lease, 'f')
 redis.call('PEXPIRE', lease, lease_ms)
 return {'LEASE', current, string.format('%.0f', head)}

@@ -8,12 +8,12 @@
 local lease, cooldown = KEYS[1], tonumber(ARGV[2])
 if redis.pcall('HGET', lease, 't') ~= ARGV[1] then return 0 end
 
-local fields = redis.call('HKEYS', lease)
+local fields, grant = redis.call('HKEYS', lease), redis.call('HMGET', lease, 'e', 'v')
 redis.call('DEL', lease)
-if cooldown > 0 then
+if cooldown > 0 and grant[1] and grant[2] then
   local t = redis.call('TIME')
   local ends = t[1] * 1000000 + t[2] + cooldown * 1000
-  redis.call('HSET', lease, 'f', '1', 'x', string.format('%.0f', ends))
+  redis.call('HSET', lease, 'f', '1', 'x', string.format('%.0f', ends), 'e', grant[1], 'v', grant[2])
   redis.call('PEXPIRE', lease, cooldown)
 end
 for j = 1, #fields do
