@@ -1,15 +1,18 @@
 //! Building a cache: every setting with its default, and all contradictions refused at once.
 
+use crate::buckets::{Buckets, check_spread};
 use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
 use crate::coherence::Mirror;
 use crate::engine::{Engine, Options};
 use crate::error::{Error, ErrorKind};
 use crate::limits::MAX_KEEP;
-use crate::remote::{RedisState, Remote};
+use crate::remote::{RedisState, Remote, random_name};
 use crate::stats::Stats;
 use crate::store::Connector;
 use crate::supervise::supervise;
+use futures_util::future::join_all;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +30,7 @@ pub struct CacheBuilder {
     read_timeout: Duration,
     clock: Arc<dyn Clock>,
     store: Shared,
+    spread: HashMap<String, u16>,
 }
 
 /// Where the shared tier comes from.
@@ -51,6 +55,7 @@ impl CacheBuilder {
             read_timeout: Duration::from_millis(200),
             clock: Arc::new(SystemClock),
             store: Shared::None,
+            spread: HashMap::new(),
         }
     }
 
@@ -100,6 +105,15 @@ impl CacheBuilder {
         self
     }
 
+    /// Spreads one tenant over several buckets of a Redis Cluster (1 to 64; a tenant lives in one by default): for a tenant
+    /// that is too much for one server. Its keys then divide among them; an invalidation of a tag, a prefix or the whole
+    /// tenant goes to each, and is atomic in each, not across them. The same on all nodes; when it changes, invalidate the
+    /// tenant under both numbers for as long as its longest TTL. Without a Cluster it means nothing.
+    pub fn spread(mut self, tenant: impl Into<String>, parts: u16) -> Self {
+        self.spread.insert(tenant.into(), parts);
+        self
+    }
+
     /// Another clock, for tests.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -129,22 +143,36 @@ impl CacheBuilder {
         if !wrong.is_empty() {
             return Err(Error::new(ErrorKind::Config, wrong.join("; ")));
         }
+        check_spread(&self.spread)?;
         let connector = self.connector_of()?;
         let options = self.options();
         let stats = Arc::new(Stats::default());
         let Some(connector) = connector else {
             let mirror = Arc::new(Mirror::alone(Arc::clone(&self.clock)));
-            return Ok(Cache::new(self.namespace, Engine::new(options, self.clock, mirror, stats, None)));
+            let engine = Engine::new(options, self.clock, mirror, stats, None);
+            return Ok(Cache::new(self.namespace, Buckets::new(vec![engine], self.spread)));
         };
-        let mirror = Arc::new(Mirror::following(Arc::clone(&self.clock)));
-        let clock = Arc::clone(&self.clock);
-        let remote = Arc::new(Remote::new(connector, clock, Arc::clone(&mirror), Arc::clone(&stats)));
-        let mut state = remote.state.subscribe();
-        let engine = Engine::new(options, self.clock, mirror, stats, Some(Arc::clone(&remote)));
-        let cache = Cache::new(self.namespace, engine);
-        follow(&cache.engine, remote)?;
-        // The first attempt ends by itself: every step of it has a deadline.
-        let _ = state.wait_for(|state| *state != RedisState::not_yet()).await;
+        let node = random_name();
+        let bucket = |bucket: u16| {
+            let mirror = Arc::new(Mirror::following(Arc::clone(&self.clock), bucket));
+            let (connector, clock) = (Arc::clone(&connector), Arc::clone(&self.clock));
+            let remote = Remote::new(connector, node.clone(), clock, Arc::clone(&mirror), Arc::clone(&stats));
+            (mirror, Some(Arc::new(remote)))
+        };
+        let (mirror, remote) = bucket(0);
+        let mut engines =
+            vec![Engine::new(options, Arc::clone(&self.clock), mirror, Arc::clone(&stats), remote)];
+        for number in 1..connector.buckets() {
+            let (mirror, remote) = bucket(number);
+            engines.push(engines[0].beside(mirror, remote));
+        }
+        let cache = Cache::new(self.namespace, Buckets::new(engines, self.spread));
+        follow(cache.buckets.all())?;
+        for engine in cache.buckets.all().iter() {
+            let Some(remote) = &engine.remote else { continue };
+            // The first attempt ends by itself: every step of it has a deadline.
+            let _ = remote.state.subscribe().wait_for(|state| *state != RedisState::not_yet()).await;
+        }
         Ok(cache)
     }
 
@@ -220,19 +248,26 @@ impl CacheBuilder {
 
 /// Starts the coherence task on a thread and a runtime of its own: heartbeats go out and pushes come in however busy the
 /// caller's workers are, so a burst of requests does not cost the lease. It ends when the cache is shut down.
-fn follow(engine: &Arc<Engine>, remote: Arc<Remote>) -> Result<(), Error> {
+fn follow(engines: &Arc<[Arc<Engine>]>) -> Result<(), Error> {
+    let shared = |engine: &Arc<Engine>| Some((Arc::clone(engine), Arc::clone(engine.remote.as_ref()?)));
+    let all: Vec<_> = engines.iter().filter_map(shared).collect();
     #[cfg(feature = "simulation")]
     if crate::simulation::current().is_some() {
-        engine.background.spawn(crate::simulation::task(supervise(Arc::clone(engine), remote)));
+        for (engine, remote) in all {
+            let tasks = engine.background.clone();
+            tasks.spawn(crate::simulation::task(supervise(engine, remote)));
+        }
         return Ok(());
     }
     let failed = |error: std::io::Error| {
         Error::with_source(ErrorKind::Config, format!("no thread for the coherence task: {error}"), error)
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let (running, engine) = (engine.background.token(), Arc::clone(engine));
+    let running = engines[0].background.token();
     let work = move || {
-        runtime.block_on(supervise(engine, remote));
+        let tasks: Vec<_> =
+            all.into_iter().map(|(engine, remote)| runtime.spawn(supervise(engine, remote))).collect();
+        runtime.block_on(join_all(tasks));
         drop((runtime, running));
     };
     std::thread::Builder::new().name("larder-coherence".to_owned()).spawn(work).map_err(failed)?;

@@ -6,13 +6,14 @@ use crate::flight::Landed;
 use crate::freshness::Windows;
 use crate::job::{Job, Pending};
 use crate::key::Key;
-use crate::l1::{FullKey, KeyRef};
+use crate::l1::FullKey;
 use crate::limits::MAX_BULK_KEYS;
 use crate::loader::{LoadFuture, Loaded, Loader, Many, Says, Wanted};
 use crate::lookup::{Answer, Remembered, answer_landed, scopes_of};
 use crate::nested::Hurry;
 use crate::policy::Policy;
 use crate::scope::Selector;
+use crate::stamp::Stamp;
 use crate::status::Fetched;
 use crate::tenant::Tenant;
 use crate::value::Value;
@@ -28,42 +29,13 @@ impl Tenant {
     /// `InvalidKey`, `InvalidTenant`, `InvalidRequest` (too many keys), `Closed`. A failing Redis is a miss.
     pub async fn get_many<T: Value>(&self, keys: &[Key]) -> Result<Vec<Option<Fetched<T>>>, Error> {
         self.check_keys(keys.iter())?;
-        self.engine.check_open()?;
-        if !self.engine.options.enabled {
-            return Ok(keys.iter().map(|_| None).collect());
-        }
-        // A loader that finds nothing: what Redis has is read and admitted in the same way, nothing is stored.
-        let policy = Policy::ttl(Duration::from_secs(1));
-        let mut out = Vec::with_capacity(keys.len());
-        let mut missing = Vec::new();
-        let caught_up = self.engine.caught_up(self.at_least.as_ref()).await;
-        for (index, key) in keys.iter().enumerate() {
-            let recalled = match caught_up {
-                true => self.engine.recall::<T>(KeyRef { tenant: &self.name, key }, Windows::default()),
-                false => Remembered::Fallback(None),
-            };
-            out.push(match recalled {
-                Remembered::Fresh(answer, _) | Remembered::Stale(answer, _) => present(answer),
-                Remembered::Fallback(_) => {
-                    missing.push(index);
-                    None
-                }
-            });
-        }
-        if missing.is_empty() {
-            return Ok(out);
-        }
-        let wanted: Vec<FullKey> = missing.iter().map(|index| self.full(keys[*index].clone())).collect();
-        let found = self.engine.read_only::<T>(&wanted, &policy).await;
-        for (index, landed) in missing.into_iter().zip(found) {
-            let counters = self.engine.stats.counters(&self.name, keys[index].first_segment());
-            out[index] = match landed {
-                Some(landed) => present(answer_landed(Ok(landed), false, self.engine.now(), &counters)?),
-                None => {
-                    counters.count_miss();
-                    None
-                }
-            };
+        let mut out: Vec<_> = keys.iter().map(|_| None).collect();
+        for (engine, places) in self.home.group(keys.iter()) {
+            let wanted: Vec<FullKey> = places.iter().map(|place| self.full(keys[*place].clone())).collect();
+            let found = engine.get_many(&wanted, self.at_least.as_ref()).await?;
+            for (place, found) in places.into_iter().zip(found) {
+                out[place] = found;
+            }
         }
         Ok(out)
     }
@@ -94,8 +66,15 @@ impl Tenant {
             let load = Arc::clone(&load);
             Box::new(Many(move |keys| load(keys))) as Box<dyn Loader<T>>
         };
-        let answers = self.engine.get_or_load_many(&full, &policy, &mut loader).await?;
-        Ok(places.into_iter().map(|place| present(answers[place].clone())).collect())
+        let mut answers: Vec<Option<Answer<T>>> = full.iter().map(|_| None).collect();
+        for (engine, ours) in self.home.group(full.iter().map(|full| &full.key)) {
+            let keys: Vec<FullKey> = ours.iter().map(|place| full[*place].clone()).collect();
+            let found = engine.get_or_load_many(&keys, &policy, &mut loader).await?;
+            for (place, answer) in ours.into_iter().zip(found) {
+                answers[place] = Some(answer);
+            }
+        }
+        Ok(places.into_iter().map(|place| answers[place].clone().and_then(present)).collect())
     }
 
     /// [`Tenant::set`] of many values: one invalidation, one fill.
@@ -109,19 +88,26 @@ impl Tenant {
     ) -> Result<(), Error> {
         self.check_keys(values.iter().map(|(key, _)| key))?;
         let policy = policy.as_ref();
-        policy.check(self.engine.options.load_timeout)?;
+        policy.check(self.home.any().options.load_timeout)?;
         if values.is_empty() {
-            return self.engine.check_open();
+            return self.home.any().check_open();
         }
         let values = last_of_each(values);
         let selectors: Vec<Selector> = values.iter().map(|(key, _)| Selector::Key(key.clone())).collect();
         self.invalidate(selectors).await?;
-        if !self.engine.options.enabled {
+        if !self.home.any().options.enabled {
             return Ok(());
         }
-        let keys: Vec<FullKey> = values.iter().map(|(key, _)| self.full(key.clone())).collect();
-        let given = Given(values.into_iter().map(|(key, value)| (key, Some(value))).collect());
-        self.engine.begin_all(&keys, policy, Box::new(given)).await
+        let groups = self.home.group(values.iter().map(|(key, _)| key));
+        let mut values: Vec<Option<(Key, T)>> = values.into_iter().map(Some).collect();
+        for (engine, places) in groups {
+            let take = |place: usize| values[place].take().expect("each is in one group");
+            let values: Vec<(Key, T)> = places.into_iter().map(take).collect();
+            let keys: Vec<FullKey> = values.iter().map(|(key, _)| self.full(key.clone())).collect();
+            let given = Given(values.into_iter().map(|(key, value)| (key, Some(value))).collect());
+            engine.begin_all(&keys, policy, Box::new(given)).await?;
+        }
+        Ok(())
     }
 
     /// The keys, each once, and where each of those given stands among them.
@@ -184,6 +170,52 @@ impl<T: Send + 'static> Loader<T> for Given<T> {
 }
 
 impl Engine {
+    /// The values that a tier has fresh.
+    async fn get_many<T: Value>(
+        self: &Arc<Self>,
+        keys: &[FullKey],
+        at_least: Option<&Stamp>,
+    ) -> Result<Vec<Option<Fetched<T>>>, Error> {
+        self.check_open()?;
+        if !self.options.enabled {
+            return Ok(keys.iter().map(|_| None).collect());
+        }
+        let mut out = Vec::with_capacity(keys.len());
+        let mut missing = Vec::new();
+        let caught_up = self.caught_up(at_least).await;
+        for (index, full) in keys.iter().enumerate() {
+            let recalled = match caught_up {
+                true => self.recall::<T>(full.borrow(), Windows::default()),
+                false => Remembered::Fallback(None),
+            };
+            out.push(match recalled {
+                Remembered::Fresh(answer, _) | Remembered::Stale(answer, _) => present(answer),
+                Remembered::Fallback(_) => {
+                    missing.push(index);
+                    None
+                }
+            });
+        }
+        if missing.is_empty() {
+            return Ok(out);
+        }
+        let wanted: Vec<FullKey> = missing.iter().map(|index| keys[*index].clone()).collect();
+        // A loader that finds nothing: what Redis has is read and admitted in the same way, nothing is stored.
+        let policy = Policy::ttl(Duration::from_secs(1));
+        let found = self.read_only::<T>(&wanted, &policy).await;
+        for (index, landed) in missing.into_iter().zip(found) {
+            let counters = self.stats.counters(&keys[index].tenant, keys[index].key.first_segment());
+            out[index] = match landed {
+                Some(landed) => present(answer_landed(Ok(landed), false, self.now(), &counters)?),
+                None => {
+                    counters.count_miss();
+                    None
+                }
+            };
+        }
+        Ok(out)
+    }
+
     /// What Redis has under these keys; admitted into memory, nothing is loaded.
     pub(crate) async fn read_only<T: Value>(
         self: &Arc<Self>,

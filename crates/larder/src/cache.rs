@@ -1,6 +1,7 @@
 //! The cache itself: tenants, invalidation across them, and what an operator asks.
 
 use crate::account::TenantStats;
+use crate::buckets::Buckets;
 use crate::builder::CacheBuilder;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
@@ -8,10 +9,11 @@ use crate::event::EventStream;
 use crate::inspect::{EntryFilter, EntryInfo, EntryPage};
 use crate::invalidate::Invalidation;
 use crate::l1::KeyRef;
-use crate::remote::RedisState;
+use crate::remote::{RedisState, Remote};
 use crate::scope::Selection;
 use crate::stats::StatsSnapshot;
 use crate::tenant::Tenant;
+use futures_util::future::try_join_all;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -20,8 +22,15 @@ use std::time::Duration;
 /// A cache: in this process's memory, and in Redis where one is given. Cheap to clone.
 #[derive(Clone)]
 pub struct Cache {
-    pub(crate) engine: Arc<Engine>,
+    pub(crate) buckets: Arc<Buckets>,
     namespace: Arc<str>,
+}
+
+/// A place in the listing of Redis's raw keys; the default is its beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RedisCursor {
+    bucket: u16,
+    cursor: u64,
 }
 
 impl Cache {
@@ -30,13 +39,18 @@ impl Cache {
         CacheBuilder::new(namespace.into())
     }
 
-    pub(crate) fn new(namespace: String, engine: Engine) -> Self {
-        Self { engine: Arc::new(engine), namespace: namespace.into() }
+    pub(crate) fn new(namespace: String, buckets: Buckets) -> Self {
+        Self { buckets: Arc::new(buckets), namespace: namespace.into() }
+    }
+
+    /// The engine of the first bucket: for what all share.
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        self.buckets.first()
     }
 
     #[cfg(test)]
     pub(crate) fn over(engine: Arc<Engine>) -> Self {
-        Self { engine, namespace: "test".into() }
+        Self { buckets: Arc::new(Buckets::one(engine)), namespace: "test".into() }
     }
 
     /// The namespace.
@@ -47,12 +61,12 @@ impl Cache {
     /// A tenant's part. Any name of 1 to 128 bytes, or a [`Tenant`] that has one; another makes every call on it fail
     /// with [`ErrorKind::InvalidTenant`].
     pub fn tenant(&self, name: impl AsRef<str>) -> Tenant {
-        Tenant::new(Arc::clone(&self.engine), name.as_ref())
+        Tenant::new(self.buckets.home(name.as_ref()), name.as_ref())
     }
 
     /// The part that belongs to no tenant and is shared by all.
     pub fn shared(&self) -> Tenant {
-        Tenant::shared(Arc::clone(&self.engine))
+        Tenant::shared(self.buckets.home(""))
     }
 
     /// Invalidates across tenants: [`all`](crate::all) or a [`first_segment`](crate::first_segment).
@@ -60,38 +74,34 @@ impl Cache {
     /// # Errors
     /// As [`Tenant::invalidate`].
     pub fn invalidate(&self, what: impl Into<Selection>) -> Invalidation {
-        Invalidation::new(&self.engine, None, Ok(what.into()))
+        let what = what.into();
+        let parts = self.buckets.all().iter().map(|engine| (Arc::clone(engine), what.clone()));
+        Invalidation::new(None, Ok(parts.collect()))
     }
 
     /// The events that tenants [publish](Tenant::publish) in this process, from now on.
     pub fn subscribe(&self) -> EventStream {
-        EventStream(self.engine.events.subscribe())
+        EventStream(self.engine().events.subscribe())
     }
 
     /// Whether lookups are cached at all.
     pub fn is_enabled(&self) -> bool {
-        self.engine.options.enabled
+        self.engine().options.enabled
     }
 
     /// Counters and sizes. Takes time in the number of tenants and endpoints.
     pub fn stats(&self) -> StatsSnapshot {
-        let engine = &self.engine;
+        let engine = self.engine();
         let mut stats = engine.stats.read();
         stats.entries = engine.l1.len();
         stats.memory_bytes = engine.l1.weight();
         stats.max_memory_bytes = engine.l1.capacity();
-        stats.flights = engine.flights.len() as u64;
-        stats.trusted = engine.mirror.is_trusted();
-        stats.lease_left = engine.mirror.lease_left();
-        stats.coherence_lag = match engine.remote {
-            None => Some(Duration::ZERO),
-            Some(_) => engine.mirror.renewed(engine.options.lease).map(|sent| engine.now().since(sent)),
-        };
-        stats.epoch_bumps = engine.mirror.epoch_changes();
-        stats.scopes_remembered = engine.mirror.scopes_remembered() as u64;
-        if let Some(remote) = &engine.remote {
-            stats.breaker_open = remote.link().is_none();
-            stats.undelivered = remote.undelivered_count() as u64;
+        // The worst of all buckets, or their sum.
+        stats.trusted = true;
+        stats.lease_left = Duration::MAX;
+        stats.coherence_lag = Some(Duration::ZERO);
+        for engine in self.buckets.all().iter() {
+            engine.add_to(&mut stats);
         }
         stats
     }
@@ -99,7 +109,7 @@ impl Cache {
     /// The tenants that hold most of this process's memory, at most `limit` of them, the largest first; shared entries are
     /// under the empty name. Takes time in the number of tenants.
     pub fn largest_tenants(&self, limit: usize) -> Vec<(String, TenantStats)> {
-        let stats = &self.engine.stats;
+        let stats = &self.engine().stats;
         let with_stats = |tenant: String| {
             let told = stats.of_tenant(&tenant);
             (tenant, told)
@@ -109,13 +119,13 @@ impl Cache {
 
     /// A page of the entries in this process's memory that would be served now. Takes time in their number.
     pub fn entries(&self, filter: &EntryFilter, cursor: Option<&str>, limit: usize) -> EntryPage {
-        self.engine.list(filter, cursor, limit)
+        self.buckets.list(filter, cursor, limit)
     }
 
     /// The entry that people see under this name, if this process's memory has it and would serve it now; the shared
     /// one, where a tenant's [looks the same](crate::Key::render).
     pub fn entry(&self, rendered: &str) -> Option<EntryInfo> {
-        self.engine.find(rendered).next()
+        self.buckets.find(rendered).next()
     }
 
     /// The entries that people see under this name, each as this process's memory or else Redis would serve it: one, or
@@ -124,7 +134,7 @@ impl Cache {
     /// # Cancel safety
     /// Nothing happens if it is dropped.
     pub async fn entries_named(&self, rendered: &str) -> Vec<EntryInfo> {
-        self.engine.find_anywhere(rendered).await
+        self.buckets.find_anywhere(rendered).await
     }
 
     /// The first of [`Cache::entries_named`].
@@ -137,7 +147,15 @@ impl Cache {
 
     /// How the shared tier stands.
     pub fn redis_state(&self) -> RedisState {
-        self.engine.remote.as_ref().map_or(RedisState::Disabled, |remote| remote.state.borrow().clone())
+        let mut states = self.remotes().map(|remote| remote.state.borrow().clone());
+        let Some(first) = states.next() else { return RedisState::Disabled };
+        let connected = |state: &RedisState| matches!(state, RedisState::Connected { .. });
+        if connected(&first) { states.find(|state| !connected(state)).unwrap_or(first) } else { first }
+    }
+
+    /// This node's side of every bucket.
+    fn remotes(&self) -> impl Iterator<Item = &Arc<Remote>> {
+        self.buckets.all().iter().filter_map(|engine| engine.remote.as_ref())
     }
 
     /// Waits until Redis is in use and its lease valid: for programs that want to start warm. Without Redis at once.
@@ -145,10 +163,12 @@ impl Cache {
     /// # Cancel safety
     /// Nothing happens if it is dropped; bound it with a time-out, since Redis may never come.
     pub async fn ready(&self) {
-        let Some(remote) = &self.engine.remote else { return };
-        let mut state = remote.state.subscribe();
-        while !self.engine.mirror.is_good() {
-            let _ = tokio::time::timeout(Duration::from_millis(10), state.changed()).await;
+        for engine in self.buckets.all().iter() {
+            let Some(remote) = &engine.remote else { return };
+            let mut state = remote.state.subscribe();
+            while !engine.mirror.is_good() {
+                let _ = tokio::time::timeout(Duration::from_millis(10), state.changed()).await;
+            }
         }
     }
 
@@ -158,51 +178,59 @@ impl Cache {
     /// # Errors
     /// [`ErrorKind::Unavailable`] if Redis is configured and does not answer.
     pub async fn ping(&self) -> Result<Duration, Error> {
-        let began = self.engine.now();
-        match &self.engine.remote {
-            None => drop(self.engine.l1.get(KeyRef { tenant: "", key: &crate::key!("ping") })),
-            Some(remote) => {
-                let link = remote.link().ok_or_else(unavailable)?;
-                let reply = link.ping(self.engine.options.read_timeout).await;
-                remote.note(&link, &reply);
-                reply.map_err(|_| unavailable())?;
-            }
+        let engine = self.engine();
+        let began = engine.now();
+        if engine.remote.is_none() {
+            drop(engine.l1.get(KeyRef { tenant: "", key: &crate::key!("ping") }));
         }
-        Ok(self.engine.now().since(began))
+        let pings = self.remotes().map(|remote| async move {
+            let link = remote.link().ok_or_else(unavailable)?;
+            let reply = link.ping(engine.options.read_timeout).await;
+            remote.note(&link, &reply);
+            reply.map_err(|_| unavailable())
+        });
+        try_join_all(pings).await?;
+        Ok(engine.now().since(began))
     }
 
-    /// What Redis says of itself (`INFO`).
+    /// What Redis says of itself (`INFO`); in a Cluster, what the server of the first bucket says.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`] without Redis, or if it does not answer within 2 s.
     pub async fn redis_info(&self) -> Result<BTreeMap<String, String>, Error> {
-        let remote = self.engine.remote.as_ref().ok_or_else(unavailable)?;
+        let remote = self.remotes().next().ok_or_else(unavailable)?;
         let link = remote.link().ok_or_else(unavailable)?;
         link.info(Duration::from_secs(2)).await.map_err(|_| unavailable())
     }
 
-    /// A page of the raw keys that Redis holds for this namespace: the next cursor (0 at the end), and keys. The only
+    /// A page of the raw keys that Redis holds for this namespace, from `from` on, and where the next page begins. The only
     /// use of `SCAN`, for people.
     ///
     /// # Errors
     /// As [`Cache::redis_info`].
-    pub async fn redis_keys(&self, cursor: u64) -> Result<(u64, Vec<String>), Error> {
-        let remote = self.engine.remote.as_ref().ok_or_else(unavailable)?;
+    pub async fn redis_keys(&self, from: RedisCursor) -> Result<(Vec<String>, Option<RedisCursor>), Error> {
+        let remote = self.remotes().nth(usize::from(from.bucket)).ok_or_else(unavailable)?;
         let link = remote.link().ok_or_else(unavailable)?;
-        let page = link.scan(cursor, 1000, Duration::from_secs(2)).await.map_err(|_| unavailable())?;
-        Ok((page.0, page.1.iter().map(|key| String::from_utf8_lossy(key).into_owned()).collect()))
+        let page = link.scan(from.cursor, 1000, Duration::from_secs(2)).await.map_err(|_| unavailable())?;
+        let next = match page.0 {
+            0 => RedisCursor { bucket: from.bucket + 1, cursor: 0 },
+            cursor => RedisCursor { cursor, ..from },
+        };
+        let more = usize::from(next.bucket) < self.buckets.all().len();
+        let keys = page.1.iter().map(|key| String::from_utf8_lossy(key).into_owned()).collect();
+        Ok((keys, more.then_some(next)))
     }
 
     /// Ends the cache: takes no further calls, waits for loads and invalidations under way (each has its time-out), and
     /// takes this node out of the register in Redis.
     pub async fn shutdown(&self) {
-        self.engine.closing.cancel();
-        self.engine.tasks.close();
-        self.engine.tasks.wait().await;
+        self.engine().closing.cancel();
+        self.engine().tasks.close();
+        self.engine().tasks.wait().await;
         // Only now: an invalidation that is being retried needs a new link if the old one is lost.
-        self.engine.ending.cancel();
-        self.engine.background.close();
-        self.engine.background.wait().await;
+        self.engine().ending.cancel();
+        self.engine().background.close();
+        self.engine().background.wait().await;
     }
 }
 

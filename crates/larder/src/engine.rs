@@ -12,7 +12,7 @@ use crate::limits::MAX_CONCURRENT_LOADS;
 use crate::policy::Policy;
 use crate::remote::{Remote, random_part};
 use crate::scope::EntryScopes;
-use crate::stats::{Counters, Stats};
+use crate::stats::{Counters, Stats, StatsSnapshot};
 use crate::status::Tier;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub(crate) struct Engine {
     pub(crate) options: Options,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) mirror: Arc<Mirror>,
-    pub(crate) l1: L1,
+    pub(crate) l1: Arc<L1>,
     pub(crate) flights: Flights,
     pub(crate) failures: Failures,
     pub(crate) stats: Arc<Stats>,
@@ -51,7 +51,7 @@ pub(crate) struct Engine {
     pub(crate) background: TaskTracker,
     pub(crate) ending: CancellationToken,
     pruning: Mutex<()>,
-    pub(crate) loads: Semaphore,
+    pub(crate) loads: Arc<Semaphore>,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
 }
 
@@ -66,7 +66,7 @@ impl Engine {
         // A decoded value may weigh a few times its bytes.
         let largest = (options.max_value_size as u64).saturating_mul(4);
         Self {
-            l1: L1::new(options.memory, largest, Arc::clone(&stats)),
+            l1: Arc::new(L1::new(options.memory, largest, Arc::clone(&stats))),
             options,
             clock,
             mirror,
@@ -79,9 +79,44 @@ impl Engine {
             background: TaskTracker::new(),
             ending: CancellationToken::new(),
             pruning: Mutex::new(()),
-            loads: Semaphore::new(MAX_CONCURRENT_LOADS),
+            loads: Arc::new(Semaphore::new(MAX_CONCURRENT_LOADS)),
             events: broadcast::channel(crate::limits::EVENT_BACKLOG).0,
         }
+    }
+
+    /// The engine of another bucket: it shares everything but what is known of invalidations, and the flights.
+    pub(crate) fn beside(&self, mirror: Arc<Mirror>, remote: Option<Arc<Remote>>) -> Self {
+        Self {
+            l1: Arc::clone(&self.l1),
+            options: self.options.clone(),
+            clock: Arc::clone(&self.clock),
+            mirror,
+            flights: Flights::default(),
+            stats: Arc::clone(&self.stats),
+            remote,
+            tasks: self.tasks.clone(),
+            closing: self.closing.clone(),
+            background: self.background.clone(),
+            ending: self.ending.clone(),
+            pruning: Mutex::new(()),
+            loads: Arc::clone(&self.loads),
+            events: self.events.clone(),
+            failures: Failures::default(),
+        }
+    }
+
+    /// Adds what this bucket knows to the statistics of all.
+    pub(crate) fn add_to(&self, stats: &mut StatsSnapshot) {
+        stats.flights += self.flights.len() as u64;
+        stats.trusted &= self.mirror.is_trusted();
+        stats.lease_left = stats.lease_left.min(self.mirror.lease_left());
+        stats.epoch_bumps += self.mirror.epoch_changes();
+        stats.scopes_remembered += self.mirror.scopes_remembered() as u64;
+        let Some(remote) = &self.remote else { return };
+        let lag = self.mirror.renewed(self.options.lease).map(|sent| self.now().since(sent));
+        stats.coherence_lag = stats.coherence_lag.zip(lag).map(|(one, other)| one.max(other));
+        stats.breaker_open |= remote.link().is_none();
+        stats.undelivered += remote.undelivered_count() as u64;
     }
 
     pub(crate) fn now(&self) -> Moment {

@@ -63,7 +63,7 @@ struct Slot {
 
 impl Slot {
     fn cut(&self, server: &Server) {
-        server.cut(&self.cache.engine.remote.as_ref().unwrap().node);
+        server.cut(&self.cache.engine().remote.as_ref().unwrap().node);
     }
 }
 
@@ -93,7 +93,7 @@ impl World {
 
     /// The lowest version that a lookup on this node may bring if it begins now.
     fn needed(&self, slot: u64, cache: &Cache, key: u64) -> (u64, String) {
-        let (now, mirror) = (self.now(), &cache.engine.mirror);
+        let (now, mirror) = (self.now(), &cache.engine().mirror);
         let bound = if mirror.is_good() { LEASE } else { LEASE.max(KEEP) };
         let written = self.written.lock();
         let binds = |one: &&Written| {
@@ -113,7 +113,7 @@ impl World {
         let index = chance.below(KEYS);
         let (needed, why) = self.needed(slot, &cache, index);
         let began = self.now();
-        let good = cache.engine.mirror.is_good();
+        let good = cache.engine().mirror.is_good();
         let world = Arc::clone(&self);
         let load = move |context: LoadContext| async move {
             chance.delay().await;
@@ -260,7 +260,7 @@ async fn quiet(server: &Server, slots: &[Slot]) -> Vec<String> {
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
         for slot in slots {
-            let (engine, remote) = (&slot.cache.engine, slot.cache.engine.remote.as_ref().unwrap());
+            let (engine, remote) = (&slot.cache.engine(), slot.cache.engine().remote.as_ref().unwrap());
             let state = [
                 ("untrusted", usize::from(!engine.mirror.is_good())),
                 ("flights", engine.flights.len()),

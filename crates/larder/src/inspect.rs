@@ -1,5 +1,6 @@
 //! What is in memory, for administrators. Nothing here is on the way of a lookup.
 
+use crate::buckets::Buckets;
 use crate::engine::Engine;
 use crate::envelope;
 use crate::job::local_expiry;
@@ -67,13 +68,13 @@ pub struct EntryPage {
     pub next: Option<String>,
 }
 
-impl Engine {
+impl Buckets {
     /// Entries that would be served now, after `cursor`, at most `limit`; one more where the last looks like another.
     pub(crate) fn list(&self, filter: &EntryFilter, cursor: Option<&str>, limit: usize) -> EntryPage {
         let mut entries = Vec::new();
-        self.l1.for_each(|key, entry| {
+        self.first().l1.for_each(|key, entry| {
             let wanted = filter.tenant.as_ref().is_none_or(|tenant| **tenant == *key.tenant);
-            if wanted && let Some(info) = self.describe(key.borrow(), entry) {
+            if wanted && let Some(info) = self.home(&key.tenant).of(&key.key).describe(key.borrow(), entry) {
                 let matches = filter.pattern.as_ref().is_none_or(|pattern| matches(pattern, &info.key));
                 if matches && cursor.is_none_or(|cursor| info.key.as_str() > cursor) {
                     entries.push(info);
@@ -92,7 +93,7 @@ impl Engine {
 
     /// The entries that people see under this name, in this node's memory.
     pub(crate) fn find(&self, rendered: &str) -> impl Iterator<Item = EntryInfo> {
-        names(rendered).filter_map(|(tenant, key)| self.describe_key(&tenant, &key))
+        names(rendered).filter_map(|(tenant, key)| self.home(&tenant).of(&key).describe_key(&tenant, &key))
     }
 
     /// The entries that people see under this name, each in this node's memory or else in Redis. Fills nothing, counts
@@ -100,14 +101,17 @@ impl Engine {
     pub(crate) async fn find_anywhere(&self, rendered: &str) -> Vec<EntryInfo> {
         let mut found = Vec::new();
         for (tenant, key) in names(rendered) {
-            found.extend(match self.describe_key(&tenant, &key) {
+            let home = self.home(&tenant);
+            found.extend(match home.of(&key).describe_key(&tenant, &key) {
                 Some(info) => Some(info),
-                None => self.find_in_redis(&tenant, &key).await,
+                None => home.of(&key).find_in_redis(&tenant, &key).await,
             });
         }
         found
     }
+}
 
+impl Engine {
     async fn find_in_redis(&self, tenant: &str, key: &Key) -> Option<EntryInfo> {
         let remote = self.remote.as_ref()?;
         let name = [EntryName { tenant, key: key.as_str() }];

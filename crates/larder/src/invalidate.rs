@@ -10,7 +10,7 @@ use crate::scope::{Covered, ScopeHash, Selection};
 use crate::simulation;
 use crate::stamp::Stamp;
 use crate::store::{EntryName, Holders, InvalidateReply, InvalidateRequest, Link, StoreError};
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -31,20 +31,15 @@ enum Until {
 /// [`Cache::invalidate`](crate::Cache::invalidate). Await it: nothing happens before.
 #[must_use = "nothing is invalidated until this is awaited"]
 pub struct Invalidation {
-    engine: Arc<Engine>,
+    /// What each bucket is told. What is wrong is said when it is awaited.
+    parts: Result<Vec<(Arc<Engine>, Selection)>, Error>,
     tenant: Option<Arc<str>>,
-    /// What is wrong is said when it is awaited.
-    selection: Result<Selection, Error>,
     until: Until,
 }
 
 impl Invalidation {
-    pub(crate) fn new(
-        engine: &Arc<Engine>,
-        tenant: Option<Arc<str>>,
-        selection: Result<Selection, Error>,
-    ) -> Self {
-        Self { engine: Arc::clone(engine), tenant, selection, until: Until::Told }
+    pub(crate) fn new(tenant: Option<Arc<str>>, parts: Result<Vec<(Arc<Engine>, Selection)>, Error>) -> Self {
+        Self { parts, tenant, until: Until::Told }
     }
 
     /// Waits until every node has applied it: once `Ok` is returned, no node that holds a coherence lease serves what was
@@ -64,10 +59,47 @@ impl IntoFuture for Invalidation {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { engine, tenant, selection, until } = self;
-        Box::pin(async move { engine.invalidate(tenant, selection?, until).await })
+        let Self { parts, tenant, until } = self;
+        Box::pin(async move {
+            let mut parts = parts?;
+            if let Some((engine, _)) = parts.first() {
+                engine.count_invalidation(tenant.as_deref());
+            }
+            match (parts.pop(), parts.is_empty()) {
+                (Some((engine, selection)), true) => engine.invalidate(tenant, selection, until).await,
+                (last, _) => {
+                    let all = parts.into_iter().chain(last);
+                    let told = all.map(|(engine, selection)| {
+                        let tenant = tenant.clone();
+                        async move { engine.invalidate(tenant, selection, until).await }
+                    });
+                    together(join_all(told).await)
+                }
+            }
+        })
     }
 }
+
+/// The outcome of an invalidation in several buckets.
+fn together(outcomes: Vec<Result<Stamp, Error>>) -> Result<Stamp, Error> {
+    let (mut told, mut deferred) = (Stamp::default(), Vec::new());
+    for outcome in outcomes {
+        match outcome {
+            Ok(stamp) => told.and(stamp),
+            Err(error) => match error.ticket() {
+                Some(ticket) => deferred.push(ticket.clone()),
+                None => return Err(error),
+            },
+        }
+    }
+    match deferred.is_empty() {
+        true => Ok(told),
+        false => Err(Error::deferred(OUT_OF_REACH, Ticket::all(deferred, told))),
+    }
+}
+
+const OUT_OF_REACH: &str =
+    "Redis is out of reach: the invalidation is in force on this node and is delivered when Redis is back";
 
 impl Engine {
     /// Invalidates. From its return on, this node serves nothing of before, also where the result is `Deferred`.
@@ -79,10 +111,6 @@ impl Engine {
     ) -> Result<Stamp, Error> {
         self.check_open()?;
         let covered = Covered::of(tenant.as_deref(), selection)?;
-        self.stats.invalidations.fetch_add(1, Ordering::Relaxed);
-        if let Some(tenant) = &tenant {
-            self.stats.accounts.of(tenant).count_invalidation();
-        }
         let result = match &self.remote {
             None => Ok(self.invalidate_alone(&covered)),
             Some(remote) => {
@@ -101,13 +129,20 @@ impl Engine {
         result
     }
 
+    fn count_invalidation(&self, tenant: Option<&str>) {
+        self.stats.invalidations.fetch_add(1, Ordering::Relaxed);
+        if let Some(tenant) = tenant {
+            self.stats.accounts.of(tenant).count_invalidation();
+        }
+    }
+
     fn invalidate_alone(&self, covered: &Covered) -> Stamp {
         let scopes = covered.all();
         let at = self.mirror.stamp_alone(&scopes);
         self.drop_entries(covered);
         self.flights.detach(&scopes);
         tell(covered);
-        at.into()
+        Stamp::new(self.mirror.bucket, at)
     }
 
     async fn invalidate_shared(
@@ -140,7 +175,7 @@ impl Engine {
                 if let Some(acks) = &mut acks {
                     acks.of_all(holders, self.options.lease).await;
                 }
-                return Ok(at.into());
+                return Ok(Stamp::new(self.mirror.bucket, at));
             }
             let left = patience.saturating_sub(self.now().since(started));
             if left.is_zero() {
@@ -155,8 +190,7 @@ impl Engine {
         drop(underway);
         self.flights.detach(&scopes);
         self.stats.deferred.fetch_add(1, Ordering::Relaxed);
-        let why = "Redis is out of reach: the invalidation is in force on this node and is delivered when Redis is back";
-        Err(Error::deferred(why, ticket))
+        Err(Error::deferred(OUT_OF_REACH, ticket))
     }
 
     /// How long an invalidation is tried before it is deferred: longer than a lease, so that an outage that all nodes

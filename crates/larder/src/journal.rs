@@ -17,7 +17,12 @@ use tokio::sync::watch;
 ///
 /// Dropping it takes nothing back.
 #[derive(Clone, Debug)]
-pub struct Ticket(watch::Receiver<Option<Stamp>>);
+pub struct Ticket {
+    /// One for each bucket that could not be told.
+    deferred: Vec<watch::Receiver<Option<Stamp>>>,
+    /// Of the buckets that were told at once.
+    told: Stamp,
+}
 
 impl Ticket {
     /// Waits until Redis and, by it, all nodes have been told.
@@ -28,16 +33,27 @@ impl Ticket {
     /// # Cancel safety
     /// Dropping the future changes nothing; it can be awaited again.
     pub async fn delivered(&self) -> Result<Stamp, Error> {
-        let mut stamp = self.0.clone();
-        let told = stamp.wait_for(Option::is_some).await.ok().and_then(|stamp| stamp.clone());
-        told.ok_or_else(|| {
-            Error::new(ErrorKind::Closed, "the cache was shut down before Redis could be told")
-        })
+        for deferred in &self.deferred {
+            deferred.clone().wait_for(Option::is_some).await.map_err(|_| {
+                Error::new(ErrorKind::Closed, "the cache was shut down before Redis could be told")
+            })?;
+        }
+        Ok(self.stamp().expect("all have been told"))
     }
 
     /// The stamp, if it has been delivered by now.
     pub fn stamp(&self) -> Option<Stamp> {
-        self.0.borrow().clone()
+        let mut stamp = self.told.clone();
+        for deferred in &self.deferred {
+            stamp.and(deferred.borrow().clone()?);
+        }
+        Some(stamp)
+    }
+
+    /// All of them, beside what was told at once.
+    pub(crate) fn all(tickets: impl IntoIterator<Item = Self>, told: Stamp) -> Self {
+        let deferred = tickets.into_iter().flat_map(|ticket| ticket.deferred).collect();
+        Self { deferred, told }
     }
 }
 
@@ -90,7 +106,7 @@ impl Journal {
         if self.weight > limit(Limit::Undelivered, MAX_UNDELIVERED) {
             self.fold(mirror);
         }
-        Ticket(ticket)
+        Ticket { deferred: vec![ticket], told: Stamp::default() }
     }
 
     /// The oldest.

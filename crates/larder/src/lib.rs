@@ -29,6 +29,7 @@
 mod account;
 mod acks;
 mod breaker;
+mod buckets;
 mod builder;
 mod bulk;
 mod cache;
@@ -75,7 +76,7 @@ mod warm;
 
 pub use account::TenantStats;
 pub use builder::CacheBuilder;
-pub use cache::Cache;
+pub use cache::{Cache, RedisCursor};
 pub use clock::{Clock, ManualClock, Moment, SystemClock};
 pub use error::{BoxError, Error, ErrorKind};
 pub use event::{Event, EventStream, Next};

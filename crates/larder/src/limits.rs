@@ -24,6 +24,8 @@ pub const MAX_EAGERNESS: f32 = 10.0;
 pub const MAX_FAILURES: usize = 10_000;
 /// Bytes that a compressed payload may expand to: a corrupt size must not allocate the machine away.
 pub const MAX_PAYLOAD_BYTES: usize = 64 << 20;
+/// Buckets of a cache, and parts of a spread tenant: each has a coherence state, a stream and heartbeats.
+pub const MAX_BUCKETS: u16 = 64;
 /// Selectors of one invalidation: one message on the coherence stream.
 pub const MAX_SELECTORS: usize = 1000;
 /// Keys of one bulk call: one pipeline.

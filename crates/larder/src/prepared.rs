@@ -60,6 +60,6 @@ impl Tenant {
             Single::new(move |_| load())
         };
         let policy = self.under(policy.as_ref());
-        self.engine.get_or_load(&self.name, key, &policy, || Box::new(owned())).await
+        self.home.of(&key).get_or_load(&self.name, key, &policy, || Box::new(owned())).await
     }
 }

@@ -5,6 +5,7 @@ use crate::clock::{Clock, Moment};
 use crate::coherence::{Mirror, Stamped};
 use crate::journal::{Journal, Ticket};
 use crate::scope::{Covered, ScopeHash};
+use crate::stamp::Stamp;
 use crate::stats::Stats;
 use crate::store::{Connector, Link, StateReply, StoreError, StoreErrorKind};
 use arc_swap::ArcSwapOption;
@@ -93,13 +94,14 @@ pub(crate) struct Remote {
 impl Remote {
     pub(crate) fn new(
         connector: Arc<dyn Connector>,
+        node: String,
         clock: Arc<dyn Clock>,
         mirror: Arc<Mirror>,
         stats: Arc<Stats>,
     ) -> Self {
         Self {
             connector,
-            node: random_name(),
+            node,
             link: ArcSwapOption::empty(),
             breaker: Breaker::default(),
             offset: AtomicI64::new(0),
@@ -242,7 +244,7 @@ impl Remote {
         let Some(deferred) = journal.pop(id) else { return true };
         let settled = self.is_current(link) && self.mirror.settle_ahead(&deferred.covered.all(), at);
         if settled {
-            deferred.tell(&at.into());
+            deferred.tell(&Stamp::new(self.mirror.bucket, at));
         } else {
             journal.put_back(deferred);
         }

@@ -189,6 +189,16 @@ impl From<Vec<Selector>> for Selection {
     }
 }
 
+impl Selection {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn filtered(&self, keep: impl Fn(&Selector) -> bool) -> Self {
+        Self(self.0.iter().filter(|selector| keep(selector)).cloned().collect())
+    }
+}
+
 /// A selection with its scopes worked out.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Covered {

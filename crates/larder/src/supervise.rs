@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::recovery;
 use crate::remote::{RedisState, Remote, random_part};
 use crate::simulation;
-use crate::store::{AckTo, HeartbeatReply, Link, Push, StateReply, StoreError, StoreErrorKind};
+use crate::store::{AckTo, HeartbeatReply, Link, Push, Recovered, StateReply, StoreError, StoreErrorKind};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -102,13 +102,17 @@ impl Supervisor {
 
     /// Connects and registers, without trust.
     async fn open(&self, force: bool) -> Result<Opened, StoreError> {
-        let (link, recovered) = self.remote.connector.connect(&self.remote.node, force).await?;
+        let (link, recovered) = self.connect(force).await?;
         if recovered.bumped {
             tracing::info!(target: "larder::redis", "a new epoch begins: what Redis held before is not used");
         }
         let pushes = link.pushes().ok_or_else(|| StoreError::new(StoreErrorKind::Protocol, "no stream"))?;
         let (state, outage) = self.register(&link).await?;
         Ok(Opened { link, pushes, state, outage })
+    }
+
+    async fn connect(&self, force: bool) -> Result<(Arc<dyn Link>, Recovered), StoreError> {
+        self.remote.connector.connect(&self.remote.node, self.engine.mirror.bucket, force).await
     }
 
     /// A heartbeat that begins no lease: registers this node, and tells what holds now.

@@ -1,7 +1,7 @@
 //! A tenant's part of the cache: the hard boundary. No key, tag or invalidation reaches across.
 
 use crate::account::TenantStats;
-use crate::engine::Engine;
+use crate::buckets::Home;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::event::Event;
 use crate::invalidate::Invalidation;
@@ -24,7 +24,7 @@ use std::sync::Arc;
 /// nothing behind. None of them panics, whatever the loader does.
 #[derive(Clone)]
 pub struct Tenant {
-    pub(crate) engine: Arc<Engine>,
+    pub(crate) home: Home,
     pub(crate) name: Arc<str>,
     shared: bool,
     /// What its lookups must reflect.
@@ -32,12 +32,12 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    pub(crate) fn new(engine: Arc<Engine>, name: &str) -> Self {
-        Self { engine, name: Arc::from(name), shared: false, at_least: None }
+    pub(crate) fn new(home: Home, name: &str) -> Self {
+        Self { home, name: Arc::from(name), shared: false, at_least: None }
     }
 
-    pub(crate) fn shared(engine: Arc<Engine>) -> Self {
-        Self { engine, name: Arc::from(""), shared: true, at_least: None }
+    pub(crate) fn shared(home: Home) -> Self {
+        Self { home, name: Arc::from(""), shared: true, at_least: None }
     }
 
     /// The tenant's name; empty for shared entries.
@@ -159,7 +159,7 @@ impl Tenant {
     {
         self.check_key(&key)?;
         let policy = self.under(policy.as_ref());
-        self.engine.get_or_load(&self.name, key, &policy, || Box::new(Single::new(load))).await
+        self.home.of(&key).get_or_load(&self.name, key, &policy, || Box::new(Single::new(load))).await
     }
 
     /// The value of `key`, if a tier has it fresh. Loads nothing.
@@ -209,14 +209,14 @@ impl Tenant {
     /// # Cancel safety
     /// Once it has been polled, it is carried through also where the future is dropped.
     pub fn invalidate(&self, what: impl Into<Selection>) -> Invalidation {
-        let selection = self.check().map(|()| what.into());
-        Invalidation::new(&self.engine, Some(Arc::clone(&self.name)), selection)
+        let parts = self.check().and_then(|()| self.home.divide(&self.name, what.into()));
+        Invalidation::new(Some(Arc::clone(&self.name)), parts)
     }
 
     /// What this tenant's part did since the cache was built, and what it holds in this process's memory. Takes time in
     /// the number of its endpoints, never in the number of entries.
     pub fn stats(&self) -> TenantStats {
-        self.engine.stats.of_tenant(&self.name)
+        self.home.any().stats.of_tenant(&self.name)
     }
 
     /// Invalidates what the event touches, then tells everybody who [subscribed](crate::Cache::subscribe).
@@ -236,7 +236,7 @@ impl Tenant {
         };
         if apply {
             // Nobody listening is no error.
-            let _ = self.engine.events.send(Arc::new(event));
+            let _ = self.home.any().events.send(Arc::new(event));
         }
         stamp
     }

@@ -35,7 +35,7 @@ impl Tenant {
         self.check_key(&key)?;
         let full = FullKey { tenant: Arc::clone(&self.name), key };
         let loader = Single::new(move |_| async move { load().await.map(Some) });
-        self.engine.reload::<T>(full, policy.as_ref(), below, Box::new(loader)).await
+        self.home.of(&full.key).reload::<T>(full, policy.as_ref(), below, Box::new(loader)).await
     }
 }
 

@@ -123,17 +123,21 @@ async fn raw(flags: BTreeMap<&'static str, String>, pattern: Option<&str>) -> Re
     let failed =
         |error| Failure::new(format!("{}: {error}", connector.address())).hint("larder check tells more");
     let node = format!("keys-{}", uuid::Uuid::now_v7().simple());
-    let (link, _) = connector.connect(&node, false).await.map_err(failed)?;
-    let mut cursor = 0;
-    loop {
-        let (next, keys) = link.scan(cursor, SCAN_PAGE, within).await.map_err(failed)?;
-        let wanted = keys.iter().filter(|raw| pattern.is_none_or(|pattern| like(pattern, namespace, raw)));
-        out(&wanted.map(|raw| format!("{}\n", String::from_utf8_lossy(raw))).collect::<String>())?;
-        cursor = next;
-        if cursor == 0 {
-            return Ok(());
+    for bucket in 0..connector.buckets() {
+        let (link, _) = connector.connect(&node, bucket, false).await.map_err(failed)?;
+        let mut cursor = 0;
+        loop {
+            let (next, keys) = link.scan(cursor, SCAN_PAGE, within).await.map_err(failed)?;
+            let wanted =
+                keys.iter().filter(|raw| pattern.is_none_or(|pattern| like(pattern, namespace, raw)));
+            out(&wanted.map(|raw| format!("{}\n", String::from_utf8_lossy(raw))).collect::<String>())?;
+            cursor = next;
+            if cursor == 0 {
+                break;
+            }
         }
     }
+    Ok(())
 }
 
 /// Whether a raw key is like `pattern`, as it stands in Redis or as people see the entry.

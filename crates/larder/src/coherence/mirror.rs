@@ -43,6 +43,8 @@ pub(crate) struct Ticket {
 #[derive(Debug)]
 pub(crate) struct Judged {
     fence: Fence,
+    /// Whose judgement it is.
+    bucket: u16,
     /// Raised whenever the entry was found valid against all that was applied then.
     stamp: AtomicU64,
     /// The change counter at which the entry was last found valid: the fast path.
@@ -54,6 +56,8 @@ pub(crate) struct Judged {
 /// The order of steps here is the protocol (ARCHITECTURE.md, "A hit"): writers change the map first and raise the
 /// change counter after it; readers look at the lease, then at the counter, then at the map.
 pub(crate) struct Mirror {
+    /// The bucket whose coherence state this is.
+    pub(crate) bucket: u16,
     /// Raised by every change of the map.
     change: AtomicU64,
     /// End of the coherence lease, in nanoseconds of the clock. Never ends without Redis.
@@ -72,7 +76,7 @@ pub(crate) struct Mirror {
 impl Mirror {
     /// Of a cache that no other node shares: the map is the truth, the lease never ends.
     pub(crate) fn alone(clock: Arc<dyn Clock>) -> Self {
-        let mirror = Self::following(clock);
+        let mirror = Self::following(clock, 0);
         mirror.map.write().enter(1, 1, 1, 1);
         mirror.until.store(u64::MAX, Ordering::Release);
         mirror.trusted.store(true, Ordering::Release);
@@ -80,8 +84,9 @@ impl Mirror {
     }
 
     /// Of a node that follows a stream: untrusted until told otherwise.
-    pub(crate) fn following(clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn following(clock: Arc<dyn Clock>, bucket: u16) -> Self {
         Self {
+            bucket,
             change: AtomicU64::new(1),
             until: AtomicU64::new(0),
             trusted: AtomicBool::new(false),
@@ -200,7 +205,12 @@ impl Mirror {
             }
         };
         self.pauses.at(Place::Admitted);
-        Some(Judged { fence, stamp: AtomicU64::new(stamp), seen: AtomicU64::new(change) })
+        Some(Judged {
+            fence,
+            bucket: self.bucket,
+            stamp: AtomicU64::new(stamp),
+            seen: AtomicU64::new(change),
+        })
     }
 
     /// The fence of a load that begins now, in a cache that no other node shares.
@@ -382,8 +392,9 @@ impl Mirror {
         };
         sweep(&|judged, scopes| {
             let Fence::Stamped(stamped) = judged.fence else { return };
-            // Stamps of one epoch say nothing in another.
-            if stamped.epoch == epoch
+            // Stamps of one epoch say nothing in another, nor those of one bucket.
+            if judged.bucket == self.bucket
+                && stamped.epoch == epoch
                 && self.map.read().allows(scopes, epoch, judged.stamp.load(Ordering::Acquire))
             {
                 self.pauses.at(Place::Swept);

@@ -39,7 +39,7 @@ impl World {
     /// Trusted, with a valid lease.
     fn new() -> Self {
         let clock = Arc::new(ManualClock::default());
-        let mirror = Arc::new(Mirror::following(clock.clone()));
+        let mirror = Arc::new(Mirror::following(clock.clone(), 0));
         let head = Arc::new(AtomicU64::new(100));
         let world = Self { clock, mirror, head, trust: Arc::default() };
         world.trust();

@@ -90,7 +90,7 @@ async fn with_too_many_flights_a_stale_value_is_served_and_nothing_else() {
     for i in 0..MAX_FLIGHTS {
         let full = FullKey { tenant: "acme".into(), key: key!("x", i) };
         let begin = || Flight::new(scopes.clone(), None, true, crate::nested::Hurry::default());
-        let boarding = cache.engine.flights.board::<u8>(&full, |_| false, begin);
+        let boarding = cache.engine().flights.board::<u8>(&full, |_| false, begin);
         assert!(matches!(boarding, Boarding::Begin(..)));
     }
     assert_eq!(fetch(key!("k")).await.unwrap().status.outcome, Outcome::Stale);

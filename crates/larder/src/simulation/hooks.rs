@@ -133,7 +133,7 @@ pub struct Inside {
 
 /// Looks into a node.
 pub fn inside(cache: &Cache) -> Inside {
-    let engine = &cache.engine;
+    let engine = &cache.engine();
     let remote = engine.remote.as_ref();
     Inside {
         good: engine.mirror.is_good(),

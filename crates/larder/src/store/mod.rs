@@ -280,8 +280,18 @@ pub trait Connector: Send + Sync + 'static {
     /// identity (or begins a new epoch; with `force` always). The node is not registered yet: a heartbeat does that.
     ///
     /// Takes at most the connect time-out and a few command time-outs.
-    fn connect<'a>(&'a self, node: &'a str, force_epoch: bool)
-    -> StoreFuture<'a, (Arc<dyn Link>, Recovered)>;
+    fn connect<'a>(
+        &'a self,
+        node: &'a str,
+        bucket: u16,
+        force_epoch: bool,
+    ) -> StoreFuture<'a, (Arc<dyn Link>, Recovered)>;
+
+    /// How many buckets there are: parts with a coherence state each, which may live on different servers. From 1 to
+    /// [`MAX_BUCKETS`](crate::limits::MAX_BUCKETS), the same for all nodes and for ever.
+    fn buckets(&self) -> u16 {
+        1
+    }
 
     /// The address as people may see it: without password.
     fn address(&self) -> String;

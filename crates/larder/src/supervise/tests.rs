@@ -197,7 +197,7 @@ async fn nobody_relies_on_redis_before_every_node_has_delivered_what_it_deferred
     second.unwrap();
     assert_eq!(server.epoch(), epoch);
     let stamp = ticket.delivered().await.unwrap();
-    assert_eq!(stamp.epoch(), epoch);
+    assert_eq!(stamp.parts().map(|(_, epoch, _)| epoch).collect::<Vec<_>>(), [epoch]);
     one.beat().await;
     assert_eq!(one.read(&row).await.unwrap(), 1);
 }
@@ -243,7 +243,7 @@ async fn a_shutdown_gives_an_invalidation_under_way_the_link_that_it_needs() {
     gate.reached().await;
     let closing = cache.clone();
     let shutdown = tokio::spawn(async move { closing.shutdown().await });
-    cache.engine.closing.cancelled().await;
+    cache.engine().closing.cancelled().await;
     gate.open();
     invalidating.await.unwrap().expect("delivered over a new link");
     shutdown.await.unwrap();

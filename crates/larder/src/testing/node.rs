@@ -7,7 +7,7 @@ use crate::engine::{Engine, Options};
 use crate::error::Error;
 use crate::key;
 use crate::policy::Policy;
-use crate::remote::Remote;
+use crate::remote::{Remote, random_name};
 use crate::stats::Stats;
 use crate::store::StoreError;
 use crate::supervise::{Followed, Supervisor};
@@ -52,9 +52,15 @@ impl Node {
         set(&mut options);
         let clock = server.clock.clone();
         let stats = Arc::new(Stats::default());
-        let mirror = Arc::new(Mirror::following(clock.clone()));
+        let mirror = Arc::new(Mirror::following(clock.clone(), 0));
         let connector = Arc::new(server.clone());
-        let remote = Arc::new(Remote::new(connector, clock.clone(), Arc::clone(&mirror), Arc::clone(&stats)));
+        let remote = Arc::new(Remote::new(
+            connector,
+            random_name(),
+            clock.clone(),
+            Arc::clone(&mirror),
+            Arc::clone(&stats),
+        ));
         let engine = Arc::new(Engine::new(options, clock, mirror, stats, Some(Arc::clone(&remote))));
         let supervisor = Supervisor::new(Arc::clone(&engine), Arc::clone(&remote));
         Self { engine, remote, supervisor, followed: None }

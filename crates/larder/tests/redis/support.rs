@@ -51,7 +51,7 @@ pub(crate) async fn join_in(
     force: bool,
 ) -> Result<Node, StoreError> {
     let connector = RedisConnector::new(config, namespace).expect("the configuration is sound");
-    let (link, recovered) = connector.connect(name, force).await?;
+    let (link, recovered) = connector.connect(name, 0, force).await?;
     let pushes = link.pushes().expect("nobody took it yet");
     let mut node = Node { link, pushes, recovered };
     // Who begins an epoch hears of it as the others do.

@@ -123,6 +123,7 @@ impl Connector for RedisConnector {
     fn connect<'a>(
         &'a self,
         node: &'a str,
+        _bucket: u16,
         force_epoch: bool,
     ) -> StoreFuture<'a, (Arc<dyn Link>, Recovered)> {
         Box::pin(self.open(node, force_epoch))

@@ -6,6 +6,7 @@ impl Connector for Server {
     fn connect<'a>(
         &'a self,
         node: &'a str,
+        _bucket: u16,
         force_epoch: bool,
     ) -> StoreFuture<'a, (Arc<dyn Link>, Recovered)> {
         Box::pin(async move {
