@@ -2,6 +2,8 @@
 
 use super::{Limit, Mutant, Place};
 use crate::cache::Cache;
+use crate::key::Key;
+use crate::scope::EntryScopes;
 use futures_util::future::BoxFuture;
 use std::any::Any;
 use std::cell::RefCell;
@@ -144,4 +146,26 @@ pub fn inside(cache: &Cache) -> Inside {
         undelivered: remote.map_or(0, |remote| remote.undelivered_count()),
         waiting: remote.map_or(0, |remote| remote.waiting()),
     }
+}
+
+/// An entry as it lies in Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lying {
+    /// The epoch it belongs to.
+    pub epoch: u64,
+    /// The stamp up to which it reflects every invalidation.
+    pub ver: u64,
+    /// Every scope whose later stamp makes it invalid.
+    pub scopes: Vec<[u8; 16]>,
+    /// The value's bytes, if it is no absence.
+    pub payload: Option<bytes::Bytes>,
+}
+
+/// Reads what lies in Redis under a key of a tenant's (`""` for shared entries).
+pub fn open(bytes: bytes::Bytes, tenant: &str, key: &Key) -> Option<Lying> {
+    let opened = crate::envelope::open(&bytes, key.as_str())?;
+    let base = EntryScopes::of(tenant, key);
+    let all = base.shared().iter().chain(&opened.header.tags);
+    let scopes = all.map(|scope| *scope.as_bytes()).collect();
+    Some(Lying { epoch: opened.header.epoch, ver: opened.header.ver, scopes, payload: opened.payload })
 }

@@ -7,7 +7,7 @@
 #[cfg(feature = "simulation")]
 mod hooks;
 #[cfg(feature = "simulation")]
-pub use hooks::{Erased, Inside, Simulator, Socket, inside, within};
+pub use hooks::{Erased, Inside, Lying, Simulator, Socket, inside, open, within};
 #[cfg(feature = "simulation")]
 pub(crate) use hooks::{current, is, limit, pause, random, task};
 

@@ -1,0 +1,119 @@
+//! What the command does.
+
+#![expect(clippy::print_stdout, reason = "this is what the command is for")]
+
+use crate::simulation::{Counts, Options, Outcome, simulate};
+use clap::{Args, Parser};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::time::{Duration, Instant};
+
+/// The proof of larder's consistency.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub enum Command {
+    /// Runs many simulations and checks what each did.
+    Simulate(Simulate),
+    /// Runs one simulation and prints everything that happened.
+    Replay {
+        /// Its number.
+        seed: u64,
+        /// What the simulation had in common with others.
+        #[command(flatten)]
+        shape: Shape,
+    },
+}
+
+/// What all simulations have in common. To replay one, give it the same.
+#[derive(Debug, Args)]
+pub struct Shape {
+    /// Steps of a simulation.
+    #[arg(long, default_value_t = Options::default().steps)]
+    steps: u64,
+    /// Nodes.
+    #[arg(long, default_value_t = Options::default().nodes)]
+    nodes: usize,
+    /// How long a value loaded without Redis is kept, in ms.
+    #[arg(long, default_value_t = 2000)]
+    outage_memory_ttl: u64,
+    /// Nothing goes wrong.
+    #[arg(long)]
+    calm: bool,
+}
+
+impl Shape {
+    fn options(&self) -> Options {
+        Options {
+            steps: self.steps,
+            nodes: self.nodes,
+            faults: !self.calm,
+            outage_memory_ttl: Duration::from_millis(self.outage_memory_ttl),
+            ..Options::default()
+        }
+    }
+}
+
+/// See [`Command::Simulate`].
+#[derive(Debug, Args)]
+pub struct Simulate {
+    /// How many.
+    #[arg(long, default_value_t = 100)]
+    seeds: u64,
+    /// The first one's number.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    #[command(flatten)]
+    shape: Shape,
+}
+
+impl Command {
+    /// Does it. Whether all is well.
+    pub fn run(self) -> bool {
+        match self {
+            Self::Simulate(what) => what.run(),
+            Self::Replay { seed, shape } => {
+                let outcome = simulate(seed, &Options { keep_trace: true, ..shape.options() });
+                outcome.lines.iter().for_each(|line| println!("{line}"));
+                println!("{}", outcome.counts);
+                println!("trace {:016x}", outcome.hash);
+                show_broken(&outcome)
+            }
+        }
+    }
+}
+
+impl Simulate {
+    fn run(&self) -> bool {
+        let (options, began) = (self.shape.options(), Instant::now());
+        let bar = ProgressBar::new(self.seeds);
+        let style = "{bar:40} {pos}/{len} simulations, {elapsed} gone, {eta} to go{msg}";
+        bar.set_style(ProgressStyle::with_template(style).expect("the template is right"));
+        let (mut total, mut bad) = (Counts::default(), Vec::new());
+        for seed in self.from..self.from + self.seeds {
+            let outcome = simulate(seed, &options);
+            total += &outcome.counts;
+            if !outcome.broken.is_empty() {
+                bad.push(outcome);
+                bar.set_message(format!(", {} VIOLATED", bad.len()));
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        println!("{total}");
+        let operations = total.total("reads") + total.total("invalidations");
+        let (seeds, seconds) = (self.seeds, began.elapsed().as_secs_f64());
+        println!(
+            "{operations} operations in {seeds} simulations in {seconds:.1} s, {} with violations",
+            bad.len()
+        );
+        bad.iter().take(20).all(show_broken) && bad.is_empty()
+    }
+}
+
+fn show_broken(outcome: &Outcome) -> bool {
+    if outcome.broken.is_empty() {
+        return true;
+    }
+    println!("seed {} (replay {}):", outcome.seed, outcome.seed);
+    outcome.broken.iter().for_each(|broken| println!("    {broken}"));
+    false
+}

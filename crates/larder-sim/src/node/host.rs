@@ -1,0 +1,241 @@
+//! What a node runs on: it pauses, crashes, and lets threads stop anywhere.
+
+use super::clock::HostClock;
+use super::stage::{self, Act, Stopped};
+use crate::chance::Chance;
+use crate::network::Network;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use larder::simulation::{Erased, Limit, Mutant, Place, Simulator, Socket, within};
+use parking_lot::Mutex;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
+
+/// Bounds that are met soon.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Scopes that a node remembers.
+    pub mirror_scopes: usize,
+    /// Members of the coherence state in Redis.
+    pub state: usize,
+    /// Scopes in invalidations that wait for Redis.
+    pub undelivered: usize,
+}
+
+#[derive(Default)]
+struct Gate {
+    paused: bool,
+    dead: bool,
+    waiting: Vec<Waker>,
+}
+
+/// What a node runs on.
+pub struct Host {
+    /// Which one.
+    pub id: usize,
+    chance: Chance,
+    network: Network,
+    mutant: Option<Mutant>,
+    limits: Limits,
+    clock: HostClock,
+    gate: Mutex<Gate>,
+    /// Where the next poll that gets there stops.
+    pub stop_at: Mutex<Option<Place>>,
+}
+
+impl Host {
+    /// A host on this network.
+    pub fn new(
+        id: usize,
+        chance: Chance,
+        network: Network,
+        mutant: Option<Mutant>,
+        limits: Limits,
+    ) -> Arc<Self> {
+        // P3: clocks differ by less than a thousandth.
+        let drift = i32::try_from(chance.below(800)).expect("it is small") - 400;
+        let clock = HostClock::new(Instant::now(), drift);
+        let (gate, stop_at) = (Mutex::default(), Mutex::new(None));
+        Arc::new(Self { id, chance, network, mutant, limits, clock, gate, stop_at })
+    }
+
+    pub(super) fn clock(&self) -> HostClock {
+        self.clock
+    }
+
+    pub(super) fn simulator(self: &Arc<Self>) -> Arc<dyn Simulator> {
+        Arc::new(Simulated(Arc::clone(self)))
+    }
+
+    /// Runs something of the node's, in a task of its own; what it comes to. Pending for ever once the node has crashed.
+    pub fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> BoxFuture<'static, T> {
+        let task = Task::new(self, Box::pin(async move { Box::new(work.await) as Erased }));
+        let running = self.network.executor().spawn(Box::pin(task));
+        Box::pin(async move { *running.await.downcast().expect("it was erased above") })
+    }
+
+    /// Nothing of the node runs, while its clock does.
+    pub fn pause(&self) {
+        self.gate.lock().paused = true;
+    }
+
+    /// Goes on after [`Host::pause`].
+    pub fn resume(&self) {
+        let waiting = {
+            let mut gate = self.gate.lock();
+            gate.paused = false;
+            std::mem::take(&mut gate.waiting)
+        };
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether it is paused.
+    pub fn is_paused(&self) -> bool {
+        self.gate.lock().paused
+    }
+
+    /// Nothing of it ever runs again, and its connections break.
+    pub fn crash(&self) {
+        self.gate.lock().dead = true;
+        self.resume();
+        self.network.disconnect(Some(self.id));
+    }
+
+    /// Whether it has crashed.
+    pub fn is_dead(&self) -> bool {
+        self.gate.lock().dead
+    }
+}
+
+struct Simulated(Arc<Host>);
+
+impl Simulator for Simulated {
+    fn random(&self) -> u64 {
+        self.0.chance.number()
+    }
+
+    fn task(&self, task: BoxFuture<'static, Erased>) -> BoxFuture<'static, Erased> {
+        Box::pin(self.0.network.executor().spawn(Box::pin(Task::new(&self.0, task))))
+    }
+
+    fn dial(&self) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
+        let host = Arc::clone(&self.0);
+        async move { Ok(Box::new(host.network.dial(host.id).await?) as Box<dyn Socket>) }.boxed()
+    }
+
+    fn pause(&self, place: Place) {
+        // There locks are held.
+        if place == Place::Changing || !stage::is_here() {
+            return;
+        }
+        let mut stop_at = self.0.stop_at.lock();
+        let stops = match *stop_at {
+            Some(at) => at == place,
+            None => self.0.chance.below(2) == 0,
+        };
+        if stops {
+            *stop_at = None;
+            drop(stop_at);
+            stage::stop();
+        }
+    }
+
+    fn is(&self, mutant: Mutant) -> bool {
+        self.0.mutant == Some(mutant)
+    }
+
+    fn limit(&self, limit: Limit) -> Option<usize> {
+        Some(match limit {
+            Limit::MirrorScopes => self.0.limits.mirror_scopes,
+            Limit::State => self.0.limits.state,
+            Limit::Undelivered => self.0.limits.undelivered,
+        })
+    }
+}
+
+/// A task of a node's.
+struct Task {
+    host: Arc<Host>,
+    task: Option<BoxFuture<'static, Erased>>,
+    stopped: Option<(Stopped, Pin<Box<Sleep>>)>,
+}
+
+impl Task {
+    fn new(host: &Arc<Host>, task: BoxFuture<'static, Erased>) -> Self {
+        Self { host: Arc::clone(host), task: Some(task), stopped: None }
+    }
+
+    fn act(&mut self, act: Act, cx: &mut Context<'_>) -> Poll<Erased> {
+        match act {
+            Act::Polled(Ok(output)) => Poll::Ready(output),
+            Act::Polled(Err(task)) => {
+                self.task = Some(task);
+                Poll::Pending
+            }
+            Act::Stopped(stopped) => {
+                let ms = self.host.chance.pick(&[0, 0, 1, 2, 5, 30, 300, 1100]);
+                let mut sleep = Box::pin(tokio::time::sleep(Duration::from_millis(ms)));
+                if sleep.as_mut().poll(cx).is_ready() {
+                    cx.waker().wake_by_ref();
+                }
+                self.stopped = Some((stopped, sleep));
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Future for Task {
+    type Output = Erased;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Erased> {
+        {
+            let mut gate = self.host.gate.lock();
+            if gate.paused || gate.dead {
+                if !gate.dead {
+                    gate.waiting.push(cx.waker().clone());
+                }
+                return Poll::Pending;
+            }
+        }
+        if let Some((stopped, mut sleep)) = self.stopped.take() {
+            if sleep.as_mut().poll(cx).is_pending() {
+                self.stopped = Some((stopped, sleep));
+                return Poll::Pending;
+            }
+            let polled = self.act(stopped.go_on(), cx);
+            if self.task.is_some() {
+                // What has woken it while it stood was not heard.
+                cx.waker().wake_by_ref();
+            }
+            return polled;
+        }
+        let simulator = self.host.simulator();
+        let mut task = self.task.take().expect("it is polled until it ends");
+        let wanted = self.host.stop_at.lock().is_some();
+        let preempted = self.host.network.weather().preempted;
+        if wanted || self.host.chance.in_10_000(preempted) {
+            let act = stage::poll(task, simulator, cx.waker().clone());
+            return self.act(act, cx);
+        }
+        let polled = within(&simulator, || task.as_mut().poll(cx));
+        self.task = Some(task);
+        polled
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        // What it drops may begin tasks: they are the node's too.
+        let task = self.task.take();
+        within(&self.host.simulator(), || drop(task));
+    }
+}
