@@ -79,6 +79,14 @@ impl Cache {
         Invalidation::new(None, Ok(parts.collect()))
     }
 
+    /// Makes values of all tenants stale: [`Cache::invalidate`] with [`expire`](crate::Invalidation::expire).
+    ///
+    /// # Errors
+    /// As [`Tenant::invalidate`].
+    pub fn expire(&self, what: impl Into<Selection>) -> Invalidation {
+        self.invalidate(what).expire()
+    }
+
     /// The events that tenants [publish](Tenant::publish) in this process, from now on.
     pub fn subscribe(&self) -> EventStream {
         EventStream(self.engine().events.subscribe())

@@ -130,10 +130,13 @@ impl Engine {
         Ok(())
     }
 
-    /// The entry in memory, if it may be served by what is known of invalidations; its age is another question.
-    pub(crate) fn valid_entry(&self, key: KeyRef<'_>) -> Option<Arc<Entry>> {
+    /// The entry in memory with its expiry, if it may be served by what is known of invalidations; its age is another
+    /// question.
+    pub(crate) fn valid_entry(&self, key: KeyRef<'_>) -> Option<(Arc<Entry>, Expiry)> {
         let entry = self.l1.get(key)?;
-        self.mirror.serves(&entry.judged, entry.scopes.all()).then_some(entry)
+        let stale_from = self.mirror.standing(&entry.judged, entry.scopes.all())?;
+        let expiry = entry.expiry.stale_from(stale_from);
+        Some((entry, expiry))
     }
 
     /// Puts a value into memory, if its fence holds.

@@ -115,8 +115,7 @@ pub(crate) fn open(bytes: &Bytes, key: &str) -> Option<Opened> {
     let load = u32::from_be_bytes(head[35..39].try_into().expect("four bytes"));
     let ttl = u32::from_be_bytes([0, head[39], head[40], head[41]]);
     let mut at = HEADER + 16 * tags;
-    let tags =
-        bytes.get(HEADER..at)?.chunks_exact(16).map(ScopeHash::from_bytes).collect::<Option<Vec<_>>>()?;
+    let tags = bytes.get(HEADER..at)?.chunks_exact(16).map(a_tag).collect::<Option<Vec<_>>>()?;
     if flags & HAS_KEY != 0 {
         let len = usize::from(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
         if bytes.get(at + 2..at + 2 + len)? != key.as_bytes() {
@@ -143,6 +142,10 @@ pub(crate) fn open(bytes: &Bytes, key: &str) -> Option<Opened> {
         _ => return None,
     };
     Some(Opened { header, payload })
+}
+
+fn a_tag(bytes: &[u8]) -> Option<ScopeHash> {
+    ScopeHash::from_bytes(bytes).filter(|scope| !scope.is_soft())
 }
 
 fn decompress(packed: &[u8]) -> Option<Bytes> {

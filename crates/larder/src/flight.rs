@@ -159,8 +159,10 @@ impl Flights {
         }
     }
 
-    /// From now on nobody joins a flight of these scopes: it may bring what has just been invalidated.
+    /// From now on nobody joins a flight of these scopes: it may bring what has just been invalidated or
+    /// expired.
     pub(crate) fn detach(&self, scopes: &[ScopeHash]) {
+        let scopes: Vec<_> = scopes.iter().map(|scope| scope.hard()).collect();
         self.detach_where(|flight| flight.scopes().iter().any(|scope| scopes.contains(scope)));
     }
 

@@ -14,6 +14,13 @@ pub(crate) struct Expiry {
     pub(crate) hard: Moment,
 }
 
+impl Expiry {
+    /// The same, of a value that was made stale at `moment`.
+    pub(crate) fn stale_from(self, moment: Moment) -> Self {
+        Self { soft: self.soft.min(moment), ..self }
+    }
+}
+
 /// How long after its TTL a caller accepts a value.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Windows {

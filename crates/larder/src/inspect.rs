@@ -119,7 +119,8 @@ impl Engine {
         // Once for what is known of it by its key, once more with the tags that it turns out to have.
         for _ in 0..2 {
             let (link, sent) = (remote.good_link()?, self.now());
-            let reply = link.read(&name, scopes.shared(), self.options.read_timeout).await;
+            let asked = scopes.asked();
+            let reply = link.read(&name, &asked, self.options.read_timeout).await;
             remote.note(&link, &reply);
             let reply = reply.ok()?;
             let (state, bytes) = (reply.state?, reply.values.first()?.as_ref()?);
@@ -128,10 +129,18 @@ impl Engine {
                 header.tags.iter().for_each(|tag| scopes.add(*tag));
                 continue;
             }
-            let expiry = local_expiry(remote, &header, sent);
+            let later = |soft: bool| {
+                let stamps =
+                    asked.iter().zip(&reply.stamps).filter(move |(scope, _)| scope.is_soft() == soft);
+                stamps.filter_map(|(_, stamp)| *stamp).filter(|stamp| *stamp > header.ver)
+            };
+            let mut expiry = local_expiry(remote, &header, sent);
+            if let Some(stamp) = later(true).min() {
+                expiry = expiry.stale_from(remote.moment_of(stamp, sent));
+            }
             let valid = header.epoch == state.epoch
                 && header.ver >= state.floor
-                && reply.stamps.iter().flatten().all(|stamp| *stamp <= header.ver)
+                && later(false).next().is_none()
                 && self.now() < expiry.hard;
             return valid.then(|| EntryInfo {
                 key: key.render(tenant),
@@ -154,13 +163,13 @@ impl Engine {
 
     fn describe(&self, key: KeyRef<'_>, entry: &Entry) -> Option<EntryInfo> {
         let now = self.now();
-        let servable = now < entry.expiry.hard && self.mirror.serves(&entry.judged, entry.scopes.all());
-        servable.then(|| EntryInfo {
+        let expiry = entry.expiry.stale_from(self.mirror.standing(&entry.judged, entry.scopes.all())?);
+        (now < expiry.hard).then(|| EntryInfo {
             key: key.key.render(key.tenant),
             tenant: key.tenant.to_owned(),
             tier: Tier::Memory,
             size: entry.weight,
-            ttl: entry.expiry.soft.since(now),
+            ttl: expiry.soft.since(now),
             age: now.since(entry.expiry.made),
             tags: entry.tags.iter().map(ToString::to_string).collect(),
             load: entry.load,

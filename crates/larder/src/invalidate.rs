@@ -27,6 +27,15 @@ enum Until {
     Applied,
 }
 
+/// What becomes of the values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// They are gone.
+    Invalidate,
+    /// They are stale.
+    Expire,
+}
+
 /// An invalidation, from [`Tenant::invalidate`](crate::Tenant::invalidate) or
 /// [`Cache::invalidate`](crate::Cache::invalidate). Await it: nothing happens before.
 #[must_use = "nothing is invalidated until this is awaited"]
@@ -34,12 +43,24 @@ pub struct Invalidation {
     /// What each bucket is told. What is wrong is said when it is awaited.
     parts: Result<Vec<(Arc<Engine>, Selection)>, Error>,
     tenant: Option<Arc<str>>,
+    kind: Kind,
     until: Until,
 }
 
 impl Invalidation {
     pub(crate) fn new(tenant: Option<Arc<str>>, parts: Result<Vec<(Arc<Engine>, Selection)>, Error>) -> Self {
-        Self { parts, tenant, until: Until::Told }
+        Self { parts, tenant, kind: Kind::Invalidate, until: Until::Told }
+    }
+
+    /// Expires instead: the values are stale from now on, as if their TTL had just ended, and not gone. Lookups load again;
+    /// policies with [`stale_while_revalidate`](crate::Policy::stale_while_revalidate) or
+    /// [`stale_if_error`](crate::Policy::stale_if_error) serve the old value as long as these allow, at most until the end
+    /// that it had before. A loader sees it as [`LoadContext::previous`](crate::LoadContext::previous). Everything that is
+    /// said of invalidations holds for expirations: what it covers and costs, when it is in force where, and that a load
+    /// that began before leaves nothing fresh behind.
+    pub fn expire(mut self) -> Self {
+        self.kind = Kind::Expire;
+        self
     }
 
     /// Waits until every node has applied it: once `Ok` is returned, no node that holds a coherence lease serves what was
@@ -59,19 +80,19 @@ impl IntoFuture for Invalidation {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { parts, tenant, until } = self;
+        let Self { parts, tenant, kind, until } = self;
         Box::pin(async move {
             let mut parts = parts?;
             if let Some((engine, _)) = parts.first() {
                 engine.count_invalidation(tenant.as_deref());
             }
             match (parts.pop(), parts.is_empty()) {
-                (Some((engine, selection)), true) => engine.invalidate(tenant, selection, until).await,
+                (Some((engine, selection)), true) => engine.invalidate(tenant, selection, kind, until).await,
                 (last, _) => {
                     let all = parts.into_iter().chain(last);
                     let told = all.map(|(engine, selection)| {
                         let tenant = tenant.clone();
-                        async move { engine.invalidate(tenant, selection, until).await }
+                        async move { engine.invalidate(tenant, selection, kind, until).await }
                     });
                     together(join_all(told).await)
                 }
@@ -102,15 +123,20 @@ const OUT_OF_REACH: &str =
     "Redis is out of reach: the invalidation is in force on this node and is delivered when Redis is back";
 
 impl Engine {
-    /// Invalidates. From its return on, this node serves nothing of before, also where the result is `Deferred`.
+    /// Invalidates or expires. From its return on, this node serves nothing of before, also where the result is `Deferred`.
     async fn invalidate(
         self: &Arc<Self>,
         tenant: Option<Arc<str>>,
         selection: Selection,
+        kind: Kind,
         until: Until,
     ) -> Result<Stamp, Error> {
         self.check_open()?;
         let covered = Covered::of(tenant.as_deref(), selection)?;
+        let covered = match kind {
+            Kind::Invalidate => covered,
+            Kind::Expire => covered.softly(),
+        };
         let result = match &self.remote {
             None => Ok(self.invalidate_alone(&covered)),
             Some(remote) => {

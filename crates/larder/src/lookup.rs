@@ -4,7 +4,7 @@ use crate::clock::Moment;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Boarding, Flight, Landed};
-use crate::freshness::{Freshness, Windows, freshness};
+use crate::freshness::{Expiry, Freshness, Windows, freshness};
 use crate::job::{Job, LeaveBoard, Pending};
 use crate::key::Key;
 use crate::l1::{Entry, FullKey, KeyRef};
@@ -43,11 +43,11 @@ impl Engine {
     /// Looks into memory. The way of a hit: no allocation but the returned handle, no lock but the shard's.
     pub(crate) fn recall<T: Value>(&self, key: KeyRef<'_>, windows: Windows) -> Remembered<T> {
         let Some(entry) = self.l1.get(key) else { return Remembered::Fallback(None) };
-        if !self.mirror.serves(&entry.judged, entry.scopes.all()) {
+        let Some(stale_from) = self.mirror.standing(&entry.judged, entry.scopes.all()) else {
             return Remembered::Fallback(None);
-        }
+        };
         let now = self.now();
-        match freshness(entry.expiry, windows, now) {
+        match freshness(entry.expiry.stale_from(stale_from), windows, now) {
             Freshness::Fresh => match answer::<T>(&entry, Outcome::Hit, now) {
                 Some(answer) => {
                     entry.counters.count(&answer.1);
@@ -168,12 +168,6 @@ impl Engine {
         loader: &mut (dyn FnMut() -> Box<dyn Loader<T>> + Send),
     ) -> Result<(), Error> {
         let (asked_at, began) = (self.mirror.change(), Instant::now());
-        for (answer, key) in answers.iter_mut().zip(keys).filter(|(answer, _)| answer.is_none() && caught_up)
-        {
-            if let Some(error) = self.failures.of(key, self.now(), &self.mirror) {
-                *answer = Some(self.fall_back(key, policy, error, caught_up).await?);
-            }
-        }
         for attempt in 0..=MAX_JOINS {
             // The last attempt joins nobody: its own load is good enough by itself.
             let may_join = |flight: &Flight<T>| caught_up && attempt < MAX_JOINS && self.may_join(flight);
@@ -274,8 +268,7 @@ impl Engine {
         below: Option<Duration>,
         loader: &mut (dyn FnMut() -> Box<dyn Loader<T>> + Send),
     ) {
-        let cooling = |key: &FullKey| self.failures.of(key, self.now(), &self.mirror).is_some();
-        let keys: Vec<FullKey> = keys.filter(|key| !cooling(key)).cloned().collect();
+        let keys: Vec<FullKey> = keys.cloned().collect();
         // Too many flights: the next lookup tries again.
         let _ = self.board(&keys, 0..keys.len(), policy, |flight| self.may_join(flight), loader, below);
     }
@@ -294,13 +287,10 @@ impl Engine {
             return Ok(());
         }
         // What memory holds is up to date for this question only where no other node could have loaded since.
-        let left = |entry: Arc<Entry>| entry.expiry.soft.since(self.now());
         let in_memory = policy.tiers != Tiers::Redis;
-        if in_memory && self.valid_entry(full.borrow()).is_some_and(|entry| left(entry) > below) {
+        let left = |(_, expiry): (Arc<Entry>, Expiry)| expiry.soft.since(self.now());
+        if in_memory && self.valid_entry(full.borrow()).is_some_and(|found| left(found) > below) {
             return Ok(());
-        }
-        if let Some(error) = self.failures.of(&full, self.now(), &self.mirror) {
-            return Err(error);
         }
         let mut loader = Some(loader);
         let mut loader = move || loader.take().expect("one job for one key");
@@ -399,7 +389,7 @@ pub(crate) fn answer<T: Value>(entry: &Arc<Entry>, outcome: Outcome, now: Moment
         tier: Tier::Memory,
         coalesced: false,
         age: now.since(entry.expiry.made),
-        ttl: entry.expiry.soft.since(now),
+        ttl: if outcome == Outcome::Hit { entry.expiry.soft.since(now) } else { Duration::ZERO },
         load: None,
     };
     Some((value, status))

@@ -217,6 +217,13 @@ impl Remote {
         self.offset.store(server.saturating_sub(micros(sent)), Ordering::Relaxed);
     }
 
+    /// The moment of a stamp, which is server time in µs, as far as it is not after `latest`.
+    pub(crate) fn moment_of(&self, stamp: u64, latest: Moment) -> Moment {
+        let ago = Duration::from_micros(self.server_us(latest).saturating_sub(stamp));
+        let ago = u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX);
+        Moment::from_nanos(latest.as_nanos().saturating_sub(ago))
+    }
+
     /// Server time in µs at `moment`, never too early: what remains of a TTL is never overestimated.
     pub(crate) fn server_us(&self, moment: Moment) -> u64 {
         let server = micros(moment).saturating_add(self.offset.load(Ordering::Relaxed));

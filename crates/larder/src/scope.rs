@@ -6,12 +6,18 @@ use crate::limits::{MAX_PREFIX_SEGMENTS, MAX_SELECTORS, MAX_TAG_BYTES};
 use smallvec::SmallVec;
 use std::fmt;
 
-/// Sixteen bytes that stand for a scope: `s` and 120 bits of a keyed BLAKE3 hash over kind, tenant and name.
+/// Sixteen bytes that stand for a scope: `s` and 120 bits of a keyed BLAKE3 hash over kind, tenant and name. With `x`
+/// instead of the `s` they stand for the same scope where it is expired, not invalidated.
 ///
 /// Two scopes that collide are merged: an invalidation of one also drops entries of the other. Nothing stale can
 /// come of it. This is the form in which scopes go to Redis (as members of the coherence key).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ScopeHash([u8; 16]);
+
+/// First byte of a scope.
+const HARD: u8 = b's';
+/// First byte of the form in which it is expired.
+const SOFT: u8 = b'x';
 
 /// The key of the hash. Changing it changes every scope, hence the version in it.
 const HASH_KEY: &[u8; 32] = b"larder scope hash, version 1    ";
@@ -35,7 +41,7 @@ impl ScopeHash {
         hasher.update(&(tenant.len() as u64).to_be_bytes());
         hasher.update(tenant.as_bytes());
         hasher.update(name.as_bytes());
-        let mut bytes = [b's'; 16];
+        let mut bytes = [HARD; 16];
         bytes[1..].copy_from_slice(&hasher.finalize().as_bytes()[..15]);
         Self(bytes)
     }
@@ -67,7 +73,26 @@ impl ScopeHash {
     /// From sixteen bytes as they came from the server; `None` if they are none of ours.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes: [u8; 16] = bytes.try_into().ok()?;
-        (bytes[0] == b's').then_some(Self(bytes))
+        matches!(bytes[0], HARD | SOFT).then_some(Self(bytes))
+    }
+
+    /// The form under which this scope is [expired](crate::Tenant::expire) instead of invalidated.
+    #[must_use]
+    pub const fn soft(mut self) -> Self {
+        self.0[0] = SOFT;
+        self
+    }
+
+    /// The scope itself, whichever form this is.
+    #[must_use]
+    pub const fn hard(mut self) -> Self {
+        self.0[0] = HARD;
+        self
+    }
+
+    /// Whether this is the form under which a scope is expired.
+    pub const fn is_soft(&self) -> bool {
+        self.0[0] == SOFT
     }
 }
 
@@ -121,6 +146,11 @@ impl EntryScopes {
     /// All of them: what this node checks.
     pub(crate) fn all(&self) -> &[ScopeHash] {
         &self.0
+    }
+
+    /// What Redis is asked for when an entry is read: the stamps of [`EntryScopes::shared`], and of all where expired.
+    pub(crate) fn asked(&self) -> Vec<ScopeHash> {
+        self.shared().iter().copied().chain(self.0.iter().map(|scope| scope.soft())).collect()
     }
 
     /// Those that Redis keeps stamps of: all but the key's own, whose invalidation deletes value and lease instead.
@@ -261,6 +291,11 @@ impl Covered {
         };
         self.scopes.push(scope);
         Ok(())
+    }
+
+    /// The same, to be expired: nothing is dropped, keys are scopes like others.
+    pub(crate) fn softly(&self) -> Self {
+        Self { scopes: self.all().into_iter().map(ScopeHash::soft).collect(), keys: Vec::new() }
     }
 
     /// Every scope that changes, the keys' own included.

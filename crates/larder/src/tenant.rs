@@ -213,6 +213,18 @@ impl Tenant {
         Invalidation::new(Some(Arc::clone(&self.name)), parts)
     }
 
+    /// Makes values stale instead of taking them away: [`Tenant::invalidate`] with
+    /// [`expire`](crate::Invalidation::expire).
+    ///
+    /// # Errors
+    /// As [`Tenant::invalidate`].
+    ///
+    /// # Cancel safety
+    /// As [`Tenant::invalidate`].
+    pub fn expire(&self, what: impl Into<Selection>) -> Invalidation {
+        self.invalidate(what).expire()
+    }
+
     /// What this tenant's part did since the cache was built, and what it holds in this process's memory. Takes time in
     /// the number of its endpoints, never in the number of entries.
     pub fn stats(&self) -> TenantStats {

@@ -1,5 +1,6 @@
 //! The map of scopes: when was each last invalidated, as far as this node knows.
 
+use crate::clock::Moment;
 use crate::limits::MAX_MIRROR_SCOPES;
 use crate::scope::ScopeHash;
 use crate::simulation::{Limit, limit};
@@ -15,6 +16,45 @@ pub(super) struct Record {
     pub(super) change: u64,
     /// Own invalidations whose reply is not here yet. As long as there is one, nothing of this scope is served.
     pub(super) blocks: u32,
+    /// Own expirations whose reply is not here yet. As long as there is one, nothing of this scope is fresh.
+    soft_blocks: u32,
+    /// Stamp of the last expiration in the current epoch, 0 if there is none.
+    soft_stamp: u64,
+    /// The change counter after the last change of the expiration.
+    soft_change: u64,
+    /// When the last expiration was applied here.
+    expired_at: Moment,
+}
+
+impl Record {
+    fn last_stamp(&self) -> u64 {
+        self.stamp.max(self.soft_stamp)
+    }
+
+    fn last_change(&self) -> u64 {
+        self.change.max(self.soft_change)
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.blocks > 0 || self.soft_blocks > 0
+    }
+}
+
+/// What the map has to say of a value that nothing in it has invalidated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// When it was expired; [`Moment::FOREVER`] if it was not.
+    pub(super) expired_at: Moment,
+    /// Whether an expiration is under way: then it is stale, and what comes of that is not known yet.
+    pub(super) expiring: bool,
+}
+
+impl Verdict {
+    pub(super) const FINE: Self = Self { expired_at: Moment::FOREVER, expiring: false };
+
+    fn expired(&mut self, record: &Record) {
+        self.expired_at = self.expired_at.min(record.expired_at);
+    }
 }
 
 /// Scopes are hashes already: eight of their bytes are as good as any hash of them.
@@ -60,37 +100,69 @@ pub(super) struct Map {
 const EPOCHS_REMEMBERED: usize = 64;
 
 impl Map {
-    /// Whether nothing in the map speaks against an entry of this epoch and stamp.
-    pub(super) fn allows(&self, scopes: &[ScopeHash], epoch: u64, stamp: u64) -> bool {
-        epoch == self.epoch
-            && stamp >= self.cov
-            && scopes.iter().all(|scope| {
-                self.scopes.get(scope).is_none_or(|record| record.blocks == 0 && record.stamp <= stamp)
-            })
+    /// What the map has to say of an entry of this epoch, which is known to be right up to this stamp. `None`: it may
+    /// have been invalidated since.
+    pub(super) fn judge(&self, scopes: &[ScopeHash], epoch: u64, stamp: u64) -> Option<Verdict> {
+        if epoch != self.epoch || stamp < self.cov {
+            return None;
+        }
+        let mut verdict = Verdict::FINE;
+        for record in scopes.iter().filter_map(|scope| self.scopes.get(scope)) {
+            if record.blocks > 0 || record.stamp > stamp {
+                return None;
+            }
+            if record.soft_stamp > stamp {
+                verdict.expired(record);
+            }
+            verdict.expiring |= record.soft_blocks > 0;
+        }
+        Some(verdict)
     }
 
-    /// Whether no scope changed after `change`: what entries that were loaded without Redis go by.
-    pub(super) fn unchanged_since(&self, scopes: &[ScopeHash], change: u64) -> bool {
-        change >= self.guard_floor
-            && scopes.iter().all(|scope| self.scopes.get(scope).is_none_or(|record| record.change <= change))
+    /// [`Map::judge`] for what was loaded without Redis, which goes by the change counter.
+    pub(super) fn judge_since(&self, scopes: &[ScopeHash], change: u64) -> Option<Verdict> {
+        if change < self.guard_floor {
+            return None;
+        }
+        let mut verdict = Verdict::FINE;
+        for record in scopes.iter().filter_map(|scope| self.scopes.get(scope)) {
+            if record.change > change {
+                return None;
+            }
+            // One that is under way began with a change of its own.
+            if record.soft_change > change {
+                verdict.expired(record);
+            }
+        }
+        Some(verdict)
     }
 
-    /// Records an invalidation of the current epoch. Stamps only grow.
-    pub(super) fn raise(&mut self, scope: ScopeHash, stamp: u64, change: u64) {
-        let record = self.scopes.entry(scope).or_default();
-        record.change = change;
-        record.stamp = record.stamp.max(stamp);
+    /// Records an invalidation or expiration of the current epoch. Stamps only grow.
+    pub(super) fn raise(&mut self, scope: ScopeHash, stamp: u64, change: u64, now: Moment) {
+        let record = self.scopes.entry(scope.hard()).or_default();
+        if !scope.is_soft() {
+            record.change = change;
+            record.stamp = record.stamp.max(stamp);
+        } else if stamp > record.soft_stamp {
+            (record.soft_stamp, record.soft_change, record.expired_at) = (stamp, change, now);
+        }
     }
 
-    pub(super) fn block(&mut self, scope: ScopeHash, change: u64) {
-        let record = self.scopes.entry(scope).or_default();
-        record.blocks += 1;
-        record.change = change;
+    pub(super) fn block(&mut self, scope: ScopeHash, change: u64, now: Moment) {
+        let record = self.scopes.entry(scope.hard()).or_default();
+        if scope.is_soft() {
+            record.soft_blocks += 1;
+            (record.soft_change, record.expired_at) = (change, now);
+        } else {
+            record.blocks += 1;
+            record.change = change;
+        }
     }
 
     pub(super) fn unblock(&mut self, scope: ScopeHash) {
-        if let Some(record) = self.scopes.get_mut(&scope) {
-            record.blocks = record.blocks.saturating_sub(1);
+        if let Some(record) = self.scopes.get_mut(&scope.hard()) {
+            let blocks = if scope.is_soft() { &mut record.soft_blocks } else { &mut record.blocks };
+            *blocks = blocks.saturating_sub(1);
         }
     }
 
@@ -110,8 +182,8 @@ impl Map {
             self.left.push_back(self.epoch);
             self.epoch = epoch;
             self.scopes.retain(|_, record| {
-                record.stamp = 0;
-                record.blocks > 0
+                (record.stamp, record.soft_stamp) = (0, 0);
+                record.is_blocked()
             });
             self.guard_floor = change;
         }
@@ -125,7 +197,7 @@ impl Map {
 
     /// The stamp below which half of the records can be forgotten.
     pub(super) fn prune_bound(&self) -> u64 {
-        let mut stamps: Vec<u64> = self.prunable().map(|record| record.stamp).collect();
+        let mut stamps: Vec<u64> = self.prunable().map(Record::last_stamp).collect();
         if stamps.is_empty() {
             return 0;
         }
@@ -134,7 +206,7 @@ impl Map {
     }
 
     fn prunable(&self) -> impl Iterator<Item = &Record> {
-        self.scopes.values().filter(|record| record.blocks == 0 && record.stamp <= self.applied)
+        self.scopes.values().filter(|record| !record.is_blocked() && record.last_stamp() <= self.applied)
     }
 
     /// Forgets what is stamped at or below `bound`. What the forgotten records guarded is not covered any more.
@@ -142,9 +214,10 @@ impl Map {
         self.cov = self.cov.max(bound);
         let (applied, mut floor) = (self.applied, self.guard_floor);
         self.scopes.retain(|_, record| {
-            let keep = record.blocks > 0 || record.stamp > bound || record.stamp > applied;
+            let last = record.last_stamp();
+            let keep = record.is_blocked() || last > bound || last > applied;
             if !keep {
-                floor = floor.max(record.change);
+                floor = floor.max(record.last_change());
             }
             keep
         });
@@ -153,7 +226,7 @@ impl Map {
 
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn blocked(&self) -> usize {
-        self.scopes.values().filter(|record| record.blocks > 0).count()
+        self.scopes.values().filter(|record| record.is_blocked()).count()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -1,6 +1,6 @@
 //! The mirror: the coherence state as this node has seen it, and the lease under which it may rely on it.
 
-use super::map::Map;
+use super::map::{Map, Verdict};
 use super::pause::{Pauses, Place};
 use crate::clock::{Clock, Moment};
 use crate::scope::ScopeHash;
@@ -49,6 +49,8 @@ pub(crate) struct Judged {
     stamp: AtomicU64,
     /// The change counter at which the entry was last found valid: the fast path.
     seen: AtomicU64,
+    /// When it was expired, in nanoseconds of the clock; lowered before `stamp` is raised past the expiration.
+    expired_at: AtomicU64,
 }
 
 /// What this node knows of invalidations.
@@ -150,42 +152,65 @@ impl Mirror {
         self.change.load(Ordering::Acquire)
     }
 
-    /// Whether an entry of these scopes may be served from memory now.
+    /// Whether an entry of these scopes may be served from memory now, be it as a stale one.
     pub(crate) fn serves(&self, judged: &Judged, scopes: &[ScopeHash]) -> bool {
+        self.standing(judged, scopes).is_some()
+    }
+
+    /// Since when an entry of these scopes is stale whatever its TTL ([`Moment::FOREVER`]: it is not), if it may be served
+    /// from memory now.
+    pub(crate) fn standing(&self, judged: &Judged, scopes: &[ScopeHash]) -> Option<Moment> {
         match judged.fence {
             Fence::Stamped(stamped) => {
                 if !self.lease_is_valid() && !is(Mutant::NoLease) {
-                    return false;
+                    return None;
                 }
                 self.pauses.at(Place::LeaseSeen);
                 let change = self.change.load(Ordering::Acquire);
-                judged.seen.load(Ordering::Acquire) == change
-                    || self.serves_after_a_change(judged, stamped.epoch, scopes, change)
+                if judged.seen.load(Ordering::Acquire) == change {
+                    return Some(Moment::from_nanos(judged.expired_at.load(Ordering::Relaxed)));
+                }
+                self.standing_after_a_change(judged, stamped.epoch, scopes, change)
             }
-            Fence::Degraded(ticket) => self.serves_degraded(&ticket, scopes),
+            Fence::Degraded(ticket) => {
+                self.judge_degraded(&ticket, scopes).map(|verdict| self.expired_at(verdict))
+            }
         }
     }
 
     #[cold]
-    fn serves_after_a_change(&self, judged: &Judged, epoch: u64, scopes: &[ScopeHash], change: u64) -> bool {
+    fn standing_after_a_change(
+        &self,
+        judged: &Judged,
+        epoch: u64,
+        scopes: &[ScopeHash],
+        change: u64,
+    ) -> Option<Moment> {
         self.pauses.at(Place::CounterSeen);
         let map = self.map.read();
-        if !map.allows(scopes, epoch, judged.stamp.load(Ordering::Acquire)) {
-            return false;
+        let verdict = map.judge(scopes, epoch, judged.stamp.load(Ordering::Acquire))?;
+        // Before the stamp: whoever sees that raised sees this too.
+        let known = judged.expired_at.fetch_min(verdict.expired_at.as_nanos(), Ordering::AcqRel);
+        if verdict.expiring {
+            return Some(self.expired_at(verdict).min(Moment::from_nanos(known)));
         }
         judged.stamp.fetch_max(map.applied, Ordering::AcqRel);
         drop(map);
         self.pauses.at(Place::MapChecked);
         judged.seen.store(change, Ordering::Release);
-        true
+        Some(verdict.expired_at.min(Moment::from_nanos(known)))
     }
 
-    fn serves_degraded(&self, ticket: &Ticket, scopes: &[ScopeHash]) -> bool {
+    fn expired_at(&self, verdict: Verdict) -> Moment {
+        if verdict.expiring { verdict.expired_at.min(self.clock.now()) } else { verdict.expired_at }
+    }
+
+    fn judge_degraded(&self, ticket: &Ticket, scopes: &[ScopeHash]) -> Option<Verdict> {
         if self.is_good() || self.clock.now() >= ticket.until {
-            return false;
+            return None;
         }
         let map = self.map.read();
-        map.period == ticket.period && map.unchanged_since(scopes, ticket.change)
+        (map.period == ticket.period).then(|| map.judge_since(scopes, ticket.change)).flatten()
     }
 
     /// Admission: whether a value with this fence may be put into memory, and if so what its entry carries.
@@ -193,23 +218,26 @@ impl Mirror {
         let map = self.map.read();
         // Loaded under the lock: no change can come between the counter and the check.
         let change = self.change.load(Ordering::Acquire);
-        let stamp = match fence {
+        let (stamp, verdict) = match fence {
             Fence::Stamped(at) => {
-                let allowed = map.allows(scopes, at.epoch, at.stamp);
+                let verdict = map.judge(scopes, at.epoch, at.stamp);
                 drop(map);
-                allowed.then_some(at.stamp)?
+                (at.stamp, verdict?)
             }
             Fence::Degraded(ticket) => {
                 drop(map);
-                self.serves_degraded(&ticket, scopes).then_some(0)?
+                (0, self.judge_degraded(&ticket, scopes)?)
             }
         };
         self.pauses.at(Place::Admitted);
+        // While an expiration is under way, the map is to be asked at every hit.
+        let seen = if verdict.expiring { 0 } else { change };
         Some(Judged {
             fence,
             bucket: self.bucket,
             stamp: AtomicU64::new(stamp),
-            seen: AtomicU64::new(change),
+            seen: AtomicU64::new(seen),
+            expired_at: AtomicU64::new(verdict.expired_at.as_nanos()),
         })
     }
 
@@ -229,14 +257,19 @@ impl Mirror {
         (!self.is_good()).then_some(ticket)
     }
 
-    /// Whether what was loaded under this ticket may be handed to somebody who asks now.
+    /// Whether what was loaded under this ticket may be handed to somebody who asks now, as a fresh value.
     pub(crate) fn honours(&self, ticket: &Ticket, scopes: &[ScopeHash]) -> bool {
-        self.serves_degraded(ticket, scopes)
+        self.judge_degraded(ticket, scopes).is_some_and(|verdict| verdict == Verdict::FINE)
     }
 
-    /// Whether no scope changed between two moments named by [`Mirror::change`], as far as can be told.
+    /// Whether no scope was invalidated or expired since a moment named by [`Mirror::change`], as far as can be told.
     pub(crate) fn unchanged_since(&self, scopes: &[ScopeHash], change: u64) -> bool {
-        self.map.read().unchanged_since(scopes, change)
+        self.map.read().judge_since(scopes, change).is_some_and(|verdict| verdict == Verdict::FINE)
+    }
+
+    /// Whether no scope was invalidated since; it may have been expired.
+    pub(crate) fn valid_since(&self, scopes: &[ScopeHash], change: u64) -> bool {
+        self.map.read().judge_since(scopes, change).is_some()
     }
 
     /// Invalidates in a cache that no other node shares; returns the stamp.
@@ -244,8 +277,9 @@ impl Mirror {
         let mut map = self.map.write();
         let (epoch, stamp) = (map.epoch, map.applied + 1);
         let change = self.change.load(Ordering::Acquire) + 1;
+        let now = self.clock.now();
         for scope in scopes {
-            map.raise(*scope, stamp, change);
+            map.raise(*scope, stamp, change, now);
         }
         map.applied = stamp;
         self.change.store(change, Ordering::Release);
@@ -254,7 +288,8 @@ impl Mirror {
 
     /// An own invalidation begins: nothing of these scopes is served until its reply is here.
     pub(crate) fn block(&self, scopes: &[ScopeHash]) {
-        self.changing(|map, change| scopes.iter().for_each(|scope| map.block(*scope, change)));
+        let now = self.clock.now();
+        self.changing(|map, change| scopes.iter().for_each(|scope| map.block(*scope, change, now)));
     }
 
     /// Takes one block back. The stamp that replaces it is in the map already.
@@ -265,11 +300,12 @@ impl Mirror {
     /// The reply of an own invalidation: its stamp takes the place of the block, in one step. `false`, and the block
     /// stays: it happened in another epoch than the one that this node follows.
     pub(crate) fn settle(&self, scopes: &[ScopeHash], at: Stamped) -> bool {
+        let now = self.clock.now();
         self.changing(|map, change| {
             let settled = at.epoch == map.epoch;
             if settled {
                 for scope in scopes {
-                    map.raise(*scope, at.stamp, change);
+                    map.raise(*scope, at.stamp, change, now);
                     map.unblock(*scope);
                 }
             }
@@ -290,6 +326,7 @@ impl Mirror {
 
     /// A push. Returns whether something before it was missed, so that all that was stamped before is in doubt.
     pub(crate) fn apply(&self, epoch: u64, prev: u64, stamp: u64, scopes: &[ScopeHash]) -> bool {
+        let now = self.clock.now();
         self.changing(|map, change| {
             if map.is_over(epoch) {
                 return false;
@@ -301,7 +338,7 @@ impl Mirror {
                 map.enter(epoch, stamp, prev, change);
             }
             for scope in scopes {
-                map.raise(*scope, stamp, change);
+                map.raise(*scope, stamp, change, now);
             }
             map.applied = map.applied.max(stamp);
             gap
@@ -393,11 +430,13 @@ impl Mirror {
         sweep(&|judged, scopes| {
             let Fence::Stamped(stamped) = judged.fence else { return };
             // Stamps of one epoch say nothing in another, nor those of one bucket.
-            if judged.bucket == self.bucket
-                && stamped.epoch == epoch
-                && self.map.read().allows(scopes, epoch, judged.stamp.load(Ordering::Acquire))
-            {
+            if judged.bucket != self.bucket || stamped.epoch != epoch {
+                return;
+            }
+            let verdict = self.map.read().judge(scopes, epoch, judged.stamp.load(Ordering::Acquire));
+            if let Some(verdict) = verdict.filter(|verdict| !verdict.expiring) {
                 self.pauses.at(Place::Swept);
+                judged.expired_at.fetch_min(verdict.expired_at.as_nanos(), Ordering::AcqRel);
                 // `applied` of before the check: what was applied since is still in the map.
                 judged.stamp.fetch_max(applied, Ordering::AcqRel);
             }

@@ -132,9 +132,10 @@ impl<T: Value> Job<T> {
         for (parcel, answer) in stored.into_iter().zip(answers) {
             let Granted { pending, ver, .. } = &parcel.granted;
             match answer {
-                Ok(FillReply::Stored { head }) => {
+                Ok(FillReply::Stored { head, expired }) => {
                     crate::log::set(pending.key.borrow(), Tier::Redis, parcel.keep);
-                    self.remember(parcel, head);
+                    let stale_from = expired.map(|stamp| remote.moment_of(stamp, self.engine.now()));
+                    self.remember(parcel, head, stale_from.unwrap_or(Moment::FOREVER));
                 }
                 Ok(FillReply::Recover) => remote.lose_link(link, "the coherence state is gone"),
                 Ok(FillReply::Lost | FillReply::Invalidated) => {}
@@ -142,16 +143,18 @@ impl<T: Value> Job<T> {
                     // It may have been stored or not, now or later: the lease decides, and goes. In memory, what was
                     // loaded under it is as good as it was: the mirror learns of every invalidation since the grant.
                     self.give_back(remote, vec![parcel.granted.held()], Duration::ZERO);
-                    self.remember(parcel, *ver);
+                    self.remember(parcel, *ver, Moment::FOREVER);
                 }
             }
         }
     }
 
-    fn remember(&self, parcel: &Parcel<T>, stamp: u64) {
+    /// Puts it into memory as of `stamp`. Until then nothing has invalidated it; it may have been expired.
+    fn remember(&self, parcel: &Parcel<T>, stamp: u64, stale_from: Moment) {
         let Granted { pending, epoch, ver, .. } = &parcel.granted;
         let (landed, fence) = (&parcel.landed, Fence::Stamped(Stamped { epoch: *epoch, stamp }));
-        let entry = self.new_entry(pending, landed, parcel.tags.clone(), parcel.weight);
+        let mut entry = self.new_entry(pending, landed, parcel.tags.clone(), parcel.weight);
+        entry.expiry = entry.expiry.stale_from(stale_from);
         self.admit(entry, fence, *ver);
     }
 }

@@ -63,6 +63,7 @@ impl<T: Value> Job<T> {
                     lease,
                     refresh_below: one.refresh_below.map(|below| below.saturating_add(CLOCKS_DIFFER)),
                     deadline_us,
+                    key_scope: one.scopes.key(),
                     scopes: one.scopes.shared(),
                 })
                 .collect();

@@ -76,6 +76,9 @@ impl<T: Value> Job<T> {
     ) -> Result<Loads<T>, Error> {
         let wanted = |one: &Pending<T>| Wanted { key: one.key.key.clone(), previous: self.previous(one) };
         let wanted: Vec<_> = pending.clone().map(wanted).collect();
+        if wanted.is_empty() {
+            return Ok((Vec::new(), self.engine.now(), Duration::ZERO));
+        }
         let counters: Vec<&Counters> = pending.map(|one| &*one.counters).collect();
         self.run_loader(&wanted, &counters).await
     }
@@ -85,7 +88,7 @@ impl<T: Value> Job<T> {
         let now = self.engine.now();
         let found = || {
             let found = one.previous.as_ref().filter(|found| now < found.expiry.hard)?;
-            self.engine.mirror.unchanged_since(found.scopes.all(), found.change).then(|| Previous {
+            self.engine.mirror.valid_since(found.scopes.all(), found.change).then(|| Previous {
                 tenant: Arc::clone(&one.key.tenant),
                 value: found.value.clone().map(|value| value as _),
                 scopes: found.scopes.clone(),
@@ -94,7 +97,7 @@ impl<T: Value> Job<T> {
             })
         };
         let remembered = || {
-            let entry = self.engine.valid_entry(one.key.borrow())?;
+            let (entry, _) = self.engine.valid_entry(one.key.borrow())?;
             (now < entry.expiry.hard).then(|| Previous {
                 tenant: Arc::clone(&one.key.tenant),
                 value: entry.value.clone(),

@@ -143,6 +143,7 @@ impl<T: Value> Job<T> {
 
     /// Without other nodes: the fence is the mirror's own head.
     async fn load_alone(&mut self, pending: Vec<Pending<T>>) {
+        let pending = self.without_cooling(pending);
         let at = self.engine.mirror.fence_alone();
         let loaded = self.load(pending.iter()).await;
         self.land_loaded(pending, loaded, Some(Fence::Stamped(at)), at.stamp);
@@ -155,12 +156,14 @@ impl<T: Value> Job<T> {
         if !self.engine.mirror.is_good() {
             return self.load_degraded(pending).await;
         }
+        let pending = self.without_cooling(pending);
         let loaded = self.load(pending.iter()).await;
         self.land_loaded(pending, loaded, Some(Fence::Stamped(at)), at.stamp);
     }
 
     /// While Redis is out of reach: the value is kept for a short while at most.
     async fn load_degraded(&mut self, pending: Vec<Pending<T>>) {
+        let pending = self.without_cooling(pending);
         let keep = self.engine.options.outage_memory_ttl.unwrap_or(self.policy.ttl);
         let ticket = self.engine.mirror.ticket(keep);
         let loaded = self.load(pending.iter()).await;
@@ -184,6 +187,7 @@ impl<T: Value> Job<T> {
                 Ok(missing) => missing,
                 Err(all) => return all,
             };
+            let missing = self.without_cooling(missing);
             let wakes: Vec<WakeUp> = missing.iter().map(|one| remote.listen(one.scopes.key())).collect();
             let mut leased = lease::Leased::default();
             if !missing.is_empty() {
@@ -260,6 +264,22 @@ impl<T: Value> Job<T> {
         let no_entry = self.policy.tiers == Tiers::Redis && !self.policy.stale_if_error.is_zero();
         let pause = if no_entry { self.policy.retry_after } else { Duration::ZERO };
         self.policy.failure_cooldown.max(pause)
+    }
+
+    /// Those whose last load has not failed a moment ago; the others have landed with its error. Not asked for a lookup
+    /// that must reflect something of which this node may not have heard: that may have been the end of it.
+    fn without_cooling(&self, mut pending: Vec<Pending<T>>) -> Vec<Pending<T>> {
+        if self.policy.at_least.is_none() {
+            let engine = &self.engine;
+            pending.retain(|one| match engine.failures.of(&one.key, engine.now(), &engine.mirror) {
+                None => true,
+                Some(error) => {
+                    one.land(Err(error));
+                    false
+                }
+            });
+        }
+        pending
     }
 
     fn remember_failure(&self, one: &Pending<T>, cooldown: Duration, error: &Error) {

@@ -120,14 +120,18 @@ impl<T: Value> Job<T> {
         if !unknown.is_empty() {
             return Judgement::MoreTags(unknown);
         }
-        let concerns = |scope| one.scopes.shared().contains(scope) || header.tags.contains(scope);
-        let mut stamps = read.asked.iter().zip(&read.reply.stamps);
-        let stamped_later =
-            stamps.any(|(scope, stamp)| concerns(scope) && stamp.is_some_and(|stamp| stamp > header.ver));
-        if stamped_later {
-            return Judgement::Missing;
+        let concerns = |scope: &ScopeHash| {
+            let hard = scope.hard();
+            one.scopes.all().contains(&hard) || header.tags.contains(&hard)
+        };
+        let mut expiry = local_expiry(remote, &header, read.sent);
+        for (scope, stamp) in read.asked.iter().zip(&read.reply.stamps) {
+            let Some(stamp) = stamp.filter(|stamp| *stamp > header.ver && concerns(scope)) else { continue };
+            if !scope.is_soft() {
+                return Judgement::Missing;
+            }
+            expiry = expiry.stale_from(remote.moment_of(stamp, read.sent));
         }
-        let expiry = local_expiry(remote, &header, read.sent);
         let now = self.engine.now();
         if now >= expiry.hard {
             return Judgement::Missing;
@@ -174,7 +178,7 @@ impl<T: Value> Job<T> {
 
 /// The scopes of all pending keys, each once.
 fn union<T: Value>(pending: &[Pending<T>]) -> Vec<ScopeHash> {
-    let mut union: Vec<_> = pending.iter().flat_map(|one| one.scopes.shared()).copied().collect();
+    let mut union: Vec<_> = pending.iter().flat_map(|one| one.scopes.asked()).collect();
     if pending.len() > 1 {
         union.sort_unstable();
         union.dedup();

@@ -61,9 +61,9 @@ impl Engine {
         if policy.tiers == Tiers::Redis {
             return self.instead_from_redis(key, policy).await;
         }
-        let entry = self.valid_entry(key.borrow())?;
+        let (entry, expiry) = self.valid_entry(key.borrow())?;
         let now = self.now();
-        let outcome = match freshness(entry.expiry, Engine::windows(policy), now) {
+        let outcome = match freshness(expiry, Engine::windows(policy), now) {
             Freshness::Fresh => Outcome::Hit,
             Freshness::StaleUsable | Freshness::StaleIfError => {
                 entry.retry_not_before(now.plus(policy.retry_after));

@@ -75,6 +75,8 @@ pub struct LeaseRequest<'a> {
     pub refresh_below: Option<Duration>,
     /// Server time in µs after which the request is refused (its caller has given up), or `None`.
     pub deadline_us: Option<u64>,
+    /// Its key's own scope, which may have been expired.
+    pub key_scope: ScopeHash,
     /// The entry's declared scopes.
     pub scopes: &'a [ScopeHash],
 }
@@ -137,6 +139,8 @@ pub enum FillReply {
     Stored {
         /// Head when it was stored.
         head: u64,
+        /// The last stamp after the grant under which one of its scopes was expired: it is stale from the start.
+        expired: Option<u64>,
     },
 }
 

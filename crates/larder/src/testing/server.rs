@@ -465,9 +465,12 @@ impl State {
         let Some(coherence) = self.blessed() else { return LeaseReply::Recover };
         if let Some(opened) = found.and_then(|bytes| crate::envelope::open(&bytes, ask.entry.key)) {
             let header = opened.header;
-            let mut scopes = ask.scopes.iter().chain(&header.tags);
+            let hard = ask.scopes.iter().chain(&header.tags).copied();
+            let mut scopes: Vec<_> = hard.clone().chain(hard.map(ScopeHash::soft)).collect();
+            scopes.push(ask.key_scope.soft());
             let stamped = |scope| coherence.stamps.get(scope).is_some_and(|stamp| *stamp > header.ver);
-            let dead = header.epoch != coherence.epoch || header.ver < coherence.floor || scopes.any(stamped);
+            let dead =
+                header.epoch != coherence.epoch || header.ver < coherence.floor || scopes.iter().any(stamped);
             let below = ask.refresh_below.unwrap_or_default().as_micros();
             if !dead && u128::from(now) + below < u128::from(header.soft_at) * 1000 {
                 return LeaseReply::Retry;
@@ -477,8 +480,9 @@ impl State {
             return LeaseReply::Late;
         }
         let (epoch, head) = (coherence.epoch, coherence.head);
-        let stamps = ask.scopes.iter().filter_map(|scope| coherence.stamps.get(scope));
-        let last_stamp = stamps.copied().max().unwrap_or(0).max(coherence.floor);
+        let stamp = |scope: &ScopeHash| coherence.stamps.get(scope).copied();
+        let of = |scope: &ScopeHash| stamp(scope).max(stamp(&scope.soft()));
+        let last_stamp = ask.scopes.iter().filter_map(of).max().unwrap_or(0).max(coherence.floor);
         let granted = LeaseReply::Granted { epoch, head: coherence.head };
         let alive: HashSet<_> =
             coherence.nodes.iter().filter(|(_, ends)| **ends > now).map(|(node, _)| node.clone()).collect();
@@ -512,6 +516,12 @@ impl State {
         let (epoch, head, floor) = (coherence.epoch, coherence.head, coherence.floor);
         let stamped = |scope| coherence.stamps.get(scope).is_some_and(|stamp| *stamp > fill.ver);
         let valid = epoch == fill.epoch && fill.ver >= floor && !fill.scopes.iter().any(stamped);
+        let soft = fill
+            .scopes
+            .iter()
+            .chain([&fill.key_scope])
+            .filter_map(|scope| coherence.stamps.get(&scope.soft()));
+        let expired = soft.copied().filter(|stamp| *stamp > fill.ver).max();
         let entry = name(fill.entry);
         if self.leases.get(&entry).is_none_or(|lease| lease.token != fill.token) {
             return Ok(FillReply::Lost);
@@ -521,7 +531,7 @@ impl State {
             self.entries.insert(entry, fill.envelope.clone());
         }
         self.wake(&lease.waiting, fill.key_scope);
-        Ok(if valid { FillReply::Stored { head } } else { FillReply::Invalidated })
+        Ok(if valid { FillReply::Stored { head, expired } } else { FillReply::Invalidated })
     }
 
     fn read(&mut self, entries: &[EntryName<'_>], scopes: &[ScopeHash]) -> ReadReply {

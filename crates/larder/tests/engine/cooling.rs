@@ -1,6 +1,6 @@
 //! Failed loads that are not tried again at once.
 
-use crate::support::{MINUTE, alone_by_hand, node, policy};
+use crate::support::{MINUTE, Row, alone_by_hand, node, policy};
 use larder::{Cache, Error, ErrorKind, Outcome, Policy, Tiers, key, tag};
 use larder_testkit::{RedisServer, assert_eventually};
 use std::io;
@@ -19,16 +19,25 @@ async fn failing(cache: &Cache, policy: &Policy) -> Result<larder::Fetched<u64>,
 async fn a_thousand_lookups_make_one_attempt_a_cooldown() {
     // 14
     let (cache, clock) = alone_by_hand().await;
-    let policy = policy().tag("t").failure_cooldown(10 * SECOND);
+    let (policy, row) = (policy().tag("t").failure_cooldown(10 * SECOND), Row::default());
     for attempts in 1..=3 {
         let mut callers = JoinSet::new();
         for _ in 0..1000 {
-            let (cache, policy) = (cache.clone(), policy.clone());
-            callers.spawn(async move { failing(&cache, &policy).await.unwrap_err() });
+            let (acme, policy, row) = (cache.tenant("acme"), policy.clone(), row.clone());
+            callers.spawn(async move {
+                let load =
+                    move || async move { Err::<u64, _>(io::Error::other(format!("down {}", row.read()))) };
+                acme.fetch(key!("k"), policy, load).await.unwrap_err()
+            });
         }
         for error in callers.join_all().await {
-            assert_eq!(error.load_error::<io::Error>().unwrap().to_string(), "down", "the load's own error");
+            assert_eq!(
+                error.load_error::<io::Error>().unwrap().to_string(),
+                "down 0",
+                "the load's own error"
+            );
         }
+        assert_eq!(row.loads(), attempts);
         assert_eq!(cache.stats().total.load_errors, attempts);
         clock.advance(10 * SECOND);
     }

@@ -9,6 +9,7 @@ mod at_least;
 mod bulk;
 mod cooling;
 mod counting;
+mod expiring;
 mod failing;
 mod invalidating;
 mod loading;

@@ -58,7 +58,7 @@ async fn a_fill_after_a_scope_was_invalidated_is_refused_also_if_only_the_loader
     node.invalidate(&[scope(8)]).await;
     let stored = node.fill("u", grant, &[scope(7)]).await.unwrap();
     let head = node.link.read(&[], &[], LONG).await.unwrap().head_before.unwrap();
-    assert_eq!(stored, FillReply::Stored { head });
+    assert_eq!(stored, FillReply::Stored { head, expired: None });
 }
 
 #[tokio::test]
@@ -250,6 +250,7 @@ async fn a_full_server_takes_no_load_but_every_invalidation() {
         token: name,
         lease: LEASE,
         refresh_below: None,
+        key_scope: key_scope(),
         deadline_us: None,
         scopes: &[],
     });
@@ -275,6 +276,7 @@ async fn pipelined_leases_and_fills_have_an_answer_each() {
         token: name,
         lease: LEASE,
         refresh_below: None,
+        key_scope: key_scope(),
         deadline_us: None,
         scopes: &[],
     };

@@ -115,6 +115,7 @@ impl Node {
             token: "token",
             lease: Duration::from_secs(30),
             refresh_below: None,
+            key_scope: key_scope(),
             deadline_us: None,
             scopes: &[],
         };

@@ -128,7 +128,8 @@ impl RedisLink {
         let mut call = self.scripts.call(Script::Lease, &keys);
         call.arg(&self.identity.label).arg(&self.node).arg(ask.token).arg(millis(ask.lease));
         call.arg(micros(ask.refresh_below.unwrap_or_default()))
-            .arg(ask.deadline_us.unwrap_or(NEVER_US).min(NEVER_US));
+            .arg(ask.deadline_us.unwrap_or(NEVER_US).min(NEVER_US))
+            .arg(ask.key_scope.as_bytes());
         with_scopes(call, ask.scopes)
     }
 
@@ -462,7 +463,10 @@ fn fill_reply(answer: &Value) -> Result<FillReply, StoreError> {
         "RECOVER" => FillReply::Recover,
         "LOST" => FillReply::Lost,
         "INVALIDATED" => FillReply::Invalidated,
-        "OK" => FillReply::Stored { head: answer.number(0)? },
+        "OK" => {
+            let expired = Some(answer.number(1)?).filter(|stamp| *stamp > 0);
+            FillReply::Stored { head: answer.number(0)?, expired }
+        }
         _ => return Err(nonsense("fill answered an unknown word")),
     })
 }

@@ -3,7 +3,7 @@
 --
 -- KEYS  1 state  2 entry  3 lease
 -- ARGV  1 label  2 node  3 token  4 lease in ms  5 us: a value with no more fresh time left than this is loaded again
---       6 time (us) after which the caller has given up  7... the scopes that the caller declares
+--       6 time (us) after which the caller has given up  7 the key's own scope  8... the scopes that the caller declares
 -- Answers RECOVER | RETRY | LATE | FAILED us | WAIT us | LEASE epoch head
 --
 -- No allow-oom: a full server must not take in loads that it then can't store.
@@ -23,15 +23,21 @@ else
   if tags > MAX_SCOPES or #envelope < HEAD + SCOPE * tags then envelope = nil end
 end
 
--- Epoch, head, floor, blessing, and the stamps of all scopes: declared ones and those in the envelope.
-local members = {'!e', '!h', '!f', '!i' .. label}
-for j = 7, #ARGV do members[#members + 1] = ARGV[j] end
+-- All scopes: declared ones and those in the envelope.
+local scopes = {}
+for j = 8, #ARGV do scopes[#scopes + 1] = ARGV[j] end
 if envelope then
   for j = 0, tags - 1 do
     local from = HEAD + 1 + SCOPE * j
-    members[#members + 1] = string.sub(envelope, from, from + SCOPE - 1)
+    scopes[#scopes + 1] = string.sub(envelope, from, from + SCOPE - 1)
   end
 end
+
+-- Epoch, head, floor, blessing; when each scope was invalidated; when each, and the key, was expired.
+local members = {'!e', '!h', '!f', '!i' .. label}
+for j = 1, #scopes do members[#members + 1] = scopes[j] end
+members[#members + 1] = 'x' .. string.sub(ARGV[7], 2)
+for j = 1, #scopes do members[#members + 1] = 'x' .. string.sub(scopes[j], 2) end
 local s = redis.pcall('ZMSCORE', state, unpack(members))
 if s.err then
   if string.find(s.err, 'WRONGTYPE', 1, true) then return {'RECOVER'} end
@@ -47,6 +53,7 @@ local now = t[1] * 1000000 + t[2]
 if envelope then
   local ver, its_epoch, soft = struct.unpack('>I8I8I8', string.sub(envelope, 4, 27))
   local valid = its_epoch == epoch and ver >= floor
+  -- What was expired is no better than what was invalidated: it is to be loaded.
   for j = 5, #s do
     if s[j] and tonumber(s[j]) > ver then valid = false end
   end
@@ -65,7 +72,7 @@ end
 local holder, expires, failed = held[1], tonumber(held[2] or 0) or 0, held[3]
 if expires > now then
   local left = string.format('%.0f', expires - now)
-  -- A load that failed keeps others from trying, unless what it was to load has been invalidated since its grant.
+  -- A load that failed keeps others from trying, unless what it was to load has been invalidated or expired since.
   local failed_at = tonumber(held[5] or 0) or 0
   local cooling = failed and held[4] == current and failed_at >= floor
   for j = 5, #s do
