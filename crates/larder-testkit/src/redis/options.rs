@@ -156,7 +156,8 @@ impl RedisOptions {
     pub(super) fn command_line(&self, port: u16) -> Vec<String> {
         let port = port.to_string();
         let mut line: Vec<String> =
-            ["--bind", "127.0.0.1 -::1", "--save", "", "--port"].map(Into::into).into();
+            // "Protected" would take all loopback addresses but one for strangers.
+            ["--bind", "127.0.0.1 -::1", "--protected-mode", "no", "--save", "", "--port"].map(Into::into).into();
         if let Some(tls) = &self.tls {
             line.extend(["0", "--tls-port", &port, "--tls-ca-cert-file", &tls.ca].map(str::to_owned));
             line.extend(["--tls-cert-file", &tls.cert, "--tls-key-file", &tls.key].map(str::to_owned));

@@ -14,6 +14,7 @@ mod failing;
 mod invalidating;
 mod loading;
 mod outage;
+mod sentinel;
 mod shared;
 mod staleness;
 mod support;

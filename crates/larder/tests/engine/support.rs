@@ -20,8 +20,14 @@ pub(crate) fn policy() -> Policy {
 pub(crate) struct Row(Arc<(AtomicU64, AtomicU64)>);
 
 impl Row {
-    pub(crate) fn write(&self) {
-        self.0.0.fetch_add(1, Ordering::SeqCst);
+    /// The version after it.
+    pub(crate) fn write(&self) -> u64 {
+        self.0.0.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// The version, not counted as a load.
+    pub(crate) fn version(&self) -> u64 {
+        self.0.0.load(Ordering::SeqCst)
     }
 
     pub(crate) fn loads(&self) -> u64 {

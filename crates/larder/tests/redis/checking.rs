@@ -131,7 +131,7 @@ async fn a_full_server_is_told_by_the_set() {
 
 #[tokio::test]
 async fn a_configuration_that_is_unsound_is_one_step() {
-    let mut config = RedisConfig::new("redis+sentinel://a,b/main");
+    let mut config = RedisConfig::new("redis+cluster://a,b");
     config.pool_size = 0;
     let steps = check(config, "ns").await;
     assert_eq!(steps.len(), 1);

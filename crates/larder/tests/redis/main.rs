@@ -12,4 +12,5 @@ mod filling;
 mod invalidating;
 mod recovery;
 mod secured;
+mod sentinel;
 mod support;

@@ -9,6 +9,18 @@ use super::{Secrecy, Value};
 /// `url` as it may be shown: with `***` for the password, and, where it is none that can be read, for everything that could
 /// hold one.
 pub fn without_password(url: &str) -> String {
+    let shown = without_login(url);
+    // Unix sockets and Sentinels take passwords as parameters.
+    let Some((front, query)) = shown.split_once('?') else { return shown };
+    let parameter = |pair: &str| match pair.split_once('=') {
+        Some((name, _)) if name.contains("pass") => format!("{name}=***"),
+        _ => pair.to_owned(),
+    };
+    let query: Vec<String> = query.split('&').map(parameter).collect();
+    format!("{front}?{}", query.join("&"))
+}
+
+fn without_login(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
     // An @ may stand unescaped in a password, so the last one ends it, wherever it is.
@@ -95,7 +107,9 @@ fn database(text: &str) -> Result<(), String> {
 
 fn redis(text: &str) -> Result<(), String> {
     let (scheme, rest) = text.split_once("://").ok_or("is no URL")?;
-    if !["redis", "rediss", "unix", "redis+unix", "redis+sentinel", "redis+cluster"].contains(&scheme) {
+    let known =
+        ["redis", "rediss", "unix", "redis+unix", "redis+sentinel", "rediss+sentinel", "redis+cluster"];
+    if !known.contains(&scheme) {
         return Err(format!("has the unknown scheme {scheme}"));
     }
     if rest.is_empty() {
@@ -130,6 +144,11 @@ mod tests {
             ("redis://user:p/ss@host", "redis://user:***@host"),
             ("postgres://larder@host/db", "postgres://larder@host/db"),
             ("sqlite://larder.db", "sqlite://larder.db"),
+            ("unix:///run/r.sock?db=1&password=p%26w", "unix:///run/r.sock?db=1&password=***"),
+            (
+                "redis+sentinel://u:p@h1,h2/main/0?sentinel_user=w&sentinel_password=pw",
+                "redis+sentinel://u:***@h1,h2/main/0?sentinel_user=w&sentinel_password=***",
+            ),
             ("nonsense", "nonsense"),
         ] {
             assert_eq!(without_password(url), shown);
@@ -164,6 +183,7 @@ mod tests {
             "rediss://u:p@h:6380/1",
             "unix:///run/redis.sock",
             "redis+sentinel://a:1,b:2/main",
+            "rediss+sentinel://:pw@a,b/main/1?sentinel_password=pw",
             "redis+cluster://a,b",
         ] {
             assert!(RedisUrl::parse(good).is_ok(), "{good}");

@@ -3,11 +3,13 @@
 use super::{
     config::RedisConfig,
     connect::{RedisConnector, advice_on_policy, load_one, random_token, subscribe},
-    dial::Dialer,
+    dial::{Address, Dialer},
     health::Life,
     identity::Identity,
     probe,
     reply::nonsense,
+    sentinel,
+    url::{Place, Sentinels, shown},
     wire::{Wire, command},
 };
 use crate::store::{StoreError, StoreErrorKind};
@@ -31,8 +33,8 @@ const KEY_LIVES_MS: &str = "10000";
 /// One thing that was tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckStep {
-    /// What: `connect`, `authenticate`, `ping`, `server`, `command ZMSCORE` …, `script flags`, `set`, `get`, `delete`,
-    /// `sharded pub/sub`, `eviction policy`.
+    /// What: `sentinel host:port` …, `connect`, `authenticate`, `ping`, `server`, `command ZMSCORE` …, `script flags`,
+    /// `set`, `get`, `delete`, `sharded pub/sub`, `eviction policy`, `replicas`.
     pub name: String,
     /// How long it took.
     pub took: Duration,
@@ -104,12 +106,17 @@ impl Steps {
         let mut tasks = JoinSet::new();
         let (life, _pushes) = Life::new();
 
-        let connect = async {
-            let dialer = Dialer::new(connector.config(), connector.resolved()).await?;
-            let socket = dialer.socket().await?;
-            Ok((dialer, socket))
+        let place = &connector.resolved().target.place;
+        let dialer = Dialer::new(connector.config(), connector.resolved());
+        let (dialer, address) = match place {
+            Place::Sentinels(sentinels) => {
+                let dialer = self.quietly("connect", dialer).await?;
+                let primary = self.ask_sentinels(&dialer, sentinels).await?;
+                (dialer.to_server(&primary), shown(&primary))
+            }
+            _ => (self.quietly("connect", dialer).await?, address),
         };
-        let (dialer, socket) = self.step("connect", |_| format!("{address}{tls}"), connect).await?;
+        let socket = self.step("connect", |_| format!("{address}{tls}"), dialer.socket()).await?;
         let user = connector.resolved().target.user.as_deref().unwrap_or("default");
         let login = Wire::login(&dialer, socket, &life, None, &mut tasks);
         let wire = self.step("authenticate", |_| format!("as {user}"), login).await?;
@@ -138,7 +145,46 @@ impl Steps {
             Some(advice) => format!("warning: {advice}"),
             None => policy.clone().unwrap_or_else(|| "not told by the server".into()),
         };
+        let replicas = match identity.advice_on_replicas(matches!(place, Place::Sentinels(_))) {
+            Some(advice) => format!("warning: {advice}"),
+            None if identity.replicas == 0 => "none".to_owned(),
+            None => format!("{}, and writes are refused without", identity.replicas),
+        };
+        let _ = self.step("replicas", |()| replicas, async { Ok(()) }).await;
         self.step("eviction policy", words, async { Ok(identity.policy) }).await.map(drop)
+    }
+
+    /// A step that is told of only when it fails.
+    async fn quietly<T>(
+        &mut self,
+        name: &str,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, Ended> {
+        let value = self.step(name, |_| String::new(), work).await?;
+        self.done.pop();
+        Ok(value)
+    }
+
+    /// A step for each Sentinel; the primary that most of them name.
+    async fn ask_sentinels(&mut self, dialer: &Dialer, sentinels: &Sentinels) -> Result<Address, Ended> {
+        for host in &sentinels.hosts {
+            let ask = sentinel::ask(dialer, host, sentinels);
+            let words = |named: &Address| format!("names {} as {}", shown(named), sentinels.name);
+            let _ = self.step(&format!("sentinel {}", shown(host)), words, ask).await;
+        }
+        // One that is down is what the others are for.
+        let first = self.done.len() - sentinels.hosts.len();
+        if self.done[first..].iter().any(|step| step.result.is_ok()) {
+            for step in &mut self.done[first..] {
+                step.result = Ok(std::mem::replace(&mut step.result, Ok(String::new()))
+                    .unwrap_or_else(|words| format!("warning: {words}")));
+            }
+        }
+        let first = async {
+            let found = sentinel::find(dialer, sentinels).await?;
+            found.into_iter().next().ok_or_else(|| nonsense("the Sentinels name nobody"))
+        };
+        self.quietly("primary", first).await
     }
 
     async fn set_get_delete(&mut self, wire: &Wire, key: &str, within: Duration) -> Result<(), Ended> {
@@ -194,6 +240,7 @@ fn hint(step: &str, error: &StoreError, tls: bool) -> Option<&'static str> {
     let try_without_tls = "if this port does not speak TLS, write redis:// instead of rediss://";
     let try_tls = "if this port speaks TLS, write rediss:// instead of redis://";
     Some(match error.kind {
+        _ if step.starts_with("sentinel") => return hint_on_sentinels(error),
         StoreErrorKind::Disconnected if says("connection refused") => {
             "is Redis running there? Check host and port of the URL"
         }
@@ -234,7 +281,12 @@ fn hint(step: &str, error: &StoreError, tls: bool) -> Option<&'static str> {
             "configure a client certificate that the server trusts (REDIS_TLS_CERT, REDIS_TLS_KEY)"
         }
         StoreErrorKind::Tls if says("does not speak TLS") || says("closed the connection") => try_without_tls,
-        StoreErrorKind::NotWritable if says("replica") => "name the primary in the URL",
+        StoreErrorKind::NotWritable if says("replica") => {
+            "name the primary in the URL, or the Sentinels: redis+sentinel://host:26379/NAME"
+        }
+        StoreErrorKind::Unsupported if says("is a Sentinel") => {
+            "write redis+sentinel://host:26379/NAME, with the name under which it knows the primary"
+        }
         StoreErrorKind::NotWritable if says("LOADING") => "the server is still loading its data: try again",
         StoreErrorKind::OutOfMemory => {
             "the server's maxmemory is reached and it may not evict: raise it, or set maxmemory-policy volatile-lru"
@@ -243,6 +295,25 @@ fn hint(step: &str, error: &StoreError, tls: bool) -> Option<&'static str> {
             "the server has fewer databases: check the number in the URL"
         }
         StoreErrorKind::Unsupported => "Redis 7.0 or newer, or Valkey, is needed",
+        _ => return None,
+    })
+}
+
+fn hint_on_sentinels(error: &StoreError) -> Option<&'static str> {
+    let says = |part: &str| error.detail.contains(part);
+    Some(match error.kind {
+        StoreErrorKind::Denied => {
+            "a Sentinel has a user and a password of its own: ?sentinel_user=u&sentinel_password=p at the end of the URL"
+        }
+        StoreErrorKind::Unsupported if says("no primary named") => {
+            "the name is the one in `sentinel monitor NAME …` of its configuration"
+        }
+        StoreErrorKind::Unsupported if says("no Sentinel") => {
+            "this is a data server: Sentinels listen on 26379 as a rule"
+        }
+        StoreErrorKind::Disconnected | StoreErrorKind::Timeout => {
+            "is a Sentinel running there? Check host and port of the URL; the port is 26379 as a rule"
+        }
         _ => return None,
     })
 }

@@ -1,6 +1,6 @@
 //! Where Redis is and how to speak to it.
 
-use super::url::{Place, Target};
+use super::url::Target;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use std::{fmt, fs, path::Path, path::PathBuf, time::Duration};
 
@@ -24,6 +24,10 @@ const MAX_POOL: usize = 1_000;
 pub struct RedisConfig {
     /// `redis://`, `rediss://` (TLS; the certificate is always verified) or `unix://`, with user, password and database
     /// number: `rediss://user:password@host:6379/0`, `unix:///run/redis.sock?db=0&user=u&password=p`.
+    ///
+    /// `redis+sentinel://` (`rediss+sentinel://` with TLS to all) names Sentinels, whose default port is 26379, and what
+    /// they call the primary: `redis+sentinel://user:password@s1,s2,s3:26380/main/0`. User and password are those of the
+    /// data servers; Sentinels that want some get them from `?sentinel_user=u&sentinel_password=p`.
     pub url: String,
     /// For making one connection, TLS handshake included. Default 2 s.
     pub connect_timeout: Duration,
@@ -96,10 +100,10 @@ impl RedisConfig {
     pub(super) fn resolve(&self) -> Result<Resolved, Vec<String>> {
         let mut problems = self.problems_with_numbers();
         let target = Target::parse(&self.url).map_err(|more| problems.extend(more)).ok();
-        let tls = match target.as_ref().map(|target| &target.place) {
-            Some(Place::Tcp { tls: true, .. }) => self.tls.read(&mut problems),
+        let tls = match target.as_ref().map(Target::tls) {
+            Some(true) => self.tls.read(&mut problems),
             // What the URL's scheme contradicts is refused, not ignored.
-            Some(_) => {
+            Some(false) => {
                 for (what, file) in self.tls.named() {
                     problems.push(format!(
                         "a TLS {what} is configured ({}), but the URL asks for no TLS: write rediss://",

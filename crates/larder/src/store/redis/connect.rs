@@ -2,13 +2,15 @@
 
 use super::{
     config::{RedisConfig, Resolved},
-    dial::Dialer,
+    dial::{Address, Dialer},
     health::{self, Life, PushSink},
     identity::Identity,
     keys::{self, Keyspace},
     link::RedisLink,
     probe, reply,
     scripts::{Loaded, Script},
+    sentinel,
+    url::{Place, Sentinels, shown},
     wire::{Wire, command},
 };
 use crate::simulation;
@@ -21,7 +23,7 @@ use tokio::task::JoinSet;
 /// Registrations of nodes that have been gone for longer are forgotten: no entry lives as long.
 const FORGET_NODES_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Makes links to one Redis or Valkey server.
+/// Makes links to one Redis or Valkey server, or to whichever Sentinels call the primary.
 #[derive(Debug)]
 pub struct RedisConnector {
     config: RedisConfig,
@@ -63,8 +65,33 @@ impl RedisConnector {
     }
 
     async fn open(&self, node: &str, force_epoch: bool) -> Result<(Arc<dyn Link>, Recovered), StoreError> {
-        let within = self.config.command_timeout;
         let dialer = Dialer::new(&self.config, &self.resolved).await?;
+        let Place::Sentinels(sentinels) = &self.resolved.target.place else {
+            return self.open_with(dialer, None, node, force_epoch).await;
+        };
+        let mut failure = None;
+        for address in sentinel::find(&dialer, sentinels).await? {
+            let there = dialer.to_server(&address);
+            match self.open_with(there, Some((sentinels, &address)), node, force_epoch).await {
+                Ok(opened) => return Ok(opened),
+                Err(StoreError { kind, detail }) => {
+                    let words = format!("{detail} (the primary at {}, by its Sentinels)", shown(&address));
+                    failure.get_or_insert_with(|| StoreError::new(kind, words));
+                }
+            }
+        }
+        Err(failure.unwrap_or_else(|| reply::nonsense("the Sentinels name nobody")))
+    }
+
+    /// A link to the server of `dialer`, which is watched for as long as `named` by Sentinels.
+    async fn open_with(
+        &self,
+        dialer: Dialer,
+        named: Option<(&Sentinels, &Address)>,
+        node: &str,
+        force_epoch: bool,
+    ) -> Result<(Arc<dyn Link>, Recovered), StoreError> {
+        let within = self.config.command_timeout;
         let (life, pushes) = Life::new();
         let mut tasks = JoinSet::new();
 
@@ -92,6 +119,7 @@ impl RedisConnector {
             identity = Identity::ask(&coherence, &name, within).await?;
         }
         advice.extend(advice_on_policy(identity.policy.as_deref()));
+        advice.extend(identity.advice_on_replicas(named.is_some()));
         let scripts = load_scripts(&data[0], within).await?;
         // Before the recovery: what others change from there on must not be missed.
         subscribe(&coherence, &[self.keys.changes(), &self.keys.wakes_of(node)], within).await?;
@@ -100,6 +128,11 @@ impl RedisConnector {
         for wire in &data {
             let watch = health::watch(wire.clone(), Arc::clone(&life), self.config.health_interval, within);
             tasks.spawn(simulation::task(watch));
+        }
+        if let Some((sentinels, address)) = named {
+            let every = self.config.health_interval;
+            let (sentinels, address, life) = (sentinels.clone(), address.clone(), Arc::clone(&life));
+            tasks.spawn(simulation::task(sentinel::watch(dialer, sentinels, address, life, every)));
         }
         let link = RedisLink {
             life,

@@ -3,7 +3,7 @@
 use super::{
     config::{RedisConfig, Resolved, TlsMaterial},
     error,
-    url::Place,
+    url::{Place, Sentinels},
 };
 use crate::store::{StoreError, StoreErrorKind};
 use futures_util::future::select_ok;
@@ -28,7 +28,11 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
+/// Host and port.
+pub(super) type Address = (String, u16);
+
 /// Makes connections to one server.
+#[derive(Clone)]
 pub(super) struct Dialer {
     place: Place,
     login: RedisConnectionInfo,
@@ -42,18 +46,26 @@ impl Dialer {
     pub(super) async fn new(config: &RedisConfig, resolved: &Resolved) -> Result<Self, StoreError> {
         let target = &resolved.target;
         let tls = if target.tls() { Some(Arc::new(tls_config(&resolved.tls).await?)) } else { None };
-        let mut login = RedisConnectionInfo::default()
-            .set_protocol(ProtocolVersion::RESP3)
-            .set_skip_set_lib_name()
-            .set_db(i64::from(target.database));
-        if let Some(user) = &target.user {
-            login = login.set_username(user);
-        }
-        if let Some(password) = &target.password {
-            login = login.set_password(password);
-        }
+        let login = login(target.user.as_deref(), target.password.as_deref(), target.database);
         let (connect_timeout, command_timeout) = (config.connect_timeout, config.command_timeout);
         Ok(Self { place: target.place.clone(), login, tls, connect_timeout, command_timeout })
+    }
+
+    /// Makes connections to a data server at this address, of which Sentinels have told.
+    pub(super) fn to_server(&self, (host, port): &Address) -> Self {
+        let place = Place::Tcp { host: host.clone(), port: *port, tls: self.tls.is_some() };
+        Self { place, ..self.clone() }
+    }
+
+    /// Makes connections to the Sentinel at this address.
+    pub(super) fn to_sentinel(&self, address: &Address, sentinels: &Sentinels) -> Self {
+        let login = login(sentinels.user.as_deref(), sentinels.password.as_deref(), 0);
+        Self { login, ..self.to_server(address) }
+    }
+
+    /// Within which a connection is to be made.
+    pub(super) fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
     }
 
     /// The socket, with TLS where the URL asks for it.
@@ -66,6 +78,10 @@ impl Dialer {
         }
         match &self.place {
             Place::Unix(path) => bounded(within, "no connection", unix(path)).await,
+            // Whoever has such a place asks first: see `sentinel`.
+            Place::Sentinels(_) => {
+                Err(StoreError::new(StoreErrorKind::Disconnected, "no Sentinel was asked"))
+            }
             Place::Tcp { host, port, .. } => {
                 let started = tokio::time::Instant::now();
                 let stream = bounded(within, "no connection", tcp(host, *port)).await?;
@@ -100,6 +116,20 @@ impl Dialer {
         };
         bounded(self.command_timeout, "no answer to the log-in", setup).await
     }
+}
+
+fn login(user: Option<&str>, password: Option<&str>, database: u32) -> RedisConnectionInfo {
+    let mut login = RedisConnectionInfo::default()
+        .set_protocol(ProtocolVersion::RESP3)
+        .set_skip_set_lib_name()
+        .set_db(i64::from(database));
+    if let Some(user) = user {
+        login = login.set_username(user);
+    }
+    if let Some(password) = password {
+        login = login.set_password(password);
+    }
+    login
 }
 
 /// Fails with [`StoreErrorKind::Timeout`] after `within`.

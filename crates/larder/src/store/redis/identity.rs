@@ -23,6 +23,10 @@ pub(super) struct Identity {
     pub(super) version: String,
     /// The eviction policy, where the server tells it.
     pub(super) policy: Option<String>,
+    /// How many replicas it feeds.
+    pub(super) replicas: u32,
+    /// It refuses writes when it loses its replicas (`min-replicas-to-write`).
+    pub(super) guarded: bool,
 }
 
 impl Identity {
@@ -57,7 +61,30 @@ impl Identity {
             return Err(unsupported(&version, "does not tell its run_id and master_replid"));
         };
         let label = format!("{run}{replication}");
-        Ok(Self { label, version, policy: field("maxmemory_policy").map(str::to_owned) })
+        Ok(Self {
+            label,
+            version,
+            policy: field("maxmemory_policy").map(str::to_owned),
+            replicas: field("connected_slaves").and_then(|number| number.parse().ok()).unwrap_or(0),
+            // Told only where it is set.
+            guarded: info.contains_key("min_slaves_good_slaves"),
+        })
+    }
+
+    /// What an administrator should know where another server may take this one's place.
+    pub(super) fn advice_on_replicas(&self, sentinels: bool) -> Option<String> {
+        if self.guarded || !sentinels && self.replicas == 0 {
+            return None;
+        }
+        let who = match self.replicas {
+            0 => "Sentinels may replace this server".to_owned(),
+            replicas => format!("this server has {replicas} replicas, one of which may replace it"),
+        };
+        Some(format!(
+            "{who}, and its min-replicas-to-write is not set: nodes that are cut off together with it would go on with \
+             it, and would not learn what is invalidated elsewhere, for as long as that lasts; set \
+             min-replicas-to-write 1 and min-replicas-max-lag 10 on every server that can be the primary"
+        ))
     }
 
     /// Whether the answer to `INFO replication` still belongs to this identity.

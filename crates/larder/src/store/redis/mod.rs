@@ -5,6 +5,7 @@
 //! | `config`, `url` | where the server is, checked without connecting |
 //! | `keys` | every key and channel name |
 //! | `dial`, `wire` | one connection: socket, TLS, log-in; commands with deadlines |
+//! | `sentinel` | which server is the primary, where Sentinels know |
 //! | `identity`, `probe`, `connect` | who the server is, what it can do, and the making of a link |
 //! | `health` | whether a link lives, and what is pushed on it |
 //! | `scripts`, `link` | the atomic steps (Lua), and the calls of [`Link`](super::Link) |
@@ -28,6 +29,7 @@ mod msgpack;
 mod probe;
 mod reply;
 mod scripts;
+mod sentinel;
 mod url;
 mod wire;
 

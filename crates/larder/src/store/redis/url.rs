@@ -1,5 +1,9 @@
 //! Redis URLs.
 
+mod sentinels;
+
+pub(super) use sentinels::{Sentinels, shown};
+
 use std::{fmt, path::PathBuf};
 use url::{Host, Url};
 
@@ -17,8 +21,14 @@ pub(super) struct Target {
 /// Where the server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    Tcp { host: String, port: u16, tls: bool },
+    Tcp {
+        host: String,
+        port: u16,
+        tls: bool,
+    },
     Unix(PathBuf),
+    /// Wherever these say.
+    Sentinels(Sentinels),
 }
 
 impl Target {
@@ -35,9 +45,8 @@ impl Target {
             "redis" | "valkey" => tcp(url, false),
             "rediss" | "valkeys" => tcp(url, true),
             "unix" | "redis+unix" | "valkey+unix" => unix(rest),
-            _ if scheme.contains("sentinel") => Err(vec![format!(
-                "{scheme}:// is not supported yet: name the primary itself (redis://host:port/0)"
-            )]),
+            "redis+sentinel" | "valkey+sentinel" => sentinels::parse(rest, false),
+            "rediss+sentinel" | "valkeys+sentinel" => sentinels::parse(rest, true),
             _ if scheme.contains("cluster") => Err(vec![format!(
                 "{scheme}:// is not supported yet: use a server that is not part of a cluster (redis://host:port/0)"
             )]),
@@ -48,14 +57,17 @@ impl Target {
                     "…"
                 };
                 Err(vec![format!(
-                    "{shown}:// is no Redis scheme; known are redis://, rediss:// (TLS) and unix://"
+                    "{shown}:// is no Redis scheme; known are redis://, rediss:// (TLS), unix:// and redis+sentinel://"
                 )])
             }
         }
     }
 
     pub(super) fn tls(&self) -> bool {
-        matches!(self.place, Place::Tcp { tls: true, .. })
+        match &self.place {
+            Place::Tcp { tls, .. } | Place::Sentinels(Sentinels { tls, .. }) => *tls,
+            Place::Unix(_) => false,
+        }
     }
 }
 
@@ -72,8 +84,9 @@ fn tcp(url: &str, tls: bool) -> Result<Target, Vec<String>> {
     let mut problems = Vec::new();
     let host = match url.host() {
         Some(Host::Domain(name)) if name.contains(',') => {
-            problems
-                .push(format!("the Redis URL names several hosts ({name}); exactly one is supported yet"));
+            problems.push(format!(
+                "the Redis URL names several hosts ({name}); only redis+sentinel:// takes several"
+            ));
             String::new()
         }
         Some(Host::Domain(name)) if !name.is_empty() => name.to_owned(),
@@ -189,6 +202,7 @@ impl fmt::Display for Target {
             Place::Tcp { host, port, .. } => write!(f, "redis://{host}:{port}/{database}"),
             Place::Unix(path) if database == 0 => write!(f, "unix://{}", path.display()),
             Place::Unix(path) => write!(f, "unix://{}?db={database}", path.display()),
+            Place::Sentinels(sentinels) => write!(f, "{sentinels}/{database}"),
         }
     }
 }
@@ -257,10 +271,10 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_yet_is_said_so() {
-        for url in ["redis+sentinel://h1,h2/main", "redis+cluster://h1,h2", "rediss+cluster://h1"] {
+        for url in ["redis+cluster://h1,h2", "rediss+cluster://h1"] {
             assert!(problem(url).contains("not supported yet"), "{url}");
         }
-        assert!(problem("redis://h1,h2").contains("supported yet"));
+        assert!(problem("redis://h1,h2").contains("only redis+sentinel:// takes several"));
     }
 
     #[test]
