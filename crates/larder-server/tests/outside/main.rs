@@ -11,6 +11,7 @@ mod origin;
 mod outage;
 mod protocol;
 mod routes;
+mod sentinel;
 mod server;
 mod shape;
 mod shapes;

@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 const SLOWEST: Duration = Duration::from_secs(2);
 const RETURN: Duration = Duration::from_secs(20);
 
-async fn redis_cache(client: &Client) -> String {
+pub(crate) async fn redis_cache(client: &Client) -> String {
     client.get("/health").await.expect(200).json()["redis_cache"].as_str().unwrap().to_owned()
 }
 
 /// Readers and one writer, until they are told to stop.
-struct Traffic {
+pub(crate) struct Traffic {
     meter: Arc<Meter>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -30,7 +30,7 @@ struct Meter {
 }
 
 impl Traffic {
-    fn start(acme: &Client, campaign: &str) -> Self {
+    pub(crate) fn start(acme: &Client, campaign: &str) -> Self {
         let meter = Arc::new(Meter::default());
         let reads = ["/api/v1/campaigns", "/api/v1/dashboard/stats", "/api/v1/posts", "/api/charts/trend"];
         let mut tasks: Vec<_> =
@@ -41,7 +41,7 @@ impl Traffic {
     }
 
     /// Waits for so many more requests.
-    async fn goes_on(&self, more: usize) {
+    pub(crate) async fn goes_on(&self, more: usize) {
         let count = || self.meter.requests.load(Ordering::SeqCst);
         let target = count() + more;
         let done = || count() >= target || self.tasks.iter().any(tokio::task::JoinHandle::is_finished);
@@ -49,7 +49,7 @@ impl Traffic {
     }
 
     /// None of the requests failed.
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.meter.stop.store(true, Ordering::SeqCst);
         for task in self.tasks {
             task.await.unwrap();

@@ -3,7 +3,7 @@
 use crate::support::*;
 use larder::store::redis::{RedisConfig, check};
 use larder::store::{Push, StoreErrorKind};
-use larder_testkit::{Member, RedisSentinel, RedisServer, TlsFiles, assert_eventually};
+use larder_testkit::{Member, Poll, RedisSentinel, RedisServer, TlsFiles, assert_eventually};
 use std::time::Duration;
 
 /// Failovers and elections take seconds.
@@ -29,19 +29,16 @@ async fn lost(node: &mut Node) {
 
 /// A new link, as soon as there is a primary again.
 async fn again(all: &RedisSentinel, name: &str) -> Node {
-    let mut node = None;
-    assert_eventually!(
-        {
-            node = try_join(at(all.url()), name).await.ok();
-            node.is_some()
-        },
-        FAILOVER,
-        "the new primary is found"
-    );
-    node.unwrap()
+    let poll = Poll::new(FAILOVER);
+    loop {
+        match try_join(at(all.url()), name).await {
+            Ok(node) => return node,
+            Err(error) => assert!(poll.again().await, "the new primary is not found: {error}"),
+        }
+    }
 }
 
-fn port_of(node_of: &RedisSentinel, server: usize) -> Vec<String> {
+fn clients_of(node_of: &RedisSentinel, server: usize) -> Vec<String> {
     let clients = node_of.servers()[server].command(&["CLIENT", "LIST"]).text();
     clients.lines().filter(|line| line.contains("name=larder:")).map(str::to_owned).collect()
 }
@@ -50,14 +47,14 @@ fn port_of(node_of: &RedisSentinel, server: usize) -> Vec<String> {
 async fn the_primary_is_found_and_after_a_failover_the_next_one_begins_a_new_epoch() {
     let all = RedisSentinel::start();
     let mut before = node(&all, "n1").await;
-    assert_eq!(port_of(&all, 0).len(), 2, "one connection for coherence, one for data");
+    assert_eq!(clients_of(&all, 0).len(), 2, "one connection for coherence, one for data");
     before.store(&[]).await;
     let epoch = before.recovered.epoch;
     let new = all.failover();
     lost(&mut before).await;
     let after = again(&all, "n1").await;
     assert!(after.recovered.bumped && after.recovered.epoch != epoch);
-    assert_eq!(port_of(&all, new).len(), 2);
+    assert_eq!(clients_of(&all, new).len(), 2);
 }
 
 #[tokio::test]
@@ -123,7 +120,7 @@ async fn a_sentinel_that_missed_the_failover_is_not_believed() {
     assert!(error.detail.contains("by its Sentinels"), "{error}");
     // Two against one.
     let node = node(&all, "n1").await;
-    assert_eq!(port_of(&all, new).len(), 2);
+    assert_eq!(clients_of(&all, new).len(), 2);
     node.store(&[]).await;
 }
 
@@ -141,7 +138,7 @@ async fn an_isolated_primary_is_left_as_soon_as_most_sentinels_name_another() {
     assert_eq!(all.servers()[0].info("replication")["role"], "master");
     let after = again(&all, "n1").await;
     assert!(after.recovered.bumped);
-    assert_eq!(port_of(&all, new).len(), 2);
+    assert_eq!(clients_of(&all, new).len(), 2);
 }
 
 #[tokio::test]
@@ -153,16 +150,14 @@ async fn a_node_that_is_cut_off_with_the_old_primary_loses_it_to_min_replicas() 
     let mut node = try_join(config.clone(), "n1").await.unwrap();
     assert_eq!(node.link.advice(), <[String; 0]>::default());
     all.isolate(&[Member::Server(0), Member::Sentinel(0)]);
-    let mut error = None;
-    assert_eventually!(
-        {
-            error = node.link.heartbeat(LEASE, false, LONG).await.err();
-            error.is_some()
-        },
-        FAILOVER,
-        "a primary without replicas refuses heartbeats"
-    );
-    assert_eq!(error.unwrap().kind, StoreErrorKind::NotWritable);
+    let poll = Poll::new(FAILOVER);
+    let error = loop {
+        match node.link.heartbeat(LEASE, false, LONG).await {
+            Ok(_) => assert!(poll.again().await, "a primary without replicas takes heartbeats"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind, StoreErrorKind::NotWritable);
     lost(&mut node).await;
     // Its Sentinel knows no other; the server refuses, and so does the link.
     let error = try_join(config, "n1").await.err().unwrap();
