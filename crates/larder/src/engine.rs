@@ -11,7 +11,7 @@ use crate::l1::{Entry, FullKey, KeyRef, L1, Stored, weigh};
 use crate::limits::MAX_CONCURRENT_LOADS;
 use crate::policy::Policy;
 use crate::remote::{Remote, random_part};
-use crate::scope::EntryScopes;
+use crate::scope::{EntryScopes, ScopeHash};
 use crate::stats::{Counters, Stats, StatsSnapshot};
 use crate::status::Tier;
 use parking_lot::Mutex;
@@ -134,14 +134,19 @@ impl Engine {
     /// question.
     pub(crate) fn valid_entry(&self, key: KeyRef<'_>) -> Option<(Arc<Entry>, Expiry)> {
         let entry = self.l1.get(key)?;
-        let stale_from = self.mirror.standing(&entry.judged, entry.scopes.all())?;
+        let stale_from = self.mirror.standing(&entry.judged, entry.scopes.subject(key.key))?;
         let expiry = entry.expiry.stale_from(stale_from);
         Some((entry, expiry))
     }
 
+    /// Whether the patterns that were invalidated after `ver`, the last at `newest`, do not concern this key.
+    pub(crate) fn is_spared(&self, scope: &ScopeHash, key: &str, epoch: u64, ver: u64, newest: u64) -> bool {
+        scope.is_of_rules() && self.mirror.rules_spare(scope, key, epoch, ver, newest)
+    }
+
     /// Puts a value into memory, if its fence holds.
     pub(crate) fn admit(&self, value: NewEntry, fence: Fence, ver: u64) {
-        let Some(judged) = self.mirror.admit(fence, value.scopes.all()) else { return };
+        let Some(judged) = self.mirror.admit(fence, value.scopes.subject(&value.key.key)) else { return };
         let weight = weigh(&value.key.key, value.scopes.all().len(), value.weight);
         let entry = Entry {
             value: value.value,

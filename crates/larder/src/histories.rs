@@ -12,7 +12,7 @@ use crate::key::Key;
 use crate::loader::LoadContext;
 use crate::policy::Policy;
 use crate::prefix;
-use crate::scope::{Selection, all, first_segment, tag};
+use crate::scope::{Selection, all, first_segment, glob, tag};
 use crate::store::StoreErrorKind;
 use crate::testing::{Call, Chance, Fault, Node, Server, Snapshot};
 use parking_lot::Mutex as Lock;
@@ -137,13 +137,15 @@ impl World {
     }
 
     async fn write(self: Arc<Self>, slot: u64, cache: Cache, chance: Chance) {
-        let (in_tenant, selection, keys): (bool, Selection, &[u64]) = match chance.below(9) {
+        let (in_tenant, selection, keys): (bool, Selection, &[u64]) = match chance.below(11) {
             drawn @ 0..3 => (true, key(drawn).into(), &[[0], [1], [2]][at(drawn)]),
             3 => (true, tag("two").into(), &[1, 2]),
             4 => (true, tag("y").into(), &[1, 2]),
             5 => (true, prefix!("a").into(), &[0, 1]),
             6 => (true, all().into(), &[0, 1, 2]),
-            7 => (false, first_segment("b").into(), &[2]),
+            7 => (true, glob("a*").into(), &[0, 1]),
+            8 => (true, glob("*:1").into(), &[1]),
+            9 => (false, first_segment("b").into(), &[2]),
             _ => (false, all().into(), &[0, 1, 2]),
         };
         let commit = |key: &u64| (*key, self.rows[at(*key)].fetch_add(1, Ordering::SeqCst) + 1);

@@ -132,7 +132,12 @@ impl Engine {
             let later = |soft: bool| {
                 let stamps =
                     asked.iter().zip(&reply.stamps).filter(move |(scope, _)| scope.is_soft() == soft);
-                stamps.filter_map(|(_, stamp)| *stamp).filter(|stamp| *stamp > header.ver)
+                stamps.filter_map(|(scope, stamp)| {
+                    stamp.filter(|stamp| {
+                        *stamp > header.ver
+                            && !self.is_spared(scope, key.as_str(), header.epoch, header.ver, *stamp)
+                    })
+                })
             };
             let mut expiry = local_expiry(remote, &header, sent);
             if let Some(stamp) = later(true).min() {
@@ -163,7 +168,8 @@ impl Engine {
 
     fn describe(&self, key: KeyRef<'_>, entry: &Entry) -> Option<EntryInfo> {
         let now = self.now();
-        let expiry = entry.expiry.stale_from(self.mirror.standing(&entry.judged, entry.scopes.all())?);
+        let expiry =
+            entry.expiry.stale_from(self.mirror.standing(&entry.judged, entry.scopes.subject(key.key))?);
         (now < expiry.hard).then(|| EntryInfo {
             key: key.key.render(key.tenant),
             tenant: key.tenant.to_owned(),

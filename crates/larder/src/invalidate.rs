@@ -83,11 +83,11 @@ impl IntoFuture for Invalidation {
         let Self { parts, tenant, kind, until } = self;
         Box::pin(async move {
             let mut parts = parts?;
-            if let Some((engine, _)) = parts.first() {
-                engine.count_invalidation(tenant.as_deref());
-            }
-            match (parts.pop(), parts.is_empty()) {
-                (Some((engine, selection)), true) => engine.invalidate(tenant, selection, kind, until).await,
+            let any = parts.first().map(|(engine, _)| Arc::clone(engine));
+            let outcome = match (parts.pop(), parts.is_empty()) {
+                (Some((engine, selection)), true) => {
+                    engine.invalidate(tenant.clone(), selection, kind, until).await
+                }
                 (last, _) => {
                     let all = parts.into_iter().chain(last);
                     let told = all.map(|(engine, selection)| {
@@ -96,7 +96,12 @@ impl IntoFuture for Invalidation {
                     });
                     together(join_all(told).await)
                 }
+            };
+            let is_done = outcome.as_ref().map_or_else(|error| error.ticket().is_some(), |_| true);
+            if let Some(engine) = any.filter(|_| is_done) {
+                engine.count_invalidation(tenant.as_deref());
             }
+            outcome
         })
     }
 }
@@ -164,7 +169,7 @@ impl Engine {
 
     fn invalidate_alone(&self, covered: &Covered) -> Stamp {
         let scopes = covered.all();
-        let at = self.mirror.stamp_alone(&scopes);
+        let at = self.mirror.stamp_alone(covered.change(&scopes));
         self.drop_entries(covered);
         self.flights.detach(&scopes);
         tell(covered);
@@ -193,7 +198,7 @@ impl Engine {
             let done = attempt(remote, &covered, acks.as_ref().map(|acks| acks.id), within).await;
             // A reply of a history that this node has left does not count: it is done again in the one that it follows.
             if let Some((link, at, holders)) = done
-                && remote.settle(&link, &blocked.scopes, at)
+                && remote.settle(&link, covered.change(&blocked.scopes), at)
             {
                 self.flights.detach(&blocked.scopes);
                 tell(&covered);
@@ -250,7 +255,7 @@ async fn attempt(
         .iter()
         .map(|(tenant, key, scope)| (EntryName { tenant, key: key.as_str() }, *scope))
         .collect();
-    let what = InvalidateRequest { scopes: &covered.scopes, keys: &keys, ack };
+    let what = InvalidateRequest { scopes: &covered.scopes, keys: &keys, globs: &covered.globs, ack };
     let reply: Result<InvalidateReply, StoreError> = link.invalidate(what, within).await;
     remote.note(&link, &reply);
     match reply {

@@ -138,7 +138,7 @@ impl Journal {
             let place = *places.entry(tenant.clone()).or_insert_with(|| {
                 self.ids += 1;
                 let scope = tenant.as_deref().map_or_else(ScopeHash::everything, ScopeHash::of_tenant);
-                let covered = Arc::new(Covered { scopes: vec![scope], keys: Vec::new() });
+                let covered = Arc::new(Covered { scopes: vec![scope], ..Covered::default() });
                 mirror.block(&covered.all());
                 folded.push_back(Deferred { id: self.ids, covered, tenant, told: Vec::new() });
                 folded.len() - 1

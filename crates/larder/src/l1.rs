@@ -10,7 +10,7 @@ use crate::coherence::{Judged, Mirror};
 use crate::freshness::{Expiry, is_due_early};
 use crate::key::Key;
 use crate::remote::random_part;
-use crate::scope::{EntryScopes, ScopeHash};
+use crate::scope::{EntryScopes, Subject};
 use crate::simulation;
 use crate::stats::{Counters, Stats};
 use quick_cache::sync::Cache as Quick;
@@ -188,10 +188,9 @@ impl L1 {
 
     /// Puts an admitted entry in, unless a newer version is there.
     pub(crate) fn put(&self, key: FullKey, entry: Arc<Entry>, mirror: &Mirror) {
-        let older = self
-            .entries
-            .peek(&key)
-            .is_some_and(|there| there.ver > entry.ver && mirror.serves(&there.judged, there.scopes.all()));
+        let older = self.entries.peek(&key).is_some_and(|there| {
+            there.ver > entry.ver && mirror.serves(&there.judged, there.scopes.subject(&key.key))
+        });
         if older {
             return;
         }
@@ -227,8 +226,8 @@ impl L1 {
     }
 
     /// Re-stamps every entry that is still valid, so that the mirror may forget the older half of its map.
-    pub(crate) fn sweep(&self, restamp: &dyn Fn(&Judged, &[ScopeHash])) {
-        self.for_each(|_, entry| restamp(&entry.judged, entry.scopes.all()));
+    pub(crate) fn sweep(&self, restamp: &dyn Fn(&Judged, Subject<'_>)) {
+        self.for_each(|key, entry| restamp(&entry.judged, entry.scopes.subject(&key.key)));
     }
 
     pub(crate) fn len(&self) -> u64 {

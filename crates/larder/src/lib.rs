@@ -90,7 +90,7 @@ pub use larder_macros::cached;
 pub use loader::{LoadContext, Previous};
 pub use policy::{Policy, Tiers};
 pub use remote::RedisState;
-pub use scope::{ScopeHash, Selection, Selector, all, first_segment, tag};
+pub use scope::{Glob, ScopeHash, Selection, Selector, all, first_segment, glob, tag};
 pub use stamp::{InvalidStamp, Stamp};
 pub use stats::{Counts, LOAD_BUCKETS, StatsSnapshot};
 pub use status::{Fetched, Outcome, Status, Tier};

@@ -24,6 +24,13 @@ pub const MAX_EAGERNESS: f32 = 10.0;
 pub const MAX_FAILURES: usize = 10_000;
 /// Bytes that a compressed payload may expand to: a corrupt size must not allocate the machine away.
 pub const MAX_PAYLOAD_BYTES: usize = 64 << 20;
+/// Rules (invalidations by a pattern) of one tenant that a node remembers. Each is matched against an entry on its first
+/// hit after a change. Beyond it the oldest counts as matching everything of the tenant.
+pub const MAX_TENANT_RULES: usize = 64;
+/// Rules of all tenants that a node remembers.
+pub const MAX_RULES: usize = 4096;
+/// Bytes of a pattern: those of a key.
+pub const MAX_PATTERN_BYTES: usize = MAX_KEY_BYTES;
 /// Buckets of a cache, and parts of a spread tenant: each has a coherence state, a stream and heartbeats.
 pub const MAX_BUCKETS: u16 = 64;
 /// Selectors of one invalidation: one message on the coherence stream.

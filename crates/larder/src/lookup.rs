@@ -43,7 +43,7 @@ impl Engine {
     /// Looks into memory. The way of a hit: no allocation but the returned handle, no lock but the shard's.
     pub(crate) fn recall<T: Value>(&self, key: KeyRef<'_>, windows: Windows) -> Remembered<T> {
         let Some(entry) = self.l1.get(key) else { return Remembered::Fallback(None) };
-        let Some(stale_from) = self.mirror.standing(&entry.judged, entry.scopes.all()) else {
+        let Some(stale_from) = self.mirror.standing(&entry.judged, entry.scopes.subject(key.key)) else {
             return Remembered::Fallback(None);
         };
         let now = self.now();

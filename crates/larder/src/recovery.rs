@@ -22,7 +22,8 @@ pub(crate) async fn deliver(remote: &Arc<Remote>, link: &Arc<dyn Link>) -> Resul
             .iter()
             .map(|(tenant, key, scope)| (EntryName { tenant, key: key.as_str() }, *scope))
             .collect();
-        let what = InvalidateRequest { scopes: &covered.scopes, keys: &keys, ack: None };
+        let what =
+            InvalidateRequest { scopes: &covered.scopes, keys: &keys, globs: &covered.globs, ack: None };
         let reply = link.invalidate(what, crate::invalidate::ATTEMPT).await;
         remote.note(link, &reply);
         match reply? {

@@ -4,7 +4,7 @@ use crate::breaker::Breaker;
 use crate::clock::{Clock, Moment};
 use crate::coherence::{Mirror, Stamped};
 use crate::journal::{Journal, Ticket};
-use crate::scope::{Covered, ScopeHash};
+use crate::scope::{Change, Covered, ScopeHash};
 use crate::stamp::Stamp;
 use crate::stats::Stats;
 use crate::store::{Connector, Link, StateReply, StoreError, StoreErrorKind};
@@ -173,13 +173,9 @@ impl Remote {
 
     /// The reply to an own invalidation over `link`. `false`: it belongs to a history that this node has left, and is
     /// no answer for the one that it follows.
-    pub(crate) fn settle(&self, link: &Arc<dyn Link>, scopes: &[ScopeHash], at: Stamped) -> bool {
+    pub(crate) fn settle(&self, link: &Arc<dyn Link>, what: Change<'_>, at: Stamped) -> bool {
         let _no_trust_begins = self.journal.lock();
-        if self.is_current(link) {
-            self.mirror.settle_ahead(scopes, at)
-        } else {
-            self.mirror.settle(scopes, at)
-        }
+        if self.is_current(link) { self.mirror.settle_ahead(what, at) } else { self.mirror.settle(what, at) }
     }
 
     /// Learns from the outcome of a call over `link`.
@@ -249,7 +245,8 @@ impl Remote {
         let mut journal = self.journal.lock();
         // If it is not there any more it was folded into a wider one, which comes later.
         let Some(deferred) = journal.pop(id) else { return true };
-        let settled = self.is_current(link) && self.mirror.settle_ahead(&deferred.covered.all(), at);
+        let all = deferred.covered.all();
+        let settled = self.is_current(link) && self.mirror.settle_ahead(deferred.covered.change(&all), at);
         if settled {
             deferred.tell(&Stamp::new(self.mirror.bucket, at));
         } else {

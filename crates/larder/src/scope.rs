@@ -2,9 +2,10 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
-use crate::limits::{MAX_PREFIX_SEGMENTS, MAX_SELECTORS, MAX_TAG_BYTES};
+use crate::limits::{MAX_PATTERN_BYTES, MAX_PREFIX_SEGMENTS, MAX_SELECTORS, MAX_TAG_BYTES, MAX_TENANT_RULES};
 use smallvec::SmallVec;
 use std::fmt;
+use std::sync::Arc;
 
 /// Sixteen bytes that stand for a scope: `s` and 120 bits of a keyed BLAKE3 hash over kind, tenant and name. With `x`
 /// instead of the `s` they stand for the same scope where it is expired, not invalidated.
@@ -22,6 +23,9 @@ const SOFT: u8 = b'x';
 /// The key of the hash. Changing it changes every scope, hence the version in it.
 const HASH_KEY: &[u8; 32] = b"larder scope hash, version 1    ";
 
+/// The first byte of the scope of a tenant's rules.
+const RULES: u8 = b'g';
+
 /// What kind of scope a name is hashed as.
 #[derive(Clone, Copy)]
 #[repr(u8)]
@@ -32,6 +36,7 @@ enum ScopeKind {
     Prefix = b'P',
     Tag = b'G',
     Key = b'K',
+    Rules = b'R',
 }
 
 impl ScopeHash {
@@ -65,6 +70,18 @@ impl ScopeHash {
         Self::of(ScopeKind::Tag, tenant, tag)
     }
 
+    /// The scope of all rules of one tenant. Its first byte tells it from others.
+    fn of_rules(tenant: &str) -> Self {
+        let Self(mut bytes) = Self::of(ScopeKind::Rules, tenant, "");
+        bytes[0] = RULES;
+        Self(bytes)
+    }
+
+    /// Whether patterns decide what an invalidation of this scope concerns.
+    pub(crate) const fn is_of_rules(&self) -> bool {
+        self.0[0] == RULES
+    }
+
     /// The bytes.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
@@ -73,7 +90,7 @@ impl ScopeHash {
     /// From sixteen bytes as they came from the server; `None` if they are none of ours.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes: [u8; 16] = bytes.try_into().ok()?;
-        matches!(bytes[0], HARD | SOFT).then_some(Self(bytes))
+        matches!(bytes[0], HARD | SOFT | RULES).then_some(Self(bytes))
     }
 
     /// The form under which this scope is [expired](crate::Tenant::expire) instead of invalidated.
@@ -86,7 +103,9 @@ impl ScopeHash {
     /// The scope itself, whichever form this is.
     #[must_use]
     pub const fn hard(mut self) -> Self {
-        self.0[0] = HARD;
+        if self.is_soft() {
+            self.0[0] = HARD;
+        }
         self
     }
 
@@ -105,7 +124,62 @@ impl fmt::Debug for ScopeHash {
     }
 }
 
-/// The scopes of an entry without its tags: its key's own scope first, then all, first segment, tenant, prefixes.
+/// An invalidation by a pattern: the scope of the tenant's rules, and the pattern that decides what it concerns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glob {
+    /// The scope of all rules of the tenant.
+    pub scope: ScopeHash,
+    /// Matched against the encoded key: `*` stands for any text, every other character for itself.
+    pub pattern: Arc<str>,
+}
+
+impl Glob {
+    pub(crate) fn new(tenant: &str, pattern: &str) -> Self {
+        Self { scope: ScopeHash::of_rules(tenant), pattern: pattern.into() }
+    }
+}
+
+/// An entry as the mirror judges it.
+#[derive(Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    pub(crate) scopes: &'a [ScopeHash],
+    /// The encoded key; empty where it is not known, and then every rule concerns it.
+    pub(crate) key: &'a str,
+}
+
+impl<'a> From<&'a [ScopeHash]> for Subject<'a> {
+    fn from(scopes: &'a [ScopeHash]) -> Self {
+        Self { scopes, key: "" }
+    }
+}
+
+impl<'a, const N: usize> From<&'a [ScopeHash; N]> for Subject<'a> {
+    fn from(scopes: &'a [ScopeHash; N]) -> Self {
+        Self { scopes, key: "" }
+    }
+}
+
+/// What an invalidation changes in the mirror.
+#[derive(Clone, Copy)]
+pub(crate) struct Change<'a> {
+    pub(crate) scopes: &'a [ScopeHash],
+    pub(crate) globs: &'a [Glob],
+}
+
+impl<'a> From<&'a [ScopeHash]> for Change<'a> {
+    fn from(scopes: &'a [ScopeHash]) -> Self {
+        Self { scopes, globs: &[] }
+    }
+}
+
+impl<'a, const N: usize> From<&'a [ScopeHash; N]> for Change<'a> {
+    fn from(scopes: &'a [ScopeHash; N]) -> Self {
+        Self { scopes, globs: &[] }
+    }
+}
+
+/// The scopes of an entry without its tags: its key's own scope first, then all, first segment, tenant, the tenant's
+/// rules, prefixes.
 #[derive(Clone, Debug)]
 pub(crate) struct EntryScopes(SmallVec<[ScopeHash; 12]>);
 
@@ -115,7 +189,8 @@ impl EntryScopes {
         scopes.push(ScopeHash::of_key(tenant, key));
         scopes.push(ScopeHash::everything());
         scopes.push(ScopeHash::of(ScopeKind::First, "", key.first_segment()));
-        scopes.push(ScopeHash::of(ScopeKind::Tenant, tenant, ""));
+        scopes.push(ScopeHash::of_tenant(tenant));
+        scopes.push(ScopeHash::of_rules(tenant));
         let text = key.as_str();
         scopes.extend(
             key.boundaries()
@@ -143,6 +218,11 @@ impl EntryScopes {
         self.0[0]
     }
 
+    /// What the mirror judges, of the entry with this key.
+    pub(crate) fn subject<'a>(&'a self, key: &'a Key) -> Subject<'a> {
+        Subject { scopes: &self.0, key: key.as_str() }
+    }
+
     /// All of them: what this node checks.
     pub(crate) fn all(&self) -> &[ScopeHash] {
         &self.0
@@ -150,7 +230,9 @@ impl EntryScopes {
 
     /// What Redis is asked for when an entry is read: the stamps of [`EntryScopes::shared`], and of all where expired.
     pub(crate) fn asked(&self) -> Vec<ScopeHash> {
-        self.shared().iter().copied().chain(self.0.iter().map(|scope| scope.soft())).collect()
+        // Patterns expire nothing by themselves.
+        let soft = self.0.iter().filter(|scope| !scope.is_of_rules()).map(|scope| scope.soft());
+        self.shared().iter().copied().chain(soft).collect()
     }
 
     /// Those that Redis keeps stamps of: all but the key's own, whose invalidation deletes value and lease instead.
@@ -170,6 +252,11 @@ pub enum Selector {
     /// Every entry of the tenant whose key begins with these segments. Beyond eight segments it is widened to the
     /// first eight.
     Prefix(Key),
+    /// Every entry of the tenant whose encoded key ([`Key::as_str`], without the tenant) matches, where `*` stands for any
+    /// text and every other character for itself: for what no tag or prefix names. At most 1,024 bytes. Redis is told in
+    /// one step, and nothing is listed: nodes match the pattern when they next look at an entry. They remember the last
+    /// 64 patterns of a tenant; what is older than those, or than the node, is dropped whether it matches or not.
+    Glob(String),
     /// Every entry whose key has this first segment, across tenants. Only on [`Cache::invalidate`](crate::Cache::invalidate).
     FirstSegment(String),
     /// Every entry: of the tenant, or on [`Cache::invalidate`](crate::Cache::invalidate) of everybody.
@@ -179,6 +266,11 @@ pub enum Selector {
 /// Every entry of the tenant that carries this tag.
 pub fn tag(name: impl Into<String>) -> Selector {
     Selector::Tag(name.into())
+}
+
+/// Every entry of the tenant whose encoded key matches this pattern: see [`Selector::Glob`].
+pub fn glob(pattern: impl Into<String>) -> Selector {
+    Selector::Glob(pattern.into())
 }
 
 /// Every entry: of the tenant, or on [`Cache::invalidate`](crate::Cache::invalidate) of everybody.
@@ -236,6 +328,10 @@ pub(crate) struct Covered {
     pub(crate) scopes: Vec<ScopeHash>,
     /// Single entries, with their own scopes.
     pub(crate) keys: Vec<(String, Key, ScopeHash)>,
+    /// Patterns. Their scope is among the scopes.
+    pub(crate) globs: Vec<Glob>,
+    /// The scope of their tenant.
+    pub(crate) tenant: Option<ScopeHash>,
 }
 
 impl Covered {
@@ -250,6 +346,13 @@ impl Covered {
         let mut covered = Self::default();
         for selector in selectors {
             covered.add(tenant, selector)?;
+        }
+        if covered.globs.len() > MAX_TENANT_RULES
+            && let Some(tenant) = tenant
+        {
+            // More than nodes remember.
+            covered.globs.clear();
+            covered.scopes.push(ScopeHash::of_tenant(tenant));
         }
         Ok(covered)
     }
@@ -271,6 +374,19 @@ impl Covered {
                 let end = prefix.boundaries().take(MAX_PREFIX_SEGMENTS).last().unwrap_or(0);
                 ScopeHash::of(ScopeKind::Prefix, tenant, &prefix.as_str()[..end])
             }
+            (Selector::Glob(pattern), Some(tenant)) => {
+                check_pattern(&pattern)?;
+                let glob = Glob::new(tenant, &pattern);
+                let scope = glob.scope;
+                self.globs.push(glob);
+                self.tenant = Some(ScopeHash::of_tenant(tenant));
+                if self.globs.len() > 1 {
+                    return Ok(());
+                }
+                // Among the first scopes, so that they travel together.
+                self.scopes.insert(0, scope);
+                return Ok(());
+            }
             (Selector::All, Some(tenant)) => ScopeHash::of_tenant(tenant),
             (Selector::All, None) => ScopeHash::everything(),
             (Selector::FirstSegment(name), None) => {
@@ -283,9 +399,8 @@ impl Covered {
                     "first_segment covers all tenants: call it on the cache, or use prefix! on the tenant";
                 return Err(Error::new(ErrorKind::InvalidRequest, why));
             }
-            (Selector::Key(_) | Selector::Tag(_) | Selector::Prefix(_), None) => {
-                let why =
-                    "keys, tags and prefixes belong to a tenant: call it on the tenant, or use first_segment";
+            (Selector::Key(_) | Selector::Tag(_) | Selector::Prefix(_) | Selector::Glob(_), None) => {
+                let why = "keys, tags, prefixes and patterns belong to a tenant: call it on the tenant, or use first_segment";
                 return Err(Error::new(ErrorKind::InvalidRequest, why));
             }
         };
@@ -295,13 +410,32 @@ impl Covered {
 
     /// The same, to be expired: nothing is dropped, keys are scopes like others.
     pub(crate) fn softly(&self) -> Self {
-        Self { scopes: self.all().into_iter().map(ScopeHash::soft).collect(), keys: Vec::new() }
+        // What a pattern expires is widened to its tenant: it is only stale.
+        let widened = |scope: ScopeHash| match self.tenant {
+            Some(tenant) if scope.is_of_rules() => tenant,
+            _ => scope,
+        };
+        let scopes = self.all().into_iter().map(|scope| widened(scope).soft()).collect();
+        Self { scopes, ..Self::default() }
+    }
+
+    /// What changes in the mirror: `all` is [`Covered::all`].
+    pub(crate) fn change<'a>(&'a self, all: &'a [ScopeHash]) -> Change<'a> {
+        Change { scopes: all, globs: &self.globs }
     }
 
     /// Every scope that changes, the keys' own included.
     pub(crate) fn all(&self) -> Vec<ScopeHash> {
         self.scopes.iter().copied().chain(self.keys.iter().map(|(_, _, scope)| *scope)).collect()
     }
+}
+
+fn check_pattern(pattern: &str) -> Result<(), Error> {
+    if pattern.is_empty() || pattern.len() > MAX_PATTERN_BYTES {
+        let why = format!("a pattern has 1 to {MAX_PATTERN_BYTES} bytes, not {}", pattern.len());
+        return Err(Error::new(ErrorKind::InvalidKey, why));
+    }
+    Ok(())
 }
 
 pub(crate) fn check_tag(tag: &str) -> Result<(), Error> {

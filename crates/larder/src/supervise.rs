@@ -7,6 +7,7 @@ use crate::clock::Moment;
 use crate::engine::Engine;
 use crate::recovery;
 use crate::remote::{RedisState, Remote, random_part};
+use crate::scope::Change;
 use crate::simulation;
 use crate::store::{AckTo, HeartbeatReply, Link, Push, Recovered, StateReply, StoreError, StoreErrorKind};
 use std::collections::VecDeque;
@@ -271,8 +272,9 @@ impl Supervisor {
     /// Applies one push. `Some`: the link has ended.
     fn apply(&self, link: &Arc<dyn Link>, push: Option<Push>) -> Option<Ended> {
         match push {
-            Some(Push::Invalidated { epoch, prev, stamp, scopes, ack }) => {
-                if self.engine.mirror.apply(epoch, prev, stamp, &scopes) {
+            Some(Push::Invalidated { epoch, prev, stamp, scopes, globs, ack }) => {
+                let what = Change { scopes: &scopes, globs: &globs };
+                if self.engine.mirror.apply(epoch, prev, stamp, what) {
                     self.engine.stats.missed_pushes.fetch_add(1, Ordering::Relaxed);
                     self.engine.flights.detach_all();
                 } else {

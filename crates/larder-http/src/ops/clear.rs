@@ -2,13 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
-use larder::{ErrorKind, Selector, Stamp, Tenant, all, first_segment};
+use larder::{ErrorKind, Stamp, all, first_segment};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Ops;
 use super::gate::SignedIn;
-use super::pattern::Prefix;
+use super::pattern::{Covers, Prefix};
 use crate::input::{Fields, FromQuery, Query};
 use crate::problem::Problem;
 use crate::who::Role;
@@ -20,8 +20,9 @@ const LONGEST: usize = 1024;
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct What {
-    /// Keys like this one, without the tenant and with `*` for any text; everything where it is left out. What is no
-    /// prefix of whole segments is widened to one.
+    /// Keys like this one, without the tenant and with `*` for any text; everything where it is left out. For an admin what
+    /// is no first segment is widened to one, and so is what holds `?`, `[` or a backslash, to whole segments: `scope` says
+    /// what was cleared.
     #[param(min_length = 1, max_length = 1024)]
     pattern: Option<String>,
 }
@@ -52,32 +53,30 @@ pub(super) async fn clear(
     SignedIn(who): SignedIn,
     Query(what): Query<What>,
 ) -> Result<Json<Cleared>, Problem> {
-    let prefix = Prefix::of(what.pattern.as_deref().unwrap_or("*"));
-    let (whose, prefix, result) = match who.role {
+    let pattern = what.pattern.as_deref().unwrap_or("*");
+    let (whose, covers, result) = match who.role {
         Role::Owner => {
-            let result = within(&ops.cache.tenant(&who.tenant), &prefix).await;
-            (format!("tenant {}", who.tenant), prefix, result)
+            let covers = Covers::of(pattern);
+            let result = ops.cache.tenant(&who.tenant).invalidate(covers.selector()).await;
+            (format!("tenant {}", who.tenant), covers, result)
         }
         Role::Ingest => {
-            let result = within(&ops.cache.shared(), &prefix).await;
-            ("shared entries".to_owned(), prefix, result)
+            let covers = Covers::of(pattern);
+            let result = ops.cache.shared().invalidate(covers.selector()).await;
+            ("shared entries".to_owned(), covers, result)
         }
         Role::Admin => {
             // Across tenants there is no scope narrower than the first segment.
-            let prefix = prefix.widened();
+            let prefix = Prefix::of(pattern).widened();
             let selector = prefix.first().map_or_else(all, first_segment);
-            ("all tenants".to_owned(), prefix, ops.cache.invalidate(selector).await)
+            ("all tenants".to_owned(), Covers::Prefix(prefix), ops.cache.invalidate(selector).await)
         }
         Role::Member => return Err(Problem::forbidden("this needs the role owner, ingest or admin")),
     };
     judge(result)?;
-    let scope = format!("{whose}: {prefix}");
+    let scope = format!("{whose}: {covers}");
     tracing::info!(scope, "cache cleared");
     Ok(Json(Cleared { cleared: true, scope }))
-}
-
-async fn within(tenant: &Tenant, prefix: &Prefix) -> Result<Stamp, larder::Error> {
-    tenant.invalidate(prefix.key().map_or_else(all, Selector::Prefix)).await
 }
 
 /// An invalidation that waits for Redis is in force here, and other nodes follow.

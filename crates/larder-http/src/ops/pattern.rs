@@ -1,6 +1,6 @@
 //! Patterns of keys, and the scopes that can be cleared at once.
 
-use larder::Key;
+use larder::{Key, Selector, all, glob};
 
 /// What a pattern covers, widened to whole segments: the engine invalidates those at once, whatever is under them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,44 @@ impl std::fmt::Display for Prefix {
     }
 }
 
+/// What a pattern covers within one tenant.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Covers {
+    /// Whole segments.
+    Prefix(Prefix),
+    /// What the engine matches itself.
+    Pattern(String),
+}
+
+impl Covers {
+    /// `camp*` and `campaigns:*:limit:20` are matched; `campaigns:*` is the prefix that it says. With `?`, `[` or `\\`
+    /// somebody may have meant more than the characters: that is widened to whole segments.
+    pub(super) fn of(pattern: &str) -> Self {
+        let prefix = Prefix::of(pattern);
+        let body = pattern.strip_suffix(":*").unwrap_or(pattern);
+        if pattern == "*" || !body.contains('*') || pattern.contains(['?', '[', '\\']) {
+            return Self::Prefix(prefix);
+        }
+        Self::Pattern(pattern.to_owned())
+    }
+
+    pub(super) fn selector(&self) -> Selector {
+        match self {
+            Self::Prefix(prefix) => prefix.key().map_or_else(all, Selector::Prefix),
+            Self::Pattern(pattern) => glob(pattern),
+        }
+    }
+}
+
+impl std::fmt::Display for Covers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Prefix(prefix) => prefix.fmt(f),
+            Self::Pattern(pattern) => f.write_str(pattern),
+        }
+    }
+}
+
 /// A segment without its escapes, as it was given when the key was made. What is no escape stands for itself.
 fn plain(segment: &str) -> String {
     let (mut out, mut rest) = (Vec::with_capacity(segment.len()), segment.as_bytes());
@@ -86,6 +124,25 @@ mod tests {
         ] {
             assert_eq!(Prefix::of(pattern).to_string(), expected, "{pattern}");
         }
+    }
+
+    #[test]
+    fn within_a_tenant_only_what_may_mean_more_is_widened() {
+        for (pattern, expected) in [
+            ("*", "*"),
+            ("campaigns:*", "campaigns:*"),
+            ("campaigns", "campaigns:*"),
+            ("camp*", "camp*"),
+            ("*:page:1", "*:page:1"),
+            ("campaigns:*:limit:20", "campaigns:*:limit:20"),
+            ("campaigns:*:*", "campaigns:*:*"),
+            ("campaigns:page:?:*", "campaigns:page:*"),
+            ("c[a]*", "*"),
+        ] {
+            assert_eq!(Covers::of(pattern).to_string(), expected, "{pattern}");
+        }
+        assert_eq!(Covers::of("camp*").selector(), glob("camp*"));
+        assert_eq!(Covers::of("camp:*").selector(), Selector::Prefix(key!("camp")));
     }
 
     #[test]

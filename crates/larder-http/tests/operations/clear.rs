@@ -68,13 +68,30 @@ async fn an_owner_clears_what_the_pattern_covers_of_their_tenant() {
 }
 
 #[tokio::test]
-async fn a_pattern_within_a_segment_clears_the_next_wider_scope_and_says_which() {
-    let (scope, gone) = clear("owner@acme", "?pattern=campaigns:pa*").await;
-    assert_eq!((scope.as_str(), gone.len()), ("tenant acme: campaigns:*", 3));
-    let (scope, gone) = clear("owner@acme", "?pattern=campaigns:*:1").await;
-    assert_eq!((scope.as_str(), gone.len()), ("tenant acme: campaigns:*", 3));
+async fn a_pattern_clears_what_matches_and_nothing_else() {
+    for (pattern, gone) in [
+        ("campaigns:pa*", &["campaigns:acme:page:1", "campaigns:acme:page:2"][..]),
+        ("campaigns:*:1", &["campaigns:acme:page:1"]),
+        ("campaign:*7", &["campaign:acme:17"]),
+    ] {
+        let expected =
+            (format!("tenant acme: {pattern}"), gone.iter().map(|key| (*key).to_owned()).collect());
+        assert_eq!(clear("owner@acme", &format!("?pattern={pattern}")).await, expected);
+    }
     let (scope, gone) = clear("owner@acme", "?pattern=camp*").await;
-    assert_eq!((scope.as_str(), gone.len()), ("tenant acme: *", 7));
+    assert_eq!(scope, "tenant acme: camp*");
+    assert!(
+        !gone.is_empty() && gone.iter().all(|key| key.starts_with("camp") && key.contains(":acme")),
+        "{gone:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_may_mean_more_than_it_says_is_widened_and_the_scope_says_so() {
+    let (scope, gone) = clear("owner@acme", "?pattern=campaigns:page:?").await;
+    assert_eq!((scope.as_str(), gone.len()), ("tenant acme: campaigns:page:*", 2));
+    let (scope, gone) = clear("admin@larder", "?pattern=camp*").await;
+    assert_eq!((scope.as_str(), gone.len()), ("all tenants: *", 16), "no pattern crosses tenants");
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! The map of scopes: when was each last invalidated, as far as this node knows.
 
+use super::rules::Rules;
 use crate::clock::Moment;
 use crate::limits::MAX_MIRROR_SCOPES;
-use crate::scope::ScopeHash;
+use crate::scope::{Glob, ScopeHash, Subject};
 use crate::simulation::{Limit, limit};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -94,6 +95,7 @@ pub(super) struct Map {
     /// Epochs that are over. What still arrives from one of them means nothing: its entries are dead.
     left: VecDeque<u64>,
     scopes: HashMap<ScopeHash, Record, BuildHasherDefault<TakeEight>>,
+    rules: Rules,
 }
 
 /// Epochs remembered as over. A message of an epoch arrives within a lease of its end, a bump takes a reconnect.
@@ -102,13 +104,14 @@ const EPOCHS_REMEMBERED: usize = 64;
 impl Map {
     /// What the map has to say of an entry of this epoch, which is known to be right up to this stamp. `None`: it may
     /// have been invalidated since.
-    pub(super) fn judge(&self, scopes: &[ScopeHash], epoch: u64, stamp: u64) -> Option<Verdict> {
+    pub(super) fn judge(&self, subject: Subject<'_>, epoch: u64, stamp: u64) -> Option<Verdict> {
         if epoch != self.epoch || stamp < self.cov {
             return None;
         }
         let mut verdict = Verdict::FINE;
-        for record in scopes.iter().filter_map(|scope| self.scopes.get(scope)) {
-            if record.blocks > 0 || record.stamp > stamp {
+        for (scope, record) in subject.scopes.iter().filter_map(|scope| self.scopes.get_key_value(scope)) {
+            let is_later = record.stamp > stamp && !self.rules_allow(scope, subject.key, stamp, record.stamp);
+            if record.blocks > 0 || is_later {
                 return None;
             }
             if record.soft_stamp > stamp {
@@ -117,6 +120,32 @@ impl Map {
             verdict.expiring |= record.soft_blocks > 0;
         }
         Some(verdict)
+    }
+
+    /// Whether a scope that was stamped `newest`, after `stamp`, is one of rules that do not concern the key.
+    fn rules_allow(&self, scope: &ScopeHash, key: &str, stamp: u64, newest: u64) -> bool {
+        scope.is_of_rules() && !key.is_empty() && self.rules.allow(scope, key, stamp, newest)
+    }
+
+    /// Whether a value in Redis of this version, whose tenant's rules were stamped `newest` after it, is concerned by none
+    /// of them, as far as this node knows them all.
+    pub(super) fn rules_spare(
+        &self,
+        scope: &ScopeHash,
+        key: &str,
+        epoch: u64,
+        ver: u64,
+        newest: u64,
+    ) -> bool {
+        epoch == self.epoch
+            && ver >= self.cov
+            && self.scopes.get(scope).is_some_and(|record| record.stamp == newest)
+            && self.rules_allow(scope, key, ver, newest)
+    }
+
+    /// Records a rule of the current epoch, beside its scope.
+    pub(super) fn rule(&mut self, glob: &Glob, stamp: u64) {
+        self.rules.add(glob, stamp);
     }
 
     /// [`Map::judge`] for what was loaded without Redis, which goes by the change counter.
@@ -186,6 +215,7 @@ impl Map {
                 record.is_blocked()
             });
             self.guard_floor = change;
+            self.rules.clear();
         }
         self.applied = head;
         self.cov = cov;
@@ -212,6 +242,7 @@ impl Map {
     /// Forgets what is stamped at or below `bound`. What the forgotten records guarded is not covered any more.
     pub(super) fn prune(&mut self, bound: u64) {
         self.cov = self.cov.max(bound);
+        self.rules.prune(bound);
         let (applied, mut floor) = (self.applied, self.guard_floor);
         self.scopes.retain(|_, record| {
             let last = record.last_stamp();

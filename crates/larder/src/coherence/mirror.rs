@@ -3,7 +3,7 @@
 use super::map::{Map, Verdict};
 use super::pause::{Pauses, Place};
 use crate::clock::{Clock, Moment};
-use crate::scope::ScopeHash;
+use crate::scope::{Change, ScopeHash, Subject};
 use crate::simulation::{Mutant, is};
 use crate::store::StateReply;
 use parking_lot::RwLock;
@@ -153,13 +153,14 @@ impl Mirror {
     }
 
     /// Whether an entry of these scopes may be served from memory now, be it as a stale one.
-    pub(crate) fn serves(&self, judged: &Judged, scopes: &[ScopeHash]) -> bool {
-        self.standing(judged, scopes).is_some()
+    pub(crate) fn serves<'a>(&self, judged: &Judged, subject: impl Into<Subject<'a>>) -> bool {
+        self.standing(judged, subject).is_some()
     }
 
     /// Since when an entry of these scopes is stale whatever its TTL ([`Moment::FOREVER`]: it is not), if it may be served
     /// from memory now.
-    pub(crate) fn standing(&self, judged: &Judged, scopes: &[ScopeHash]) -> Option<Moment> {
+    pub(crate) fn standing<'a>(&self, judged: &Judged, subject: impl Into<Subject<'a>>) -> Option<Moment> {
+        let subject = subject.into();
         match judged.fence {
             Fence::Stamped(stamped) => {
                 if !self.lease_is_valid() && !is(Mutant::NoLease) {
@@ -170,10 +171,10 @@ impl Mirror {
                 if judged.seen.load(Ordering::Acquire) == change {
                     return Some(Moment::from_nanos(judged.expired_at.load(Ordering::Relaxed)));
                 }
-                self.standing_after_a_change(judged, stamped.epoch, scopes, change)
+                self.standing_after_a_change(judged, stamped.epoch, subject, change)
             }
             Fence::Degraded(ticket) => {
-                self.judge_degraded(&ticket, scopes).map(|verdict| self.expired_at(verdict))
+                self.judge_degraded(&ticket, subject.scopes).map(|verdict| self.expired_at(verdict))
             }
         }
     }
@@ -183,12 +184,12 @@ impl Mirror {
         &self,
         judged: &Judged,
         epoch: u64,
-        scopes: &[ScopeHash],
+        subject: Subject<'_>,
         change: u64,
     ) -> Option<Moment> {
         self.pauses.at(Place::CounterSeen);
         let map = self.map.read();
-        let verdict = map.judge(scopes, epoch, judged.stamp.load(Ordering::Acquire))?;
+        let verdict = map.judge(subject, epoch, judged.stamp.load(Ordering::Acquire))?;
         // Before the stamp: whoever sees that raised sees this too.
         let known = judged.expired_at.fetch_min(verdict.expired_at.as_nanos(), Ordering::AcqRel);
         if verdict.expiring {
@@ -214,19 +215,20 @@ impl Mirror {
     }
 
     /// Admission: whether a value with this fence may be put into memory, and if so what its entry carries.
-    pub(crate) fn admit(&self, fence: Fence, scopes: &[ScopeHash]) -> Option<Judged> {
+    pub(crate) fn admit<'a>(&self, fence: Fence, subject: impl Into<Subject<'a>>) -> Option<Judged> {
+        let subject = subject.into();
         let map = self.map.read();
         // Loaded under the lock: no change can come between the counter and the check.
         let change = self.change.load(Ordering::Acquire);
         let (stamp, verdict) = match fence {
             Fence::Stamped(at) => {
-                let verdict = map.judge(scopes, at.epoch, at.stamp);
+                let verdict = map.judge(subject, at.epoch, at.stamp);
                 drop(map);
                 (at.stamp, verdict?)
             }
             Fence::Degraded(ticket) => {
                 drop(map);
-                (0, self.judge_degraded(&ticket, scopes)?)
+                (0, self.judge_degraded(&ticket, subject.scopes)?)
             }
         };
         self.pauses.at(Place::Admitted);
@@ -273,14 +275,12 @@ impl Mirror {
     }
 
     /// Invalidates in a cache that no other node shares; returns the stamp.
-    pub(crate) fn stamp_alone(&self, scopes: &[ScopeHash]) -> Stamped {
+    pub(crate) fn stamp_alone<'a>(&self, what: impl Into<Change<'a>>) -> Stamped {
+        let what = what.into();
         let mut map = self.map.write();
         let (epoch, stamp) = (map.epoch, map.applied + 1);
         let change = self.change.load(Ordering::Acquire) + 1;
-        let now = self.clock.now();
-        for scope in scopes {
-            map.raise(*scope, stamp, change, now);
-        }
+        raise(&mut map, what, stamp, change, self.clock.now());
         map.applied = stamp;
         self.change.store(change, Ordering::Release);
         Stamped { epoch, stamp }
@@ -299,15 +299,13 @@ impl Mirror {
 
     /// The reply of an own invalidation: its stamp takes the place of the block, in one step. `false`, and the block
     /// stays: it happened in another epoch than the one that this node follows.
-    pub(crate) fn settle(&self, scopes: &[ScopeHash], at: Stamped) -> bool {
-        let now = self.clock.now();
+    pub(crate) fn settle<'a>(&self, what: impl Into<Change<'a>>, at: Stamped) -> bool {
+        let (what, now) = (what.into(), self.clock.now());
         self.changing(|map, change| {
             let settled = at.epoch == map.epoch;
             if settled {
-                for scope in scopes {
-                    map.raise(*scope, at.stamp, change, now);
-                    map.unblock(*scope);
-                }
+                raise(map, what, at.stamp, change, now);
+                what.scopes.iter().for_each(|scope| map.unblock(*scope));
             }
             settled
         })
@@ -315,18 +313,18 @@ impl Mirror {
 
     /// [`Mirror::settle`] of a reply over the link that this node follows: it may run ahead of the stream, and bring the
     /// first news of an epoch.
-    pub(crate) fn settle_ahead(&self, scopes: &[ScopeHash], at: Stamped) -> bool {
+    pub(crate) fn settle_ahead<'a>(&self, what: impl Into<Change<'a>>, at: Stamped) -> bool {
         self.changing(|map, change| {
             if at.epoch != map.epoch && !map.is_over(at.epoch) {
                 map.enter(at.epoch, at.stamp, at.stamp, change);
             }
         });
-        self.settle(scopes, at)
+        self.settle(what, at)
     }
 
     /// A push. Returns whether something before it was missed, so that all that was stamped before is in doubt.
-    pub(crate) fn apply(&self, epoch: u64, prev: u64, stamp: u64, scopes: &[ScopeHash]) -> bool {
-        let now = self.clock.now();
+    pub(crate) fn apply<'a>(&self, epoch: u64, prev: u64, stamp: u64, what: impl Into<Change<'a>>) -> bool {
+        let (what, now) = (what.into(), self.clock.now());
         self.changing(|map, change| {
             if map.is_over(epoch) {
                 return false;
@@ -337,9 +335,7 @@ impl Mirror {
             if gap {
                 map.enter(epoch, stamp, prev, change);
             }
-            for scope in scopes {
-                map.raise(*scope, stamp, change, now);
-            }
+            raise(map, what, stamp, change, now);
             map.applied = map.applied.max(stamp);
             gap
         })
@@ -403,6 +399,19 @@ impl Mirror {
         missed
     }
 
+    /// Whether a value in Redis of this version is spared by the rules of its tenant, the last of which was stamped
+    /// `newest`, after it.
+    pub(crate) fn rules_spare(
+        &self,
+        scope: &ScopeHash,
+        key: &str,
+        epoch: u64,
+        ver: u64,
+        newest: u64,
+    ) -> bool {
+        self.map.read().rules_spare(scope, key, epoch, ver, newest)
+    }
+
     /// The map first, the counter after it, both before the lock is let go.
     fn changing<R>(&self, change_map: impl FnOnce(&mut Map, u64) -> R) -> R {
         self.pauses.at(Place::Changing);
@@ -422,18 +431,18 @@ impl Mirror {
 
     /// Forgets the older half of the map. `sweep` is given a function that re-stamps an entry that is still valid, and
     /// calls it for all of memory: what it does not reach grows cold, never stale.
-    pub(crate) fn prune(&self, sweep: impl FnOnce(&dyn Fn(&Judged, &[ScopeHash]))) {
+    pub(crate) fn prune(&self, sweep: impl FnOnce(&dyn Fn(&Judged, Subject<'_>))) {
         let (bound, applied, epoch) = {
             let map = self.map.read();
             (map.prune_bound(), map.applied, map.epoch)
         };
-        sweep(&|judged, scopes| {
+        sweep(&|judged, subject| {
             let Fence::Stamped(stamped) = judged.fence else { return };
             // Stamps of one epoch say nothing in another, nor those of one bucket.
             if judged.bucket != self.bucket || stamped.epoch != epoch {
                 return;
             }
-            let verdict = self.map.read().judge(scopes, epoch, judged.stamp.load(Ordering::Acquire));
+            let verdict = self.map.read().judge(subject, epoch, judged.stamp.load(Ordering::Acquire));
             if let Some(verdict) = verdict.filter(|verdict| !verdict.expiring) {
                 self.pauses.at(Place::Swept);
                 judged.expired_at.fetch_min(verdict.expired_at.as_nanos(), Ordering::AcqRel);
@@ -462,5 +471,15 @@ impl Mirror {
     /// How many scopes are remembered.
     pub(crate) fn scopes_remembered(&self) -> usize {
         self.map.read().len()
+    }
+}
+
+/// Records an invalidation of the current epoch.
+fn raise(map: &mut Map, what: Change<'_>, stamp: u64, change: u64, now: Moment) {
+    for glob in what.globs {
+        map.rule(glob, stamp);
+    }
+    for scope in what.scopes {
+        map.raise(*scope, stamp, change, now);
     }
 }

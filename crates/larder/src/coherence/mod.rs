@@ -6,6 +6,7 @@
 mod map;
 mod mirror;
 mod pause;
+mod rules;
 #[cfg(test)]
 mod schedules;
 

@@ -271,7 +271,7 @@ fn the_sweep_stamps_with_what_was_applied_before_its_look_at_the_map() {
     let entry = world.entry();
     world.invalidated("other")();
     world.at(Place::Swept, world.invalidated("t"));
-    world.mirror.prune(|restamp| restamp(&entry, &scopes()));
+    world.mirror.prune(|restamp| restamp(&entry, (&scopes()).into()));
     assert!(world.happened());
     assert!(!world.serves(&entry));
     world.prune_cold();
@@ -285,7 +285,7 @@ fn the_sweep_keeps_what_is_valid() {
     for _ in 0..4 {
         world.invalidated("other")();
     }
-    world.mirror.prune(|restamp| restamp(&entry, &scopes()));
+    world.mirror.prune(|restamp| restamp(&entry, (&scopes()).into()));
     assert!(world.serves(&entry));
     assert!(!world.serves(&cold), "cold, not stale");
 }
@@ -298,7 +298,7 @@ fn nothing_is_forgotten_before_all_of_memory_was_swept() {
     world.invalidated("t")();
     world.mirror.prune(|restamp| {
         assert!(!world.serves(&entry));
-        restamp(&entry, &scopes());
+        restamp(&entry, (&scopes()).into());
         assert!(!world.serves(&entry));
     });
     assert!(!world.serves(&entry));
@@ -503,7 +503,7 @@ fn stamps_of_one_epoch_say_nothing_in_another() {
         world.mirror.resync(8, 10);
         let young = Fence::Stamped(Stamped { epoch: 8, stamp: 10 });
         let entry = world.mirror.admit(young, &scopes()).unwrap();
-        restamp(&entry, &scopes());
+        restamp(&entry, (&scopes()).into());
         world.mirror.apply(8, 10, 11, &[tag("t")]);
         assert!(!world.serves(&entry));
     });
@@ -555,7 +555,7 @@ fn the_map_stays_bounded_while_invalidations_are_blocked() {
     let scopes: Vec<_> = (0..MAX_MIRROR_SCOPES).map(|i| tag(&i.to_string())).collect();
     world.mirror.block(&scopes[..100]);
     let head = world.state().head;
-    world.mirror.apply(EPOCH, head, head + 1, &scopes);
+    world.mirror.apply(EPOCH, head, head + 1, &scopes[..]);
     world.head.fetch_add(1, Ordering::SeqCst);
     for _ in 0..3 {
         world.invalidated("other")();

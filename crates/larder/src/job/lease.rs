@@ -121,7 +121,7 @@ impl<T: Value> Job<T> {
     ) -> Result<(), StoreError> {
         let keys: Vec<_> =
             pending.iter().filter(|one| one.corrupt).map(|one| (one.name(), one.scopes.key())).collect();
-        let what = InvalidateRequest { scopes: &[], keys: &keys, ack: None };
+        let what = InvalidateRequest { scopes: &[], keys: &keys, globs: &[], ack: None };
         self.call(remote, link, link.invalidate(what, self.budget)).await.map(drop)
     }
 

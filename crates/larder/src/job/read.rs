@@ -127,6 +127,10 @@ impl<T: Value> Job<T> {
         let mut expiry = local_expiry(remote, &header, read.sent);
         for (scope, stamp) in read.asked.iter().zip(&read.reply.stamps) {
             let Some(stamp) = stamp.filter(|stamp| *stamp > header.ver && concerns(scope)) else { continue };
+            let key = one.key.key.as_str();
+            if self.engine.is_spared(scope, key, header.epoch, header.ver, stamp) {
+                continue;
+            }
             if !scope.is_soft() {
                 return Judgement::Missing;
             }

@@ -19,7 +19,7 @@
 #[cfg(feature = "redis")]
 pub mod redis;
 
-use crate::scope::ScopeHash;
+use crate::scope::{Glob, ScopeHash};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -151,6 +151,8 @@ pub struct InvalidateRequest<'a> {
     pub scopes: &'a [ScopeHash],
     /// Entries to drop, each with its key's own scope.
     pub keys: &'a [(EntryName<'a>, ScopeHash)],
+    /// Patterns, for the nodes to match. Their scopes are among the first of `scopes`.
+    pub globs: &'a [Glob],
     /// A number under which every node is asked to acknowledge that it has applied this ([`Push::Acknowledged`]), and
     /// with which the reply names the nodes to wait for.
     pub ack: Option<u64>,
@@ -246,6 +248,8 @@ pub enum Push {
         stamp: u64,
         /// What it covers: scopes and key scopes alike.
         scopes: Vec<ScopeHash>,
+        /// Patterns that say what the scopes of rules among them cover.
+        globs: Vec<Glob>,
         /// Who wants to know when it has been applied.
         ack: Option<AckTo>,
     },

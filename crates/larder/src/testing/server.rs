@@ -228,7 +228,7 @@ impl Server {
     /// Another node invalidates.
     pub(crate) fn invalidate(&self, scopes: &[ScopeHash]) {
         let now = self.now();
-        let what = InvalidateRequest { scopes, keys: &[], ack: None };
+        let what = InvalidateRequest { scopes, keys: &[], globs: &[], ack: None };
         let _ = self.state.lock().invalidate(&what, "another", now);
     }
 
@@ -433,7 +433,8 @@ impl State {
         }
         let scopes = what.scopes.iter().copied().chain(what.keys.iter().map(|(_, key)| *key)).collect();
         let ack = what.ack.map(|ack| AckTo { node: origin.to_owned(), ack });
-        self.publish(&Push::Invalidated { epoch, prev, stamp, scopes, ack });
+        let globs = what.globs.to_vec();
+        self.publish(&Push::Invalidated { epoch, prev, stamp, scopes, globs, ack });
         let mut holders = Holders::default();
         if let Some(coherence) = self.coherence.as_ref().filter(|_| what.ack.is_some()) {
             let left = |ends: u64| Duration::from_micros(ends - now);

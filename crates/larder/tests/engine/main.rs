@@ -11,6 +11,7 @@ mod cooling;
 mod counting;
 mod expiring;
 mod failing;
+mod globs;
 mod invalidating;
 mod loading;
 mod outage;

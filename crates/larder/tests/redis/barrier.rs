@@ -112,7 +112,7 @@ async fn an_invalidation_names_those_who_hold_a_lease_and_they_can_acknowledge_i
     let (mut one, mut two) = (join(&server, "n1").await, join(&server, "n2").await);
     one.queued();
     two.queued();
-    let what = InvalidateRequest { scopes: &[scope(1)], keys: &[], ack: Some(42) };
+    let what = InvalidateRequest { scopes: &[scope(1)], keys: &[], globs: &[], ack: Some(42) };
     let InvalidateReply::Done { holders, .. } = one.link.invalidate(what, LONG).await.unwrap() else {
         panic!()
     };

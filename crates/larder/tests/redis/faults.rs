@@ -15,7 +15,7 @@ async fn every_call_on_a_paused_server_ends_within_its_deadline_and_the_link_sur
     let started = Instant::now();
     let entries = [ENTRY];
     let scopes = [scope(1)];
-    let what = larder::store::InvalidateRequest { scopes: &scopes, keys: &[], ack: None };
+    let what = larder::store::InvalidateRequest { scopes: &scopes, keys: &[], globs: &[], ack: None };
     let results = [
         node.link.read(&entries, &[], within).await.map(drop),
         node.link.invalidate(what, within).await.map(drop),
@@ -41,7 +41,7 @@ async fn a_time_out_says_nothing_of_whether_it_was_done() {
     let node = join(&server, "n1").await;
     server.pause();
     let scopes = [scope(1)];
-    let what = larder::store::InvalidateRequest { scopes: &scopes, keys: &[], ack: None };
+    let what = larder::store::InvalidateRequest { scopes: &scopes, keys: &[], globs: &[], ack: None };
     assert!(node.link.invalidate(what, Duration::from_millis(50)).await.is_err());
     server.resume();
     assert_eventually!(

@@ -39,8 +39,14 @@ async fn every_node_hears_of_it_in_an_unbroken_chain() {
             }
             other => panic!("{other:?}"),
         }
-        let expected =
-            Push::Invalidated { epoch, prev: first, stamp: second, scopes: vec![scope(2)], ack: None };
+        let expected = Push::Invalidated {
+            epoch,
+            prev: first,
+            stamp: second,
+            scopes: vec![scope(2)],
+            globs: vec![],
+            ack: None,
+        };
         assert_eq!(node.push().await, expected);
     }
 }

@@ -105,7 +105,7 @@ async fn assert_everything_says_recover(node: &Node, grant: (u64, u64)) {
     assert_eq!(read.state, None);
     assert_eq!(node.lease("u").await, LeaseReply::Recover);
     assert_eq!(node.fill("t", grant, &[]).await.unwrap(), FillReply::Recover);
-    let what = InvalidateRequest { scopes: &[scope(1)], keys: &[], ack: None };
+    let what = InvalidateRequest { scopes: &[scope(1)], keys: &[], globs: &[], ack: None };
     assert_eq!(node.link.invalidate(what, LONG).await.unwrap(), InvalidateReply::Recover);
     assert_eq!(node.link.heartbeat(LEASE, false, LONG).await.unwrap(), HeartbeatReply::Recover);
 }
@@ -196,7 +196,7 @@ async fn a_primary_that_becomes_a_replica_between_heartbeats_refuses_every_write
     let (server, other) = (RedisServer::start(), RedisServer::start());
     let node = join(&server, "n1").await;
     server.command(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]);
-    let what = InvalidateRequest { scopes: &[scope(1)], keys: &[], ack: None };
+    let what = InvalidateRequest { scopes: &[scope(1)], keys: &[], globs: &[], ack: None };
     let error = node.link.invalidate(what, LONG).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::NotWritable, "{error}");
 }

@@ -174,7 +174,7 @@ impl Node {
         scopes: &[ScopeHash],
         keys: &[(EntryName<'_>, ScopeHash)],
     ) -> (u64, u64) {
-        match self.link.invalidate(InvalidateRequest { scopes, keys, ack: None }, LONG).await {
+        match self.link.invalidate(InvalidateRequest { scopes, keys, globs: &[], ack: None }, LONG).await {
             Ok(InvalidateReply::Done { epoch, stamp, .. }) => (epoch, stamp),
             other => panic!("not done but {other:?}"),
         }

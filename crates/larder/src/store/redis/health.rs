@@ -2,7 +2,7 @@
 
 use super::{keys::Keyspace, msgpack, reply, wire::Wire};
 use crate::{
-    scope::ScopeHash,
+    scope::{Glob, ScopeHash},
     store::{AckTo, Push, StoreError, StoreErrorKind},
 };
 use redis::{
@@ -134,7 +134,8 @@ fn change(message: &[u8]) -> Option<Push> {
     if let [b"", b"E", epoch, head] = strings[..] {
         return Some(Push::Epoch { epoch: reply::exact_text(epoch)?, head: reply::exact_text(head)? });
     }
-    let [origin, ack, epoch, prev, stamp, floor, ref scopes @ ..] = strings[..] else { return None };
+    let [origin, ack, epoch, prev, stamp, floor, ref rest @ ..] = strings[..] else { return None };
+    let (patterns, scopes): (Vec<&[u8]>, Vec<&[u8]>) = rest.iter().partition(|one| one.starts_with(b"p"));
     reply::exact_text(floor)?;
     let ack = match reply::exact_text(ack)? {
         0 => None,
@@ -144,9 +145,20 @@ fn change(message: &[u8]) -> Option<Push> {
         epoch: reply::exact_text(epoch)?,
         prev: reply::exact_text(prev)?,
         stamp: reply::exact_text(stamp)?,
-        scopes: scopes.iter().map(|scope| ScopeHash::from_bytes(scope)).collect::<Option<_>>()?,
+        scopes: scopes.into_iter().map(ScopeHash::from_bytes).collect::<Option<_>>()?,
+        globs: patterns.into_iter().map(glob).collect::<Option<_>>()?,
         ack,
     })
+}
+
+/// How a pattern stands in a message: `p`, its scope, then the pattern.
+pub(super) fn pattern(glob: &Glob) -> Vec<u8> {
+    [b"p", &glob.scope.as_bytes()[..], glob.pattern.as_bytes()].concat()
+}
+
+fn glob(message: &[u8]) -> Option<Glob> {
+    let (scope, pattern) = message.strip_prefix(b"p")?.split_at_checked(16)?;
+    Some(Glob { scope: ScopeHash::from_bytes(scope)?, pattern: std::str::from_utf8(pattern).ok()?.into() })
 }
 
 /// What a node publishes on another's wake-up channel when it has applied its invalidation number `ack`.
@@ -216,7 +228,8 @@ mod tests {
         sink.send(frame(PushKind::SMessage, &[b"ld1:ns:{0}:c:0", &packed(&[b"", b"E", b"9", b"12"])]))
             .unwrap();
         let scopes = [1, 2].map(|n| ScopeHash::from_bytes(&scope(n)).unwrap()).to_vec();
-        let invalidated = Push::Invalidated { epoch: 7, prev: 10, stamp: 11, scopes, ack: None };
+        let invalidated =
+            Push::Invalidated { epoch: 7, prev: 10, stamp: 11, scopes, globs: Vec::new(), ack: None };
         assert_eq!(queue.try_recv().unwrap(), invalidated);
         assert_eq!(queue.try_recv().unwrap(), Push::Epoch { epoch: 9, head: 12 });
         assert!(sink.life.check().is_ok());

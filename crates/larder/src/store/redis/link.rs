@@ -198,6 +198,7 @@ impl RedisLink {
     ) -> Result<InvalidateReply, StoreError> {
         let (mut scopes, mut keys) = (what.scopes, what.keys);
         let until = Instant::now() + within;
+        let mut first = true;
         loop {
             let (now_scopes, more_scopes) = scopes.split_at(scopes.len().min(MAX_BATCH));
             let (now_keys, more_keys) = keys.split_at(keys.len().min(MAX_BATCH));
@@ -205,7 +206,10 @@ impl RedisLink {
             // Whoever has applied the last batch has applied those before it.
             let last = more_scopes.is_empty() && more_keys.is_empty();
             let ack = what.ack.filter(|_| last);
-            let batch = InvalidateRequest { scopes: now_scopes, keys: now_keys, ack };
+            // With the first batch, in which their scopes are.
+            let globs = if first { what.globs } else { &[] };
+            first = false;
+            let batch = InvalidateRequest { scopes: now_scopes, keys: now_keys, globs, ack };
             let reply = self.invalidate_batch(batch, left).await?;
             (scopes, keys) = (more_scopes, more_keys);
             if last || reply == InvalidateReply::Recover {
@@ -219,7 +223,7 @@ impl RedisLink {
         what: InvalidateRequest<'_>,
         within: Duration,
     ) -> Result<InvalidateReply, StoreError> {
-        let InvalidateRequest { scopes, keys, ack } = what;
+        let InvalidateRequest { scopes, keys, globs, ack } = what;
         let mut names = Vec::with_capacity(1 + 2 * keys.len());
         names.push(self.keys.state().to_owned());
         for (entry, _) in keys {
@@ -233,6 +237,9 @@ impl RedisLink {
         let mut call = with_scopes(call, scopes);
         for (_, scope) in keys {
             call.arg(scope.as_bytes());
+        }
+        for glob in globs {
+            call.arg(health::pattern(glob));
         }
         let answer = self.wire().ask_one(call, within).await?;
         let answer = Answer::new(&answer)?;

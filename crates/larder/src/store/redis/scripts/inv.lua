@@ -4,7 +4,7 @@
 -- KEYS  1 state, then for each key: its entry and its lease
 -- ARGV  1 label  2 channel of changes  3 what precedes a node in the name of its wake-up channel
 --       4 us for which a stamp is kept  5 most members of the state  6 node  7 number to acknowledge under, or '0'
---       8 number of scopes  9... the scopes, then each key's own scope
+--       8 number of scopes  9... the scopes, then each key's own scope, then patterns, which are only passed on
 -- Answers RECOVER | OK epoch stamp, and where acknowledgement is wanted: age of the epoch (us), then each other node
 -- that holds a lease, and for how long (us)
 local state, keep_us, cap, scopes = KEYS[1], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[8])
