@@ -1,6 +1,7 @@
 //! What is counted of each tenant as a whole: what it holds in memory, exactly and at any moment, and what was done for it.
 
 use crate::limits::MAX_ACCOUNTS;
+use crate::quota::Quota;
 use crate::stats::Counts;
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, HashMap};
@@ -14,6 +15,7 @@ pub(crate) struct Account {
     bytes: AtomicU64,
     evictions: AtomicU64,
     invalidations: AtomicU64,
+    pub(crate) quota: Quota,
 }
 
 impl Account {
@@ -35,6 +37,10 @@ impl Account {
 
     pub(crate) fn count_invalidation(&self) {
         self.invalidations.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn entries(&self) -> u64 {
+        self.entries.load(Relaxed)
     }
 
     /// Bytes that the tenant's entries weigh in memory.
@@ -103,6 +109,7 @@ impl Accounts {
             memory_bytes: account.bytes(),
             evictions: account.evictions.load(Relaxed),
             invalidations: account.invalidations.load(Relaxed),
+            widened: account.quota.widened(),
         }
     }
 }
@@ -124,6 +131,8 @@ pub struct TenantStats {
     ///
     /// This and `evictions` begin anew for a tenant that holds nothing, where there are more than 10,000 tenants.
     pub invalidations: u64,
+    /// Of those, how many were widened to the whole tenant, since it brought more than 10,000 new scopes within a minute.
+    pub widened: u64,
 }
 
 impl TenantStats {

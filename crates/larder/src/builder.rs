@@ -6,7 +6,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::coherence::Mirror;
 use crate::engine::{Engine, Options};
 use crate::error::{Error, ErrorKind};
-use crate::limits::MAX_KEEP;
+use crate::limits::{MAX_CONCURRENT_LOADS, MAX_KEEP, TENANT_LOADS};
 use crate::remote::{RedisState, Remote, random_name};
 use crate::stats::Stats;
 use crate::store::Connector;
@@ -21,6 +21,8 @@ use std::time::Duration;
 pub struct CacheBuilder {
     namespace: String,
     memory: u64,
+    tenant_memory: Option<u64>,
+    tenant_loads: usize,
     max_value_size: usize,
     load_timeout: Duration,
     outage_memory_ttl: Duration,
@@ -46,6 +48,8 @@ impl CacheBuilder {
         Self {
             namespace,
             memory: 256 << 20,
+            tenant_memory: None,
+            tenant_loads: TENANT_LOADS,
             max_value_size: 1 << 20,
             load_timeout: Duration::from_secs(10),
             outage_memory_ttl: Duration::from_secs(5),
@@ -62,6 +66,21 @@ impl CacheBuilder {
     /// Bytes that the in-process tier may hold. Default 256 MiB, at least 1 MiB.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = bytes;
+        self
+    }
+
+    /// Bytes that one tenant may hold in the in-process tier; beyond it its own oldest entries make way. At least
+    /// `max_value_size`. Default: no less than all tenants together, so that a tenant that fills the tier competes with the
+    /// others by how often its values are read.
+    pub fn tenant_memory(mut self, bytes: u64) -> Self {
+        self.tenant_memory = Some(bytes);
+        self
+    }
+
+    /// Loaders of one tenant that run at once on this node, of 1,000 in all; further ones wait within their time-out.
+    /// Default 500.
+    pub fn tenant_loads(mut self, loads: usize) -> Self {
+        self.tenant_loads = loads;
         self
     }
 
@@ -200,6 +219,18 @@ impl CacheBuilder {
                 self.max_value_size, self.memory
             ),
         );
+        let quota = self.tenant_memory.unwrap_or(self.memory);
+        check(
+            (self.max_value_size as u64..=self.memory).contains(&quota),
+            format!(
+                "tenant_memory is {quota} bytes: at least max_value_size ({}), at most memory ({})",
+                self.max_value_size, self.memory
+            ),
+        );
+        check(
+            (1..=MAX_CONCURRENT_LOADS).contains(&self.tenant_loads),
+            format!("tenant_loads is {}: 1 to {MAX_CONCURRENT_LOADS}", self.tenant_loads),
+        );
         check(
             !self.load_timeout.is_zero() && self.load_timeout <= Duration::from_secs(3600),
             format!("load_timeout is {:?}: more than zero, at most 1 h", self.load_timeout),
@@ -237,6 +268,8 @@ impl CacheBuilder {
         Options {
             enabled: self.enabled,
             memory: self.memory,
+            tenant_memory: self.tenant_memory,
+            tenant_loads: self.tenant_loads,
             max_value_size: self.max_value_size,
             load_timeout: self.load_timeout,
             outage_memory_ttl: (!self.single_node).then_some(self.outage_memory_ttl),

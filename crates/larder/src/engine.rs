@@ -1,5 +1,6 @@
 //! The engine: everything that lookups, loads and invalidations share.
 
+use crate::account::Account;
 use crate::clock::{Clock, Moment};
 use crate::coherence::{Fence, Mirror};
 use crate::error::{Error, ErrorKind};
@@ -18,7 +19,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, broadcast};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,6 +28,10 @@ use tokio_util::task::TaskTracker;
 pub(crate) struct Options {
     pub(crate) enabled: bool,
     pub(crate) memory: u64,
+    /// Bytes that one tenant may hold in memory; `None`: all of them.
+    pub(crate) tenant_memory: Option<u64>,
+    /// Loaders of one tenant that run at once.
+    pub(crate) tenant_loads: usize,
     pub(crate) max_value_size: usize,
     pub(crate) load_timeout: Duration,
     /// How long a value loaded without Redis is kept; `None`: its full TTL, since no other node serves these tenants.
@@ -66,7 +71,7 @@ impl Engine {
         // A decoded value may weigh a few times its bytes.
         let largest = (options.max_value_size as u64).saturating_mul(4);
         Self {
-            l1: Arc::new(L1::new(options.memory, largest, Arc::clone(&stats))),
+            l1: Arc::new(L1::new(options.memory, largest, options.tenant_memory, Arc::clone(&stats))),
             options,
             clock,
             mirror,
@@ -142,6 +147,19 @@ impl Engine {
     /// Whether the patterns that were invalidated after `ver`, the last at `newest`, do not concern this key.
     pub(crate) fn is_spared(&self, scope: &ScopeHash, key: &str, epoch: u64, ver: u64, newest: u64) -> bool {
         scope.is_of_rules() && self.mirror.rules_spare(scope, key, epoch, ver, newest)
+    }
+
+    /// Waits for a place among the tenant's loads, and then among all. In this order: who waits for its own tenant's
+    /// holds none of the others' places.
+    pub(crate) async fn place_to_load(
+        &self,
+        account: Option<&Account>,
+    ) -> (Option<OwnedSemaphorePermit>, SemaphorePermit<'_>) {
+        let of_tenant = match account {
+            Some(account) => Some(account.quota.place_to_load(self.options.tenant_loads).await),
+            None => None,
+        };
+        (of_tenant, self.loads.acquire().await.expect("never closed"))
     }
 
     /// Puts a value into memory, if its fence holds.

@@ -138,6 +138,10 @@ impl Engine {
     ) -> Result<Stamp, Error> {
         self.check_open()?;
         let covered = Covered::of(tenant.as_deref(), selection)?;
+        let covered = match tenant.as_deref() {
+            Some(tenant) => self.within_quota(tenant, covered),
+            None => covered,
+        };
         let covered = match kind {
             Kind::Invalidate => covered,
             Kind::Expire => covered.softly(),
@@ -158,6 +162,17 @@ impl Engine {
         };
         self.prune_if_full();
         result
+    }
+
+    /// The same, or wider: a tenant that brings too many new scopes into the coherence state gets its own instead.
+    fn within_quota(&self, tenant: &str, mut covered: Covered) -> Covered {
+        let new = covered.scopes.iter().filter(|scope| !self.mirror.knows(scope)).count();
+        let account = self.stats.accounts.of(tenant);
+        if new > 0 && !account.quota.may_bring_scopes(new, self.now()) {
+            covered.scopes = vec![ScopeHash::of_tenant(tenant)];
+            covered.globs.clear();
+        }
+        covered
     }
 
     fn count_invalidation(&self, tenant: Option<&str>) {

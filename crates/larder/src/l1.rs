@@ -164,12 +164,14 @@ pub(crate) fn weigh(key: &Key, scopes: usize, value: usize) -> u64 {
 pub(crate) struct L1 {
     entries: Quick<FullKey, Arc<Entry>, ByWeight, ahash::RandomState, GatherGone>,
     capacity: u64,
+    /// Bytes that one tenant may hold; `None`: all of them.
+    tenant_quota: Option<u64>,
     stats: Arc<Stats>,
 }
 
 impl L1 {
     /// Bounded to `capacity` bytes, where one entry may weigh up to `largest`.
-    pub(crate) fn new(capacity: u64, largest: u64, stats: Arc<Stats>) -> Self {
+    pub(crate) fn new(capacity: u64, largest: u64, tenant_quota: Option<u64>, stats: Arc<Stats>) -> Self {
         // Capacity is split among shards, and an entry that outweighs its shard is refused: so few enough of them.
         let shards = usize::try_from(capacity / largest.max(1).saturating_mul(4)).unwrap_or(1).clamp(1, 64);
         let options = OptionsBuilder::new()
@@ -179,7 +181,7 @@ impl L1 {
             .build()
             .expect("every option is set");
         let entries = Quick::with_options(options, ByWeight, hasher(), GatherGone);
-        Self { entries, capacity, stats }
+        Self { entries, capacity, tenant_quota, stats }
     }
 
     pub(crate) fn get(&self, key: KeyRef<'_>) -> Option<Arc<Entry>> {
@@ -202,6 +204,25 @@ impl L1 {
             // What was there under the same key made way for its successor, not for want of room.
             if gone_key != key || Arc::ptr_eq(&gone, &entry) {
                 gone.account.count_eviction();
+                self.stats.evictions.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        if let Some(quota) = self.tenant_quota {
+            self.keep_within(quota, key, &entry);
+        }
+    }
+
+    /// Drops a tenant's oldest entries until it holds no more than its quota.
+    fn keep_within(&self, quota: u64, key: FullKey, entry: &Arc<Entry>) {
+        let account = &entry.account;
+        account.quota.came(key, entry, account);
+        while account.bytes() > quota
+            && let Some((key, oldest)) = account.quota.oldest()
+        {
+            let Some(oldest) = oldest.upgrade() else { continue };
+            if let Some((_, gone)) = self.entries.remove_if(&key, |there| Arc::ptr_eq(there, &oldest)) {
+                account.leave(gone.weight);
+                account.count_eviction();
                 self.stats.evictions.fetch_add(1, Ordering::Relaxed);
             }
         }

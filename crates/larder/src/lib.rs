@@ -58,6 +58,7 @@ mod lookup;
 mod nested;
 mod policy;
 mod prepared;
+mod quota;
 mod recovery;
 mod remote;
 mod scope;

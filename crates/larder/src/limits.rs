@@ -24,6 +24,14 @@ pub const MAX_EAGERNESS: f32 = 10.0;
 pub const MAX_FAILURES: usize = 10_000;
 /// Bytes that a compressed payload may expand to: a corrupt size must not allocate the machine away.
 pub const MAX_PAYLOAD_BYTES: usize = 64 << 20;
+/// Scopes that the coherence state does not hold yet, which one tenant may bring there from one node in
+/// [`TENANT_NEW_SCOPES_EVERY`]. Beyond it its invalidations are widened to the whole tenant: Redis forgets the oldest
+/// scopes of all tenants when there are too many, and drops with them what they may have concerned.
+pub const TENANT_NEW_SCOPES: usize = 10_000;
+/// See [`TENANT_NEW_SCOPES`].
+pub const TENANT_NEW_SCOPES_EVERY: Duration = Duration::from_secs(60);
+/// Loaders of one tenant that run at once on one node, unless set otherwise: half of all.
+pub const TENANT_LOADS: usize = MAX_CONCURRENT_LOADS / 2;
 /// Rules (invalidations by a pattern) of one tenant that a node remembers. Each is matched against an entry on its first
 /// hit after a change. Beyond it the oldest counts as matching everything of the tenant.
 pub const MAX_TENANT_RULES: usize = 64;

@@ -221,6 +221,10 @@ impl Map {
         self.cov = cov;
     }
 
+    pub(super) fn knows(&self, scope: &ScopeHash) -> bool {
+        self.scopes.contains_key(scope)
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.scopes.len() > limit(Limit::MirrorScopes, MAX_MIRROR_SCOPES)
     }

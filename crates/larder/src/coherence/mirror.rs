@@ -468,6 +468,11 @@ impl Mirror {
         self.map.read().blocked()
     }
 
+    /// Whether this scope was invalidated not too long ago.
+    pub(crate) fn knows(&self, scope: &ScopeHash) -> bool {
+        self.map.read().knows(scope)
+    }
+
     /// How many scopes are remembered.
     pub(crate) fn scopes_remembered(&self) -> usize {
         self.map.read().len()

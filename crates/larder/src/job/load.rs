@@ -66,7 +66,7 @@ impl<T: Value> Job<T> {
     ) -> Result<(Vec<Option<Arc<T>>>, Duration), Error> {
         let counters: Vec<&Counters> = counters.iter().map(|counters| &**counters).collect();
         let wanted: Vec<_> = keys.iter().map(|key| Wanted { key: key.clone(), previous: None }).collect();
-        let (loaded, _, took) = self.run_loader(&wanted, &counters).await?;
+        let (loaded, _, took) = self.run_loader(None, &wanted, &counters).await?;
         Ok((loaded.into_iter().map(|loaded| loaded.value).collect(), took))
     }
 
@@ -79,8 +79,10 @@ impl<T: Value> Job<T> {
         if wanted.is_empty() {
             return Ok((Vec::new(), self.engine.now(), Duration::ZERO));
         }
+        // A job's keys are one tenant's.
+        let tenant = pending.clone().next().map(|one| &*one.key.tenant);
         let counters: Vec<&Counters> = pending.map(|one| &*one.counters).collect();
-        self.run_loader(&wanted, &counters).await
+        self.run_loader(tenant, &wanted, &counters).await
     }
 
     /// What a load replaces, as far as it was not invalidated.
@@ -113,16 +115,18 @@ impl<T: Value> Job<T> {
     /// what it brought with the moment of its end and the time it took.
     pub(super) async fn run_loader(
         &mut self,
+        tenant: Option<&str>,
         wanted: &[Wanted],
         counters: &[&Counters],
     ) -> Result<Loads<T>, Error> {
         let limit = self.timeout();
+        let account = tenant.map(|tenant| self.engine.stats.accounts.of(tenant));
         let engine = Arc::clone(&self.engine);
         let attempt = async {
             let _place = tokio::select! {
                 biased;
                 () = self.hurry.said() => None,
-                place = engine.loads.acquire() => Some(place.expect("never closed")),
+                place = engine.place_to_load(account.as_deref()) => Some(place),
             };
             counters.iter().for_each(|one| one.count_load());
             let began = engine.now();

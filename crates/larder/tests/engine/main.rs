@@ -15,6 +15,7 @@ mod globs;
 mod invalidating;
 mod loading;
 mod outage;
+mod quotas;
 mod sentinel;
 mod shared;
 mod staleness;
