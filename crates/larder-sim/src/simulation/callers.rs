@@ -4,7 +4,7 @@ use super::history::{Needed, Returned};
 use super::universe::Write;
 use super::world::World;
 use crate::node::Node;
-use larder::{Error, ErrorKind, Key, LoadContext, Status, Tenant, Tier};
+use larder::{Error, ErrorKind, Key, LoadContext, Stamp, Status, Tenant, Tier};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -59,17 +59,33 @@ impl World {
     }
 
     async fn read_one(self: &Arc<Self>, node: &Node, row: usize) {
-        let needed = self.begin(node, row);
+        let mut needed = self.begin(node, row);
+        let mut tenant = tenant(node, self.universe.0[row].tenant);
+        // Somebody who brings the stamp of what he has written, perhaps on another node.
+        if self.chance.below(8) == 0
+            && let Some((stamp, rows)) = self.some_stamp()
+        {
+            tenant = tenant.at_least(stamp);
+            rows.iter().filter(|(of, _)| *of == row).for_each(|(_, version)| needed.at_least(*version));
+            self.count("reads with a stamp", "at least");
+        }
         let began = self.trace.now_ms();
         let (of, world) = (&self.universe.0[row], Arc::clone(self));
         let late = of.late;
         let load = move |context: LoadContext| async move {
             world.count("loads", "single");
             context.tag(late);
-            world.load(row).await
+            let previous = context.previous().and_then(|previous| previous.value::<Value>());
+            let loaded = Arc::clone(&world).load(row).await?;
+            match (previous, &loaded) {
+                (Some(previous), Some(value)) if previous.0 == value.0 => {
+                    world.count("loads", "not modified");
+                    context.not_modified::<Value, Failed>()
+                }
+                _ => Ok(loaded),
+            }
         };
-        let found =
-            tenant(node, of.tenant).fetch_with(of.key.clone(), of.policy(&self.chance, false), load).await;
+        let found = tenant.fetch_with(of.key.clone(), of.policy(&self.chance, false), load).await;
         match found {
             Ok((value, status)) => self.check(node, row, began, &needed, value.as_deref(), status),
             Err(error) => self.failed(&error),
@@ -153,7 +169,9 @@ impl World {
 
     fn failed(&self, error: &Error) {
         match error.kind() {
-            ErrorKind::Load | ErrorKind::LoadTimeout => self.count("reads", "the origin failed"),
+            ErrorKind::Load | ErrorKind::LoadTimeout | ErrorKind::CoolingDown => {
+                self.count("reads", "the origin failed")
+            }
             _ => self.broke(format!("a read failed: {error:?}")),
         }
     }
@@ -170,11 +188,16 @@ impl World {
     async fn invalidate(&self, node: &Node) {
         let Write { tenant: of, selection, rows, kind } = self.universe.write(&self.chance);
         self.note(format_args!("n{} commits {rows:?} and invalidates {kind}", node.host.id));
-        let result = match of {
-            Some(of) => tenant(node, of).invalidate(selection).await,
-            None => node.cache.invalidate(selection).await,
+        let invalidation = match of {
+            Some(of) => tenant(node, of).invalidate(selection),
+            None => node.cache.invalidate(selection),
         };
-        self.told(node, kind, &rows, result.map(drop));
+        let (result, done) = if self.chance.below(4) == 0 {
+            (invalidation.acked().await, Returned::Acked)
+        } else {
+            (invalidation.await, Returned::Ok)
+        };
+        self.told(node, kind, rows, result, done).await;
     }
 
     async fn set(&self, node: &Node) {
@@ -183,33 +206,51 @@ impl World {
         // What was committed before this call is in the value.
         let of = &self.universe.0[row];
         let value = of.value();
-        let rows = [(row, version)];
+        let rows = vec![(row, version)];
         self.note(format_args!("n{} commits {rows:?} and sets {}", node.host.id, value.0));
         let result = tenant(node, of.tenant).set(of.key.clone(), value, of.policy(&self.chance, true)).await;
-        self.told(node, "set", &rows, result);
+        self.told(node, "set", rows, result.map(|()| Stamp::default()), Returned::Ok).await;
     }
 
-    fn told(&self, node: &Node, kind: &'static str, rows: &[(usize, u64)], result: Result<(), Error>) {
-        let now = self.trace.now_ms();
-        let how = match result {
-            Ok(()) => Returned::Ok,
-            Err(error) if error.kind() == ErrorKind::Deferred => {
+    async fn told(
+        &self,
+        node: &Node,
+        kind: &'static str,
+        rows: Vec<(usize, u64)>,
+        result: Result<Stamp, Error>,
+        done: Returned,
+    ) {
+        self.count("invalidations", kind);
+        match result {
+            Ok(stamp) => self.done(node, kind, rows, stamp, done),
+            Err(error) => {
+                let Some(ticket) = error.ticket() else {
+                    return self.broke(format!("an invalidation failed: {error:?}"));
+                };
+                let now = self.trace.now_ms();
                 let down_since = self.down_since_ms.load(Ordering::SeqCst);
                 let lease = u64::try_from(self.options.lease.as_millis()).expect("short");
-                if self.network.is_down() && now > down_since + lease + 2 {
-                    Returned::DeferredInOutage
-                } else {
-                    Returned::Deferred
+                let in_outage = self.network.is_down() && now > down_since + lease + 2;
+                let how = if in_outage { Returned::DeferredInOutage } else { Returned::Deferred };
+                self.note(format_args!("n{} {kind} {rows:?}: {how:?}", node.host.id));
+                self.count("invalidations returned", "deferred");
+                self.history.returned(node.host.id, now, &rows, how, kind);
+                // From its delivery on it is an invalidation like any other.
+                if let Ok(stamp) = ticket.delivered().await {
+                    self.count("deferred", "delivered later");
+                    self.done(node, kind, rows, stamp, Returned::Ok);
                 }
             }
-            Err(error) => return self.broke(format!("an invalidation failed: {error:?}")),
-        };
-        self.count("invalidations", kind);
-        self.count("invalidations returned", if how == Returned::Ok { "ok" } else { "deferred" });
-        self.note(format_args!("n{} {kind} {rows:?}: {how:?}", node.host.id));
-        self.history.returned(node.host.id, now, rows, how, kind);
-        if how == Returned::Ok {
-            self.probe();
+        }
+    }
+
+    fn done(&self, node: &Node, kind: &str, rows: Vec<(usize, u64)>, stamp: Stamp, how: Returned) {
+        self.count("invalidations returned", if how == Returned::Acked { "acked" } else { "ok" });
+        self.note(format_args!("n{} {kind} {rows:?}: {how:?} {stamp}", node.host.id));
+        self.history.returned(node.host.id, self.trace.now_ms(), &rows, how, kind);
+        self.probe();
+        if stamp != Stamp::default() {
+            self.stamped(stamp, rows);
         }
     }
 }

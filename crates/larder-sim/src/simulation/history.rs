@@ -9,6 +9,8 @@ use std::time::Duration;
 pub enum Returned {
     /// Done.
     Ok,
+    /// Done, and applied by every node that holds a lease.
+    Acked,
     /// In force on its node only.
     Deferred,
     /// Deferred in an outage that all nodes saw.
@@ -42,6 +44,7 @@ struct OfRow {
     /// By the node that invalidated.
     own: BTreeMap<usize, Rising>,
     done: Rising,
+    acked: Rising,
     outages: Rising,
 }
 
@@ -55,6 +58,13 @@ pub struct Needed {
 }
 
 impl Needed {
+    /// At least what was written before a stamp.
+    pub fn at_least(&mut self, version: u64) {
+        if version > self.version {
+            *self = Self { version, why: "I3: at least a stamp".to_owned() };
+        }
+    }
+
     fn raise(&mut self, promise: Option<&(u64, u64, String)>, rule: &str) {
         if let Some((at, version, why)) = promise
             && *version > self.version
@@ -105,6 +115,10 @@ impl History {
             of.own.entry(node).or_default().add(at_ms, *version, &why);
             match how {
                 Returned::Ok => of.done.add(at_ms, *version, &why),
+                Returned::Acked => {
+                    of.done.add(at_ms, *version, &why);
+                    of.acked.add(at_ms, *version, &why);
+                }
                 Returned::Deferred => {}
                 Returned::DeferredInOutage => of.outages.add(at_ms, *version, &why),
             }
@@ -118,6 +132,9 @@ impl History {
         needed.raise(of.own.get(&standing.node).and_then(Rising::last), "I1");
         let bound = if standing.good { self.good_bound_ms } else { self.bad_bound_ms };
         needed.raise(of.done.before(now_ms.saturating_sub(bound)), "I2");
+        if standing.good {
+            needed.raise(of.acked.last(), "I3");
+        }
         if standing.good && standing.server_up {
             needed.raise(of.outages.last(), "I8");
         }

@@ -1,7 +1,7 @@
 //! What there is to be cached, and what can be invalidated.
 
 use crate::chance::Chance;
-use larder::{Key, Policy, Selection, Selector, all, first_segment, key, prefix, tag};
+use larder::{Key, Policy, Selection, Selector, Tiers, all, first_segment, key, prefix, tag};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -57,9 +57,15 @@ impl Row {
     /// Its policy. `all_tags`: for calls that give no loader a say.
     pub(super) fn policy(&self, chance: &Chance, all_tags: bool) -> Policy {
         let seconds = Duration::from_secs;
-        let policy = match chance.below(4) {
-            0 => Policy::ttl(seconds(2)).jitter(0.2).stale_while_revalidate(seconds(4)),
-            1 => Policy::ttl(seconds(3)).stale_if_error(seconds(5)),
+        let ms = Duration::from_millis;
+        let policy = match chance.below(7) {
+            0 => Policy::ttl(seconds(2)).jitter(0.2).stale_while_revalidate(seconds(4)).eager_refresh(1.0),
+            1 => Policy::ttl(seconds(3))
+                .stale_if_error(seconds(5))
+                .soft_timeout(ms(50))
+                .failure_cooldown(ms(200)),
+            2 => Policy::ttl(seconds(4)).hard_timeout(ms(900)),
+            3 => Policy::ttl(seconds(30)).tiers(chance.pick(&[Tiers::Memory, Tiers::Redis])),
             _ => Policy::ttl(seconds(60)),
         };
         let policy = policy.tag(self.declared);

@@ -9,7 +9,9 @@ use crate::executor::Executor;
 use crate::network::Network;
 use crate::node::{Host, Limits, Node, Settings};
 use crate::trace::Trace;
+use larder::Stamp;
 use parking_lot::Mutex;
+use std::collections::VecDeque;
 use std::fmt::Arguments;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +31,8 @@ pub(super) struct World {
     pub universe: Universe,
     /// What was promised.
     pub history: History,
+    /// Stamps that were given out, each with what was written before it.
+    pub(super) stamps: Mutex<VecDeque<(Stamp, Vec<(usize, u64)>)>>,
     /// What broke.
     broken: Mutex<Vec<String>>,
     counts: Mutex<Counts>,
@@ -79,6 +83,7 @@ impl World {
             trace,
             universe,
             history,
+            stamps: Mutex::default(),
             broken: Mutex::default(),
             counts: Mutex::default(),
             limits,
@@ -131,6 +136,21 @@ impl World {
     /// What broke so far.
     pub(super) fn broken(&self) -> Vec<String> {
         self.broken.lock().clone()
+    }
+
+    /// A stamp was given out.
+    pub(super) fn stamped(&self, stamp: Stamp, rows: Vec<(usize, u64)>) {
+        let mut stamps = self.stamps.lock();
+        stamps.push_back((stamp, rows));
+        if stamps.len() > 10 {
+            stamps.pop_front();
+        }
+    }
+
+    /// One of the stamps that were given out lately, with what was written before it.
+    pub(super) fn some_stamp(&self) -> Option<(Stamp, Vec<(usize, u64)>)> {
+        let stamps = self.stamps.lock();
+        if stamps.is_empty() { None } else { stamps.get(self.chance.index(stamps.len())).cloned() }
     }
 
     /// Looks at what lies in Redis.
