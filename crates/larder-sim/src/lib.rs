@@ -4,8 +4,10 @@
 pub mod chance;
 pub mod command;
 pub mod executor;
+pub mod mutation;
 pub mod network;
 pub mod node;
 pub mod redis;
+pub mod schedules;
 pub mod simulation;
 pub mod trace;

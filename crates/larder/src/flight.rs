@@ -10,6 +10,7 @@ use crate::l1::FullKey;
 use crate::limits::MAX_FLIGHTS;
 use crate::nested::Hurry;
 use crate::scope::{EntryScopes, ScopeHash};
+use crate::simulation::{Mutant, is};
 use crate::status::Tier;
 use parking_lot::Mutex;
 use std::any::{Any, TypeId};
@@ -163,12 +164,16 @@ impl Flights {
     /// expired.
     pub(crate) fn detach(&self, scopes: &[ScopeHash]) {
         let scopes: Vec<_> = scopes.iter().map(|scope| scope.hard()).collect();
-        self.detach_where(|flight| flight.scopes().iter().any(|scope| scopes.contains(scope)));
+        if !is(Mutant::FlightsStay) {
+            self.detach_where(|flight| flight.scopes().iter().any(|scope| scopes.contains(scope)));
+        }
     }
 
     /// From now on nobody joins any flight that is under way.
     pub(crate) fn detach_all(&self) {
-        self.detach_where(|_| true);
+        if !is(Mutant::FlightsStayAcrossTrust) {
+            self.detach_where(|_| true);
+        }
     }
 
     fn detach_where(&self, concerned: impl Fn(&dyn AnyFlight) -> bool) {

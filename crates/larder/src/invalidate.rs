@@ -8,6 +8,7 @@ use crate::l1::KeyRef;
 use crate::remote::Remote;
 use crate::scope::{Covered, ScopeHash, Selection};
 use crate::simulation;
+use crate::simulation::{Mutant, is};
 use crate::stamp::Stamp;
 use crate::store::{EntryName, Holders, InvalidateReply, InvalidateRequest, Link, StoreError};
 use futures_util::future::{BoxFuture, join_all};
@@ -218,7 +219,9 @@ impl Engine {
                 self.flights.detach(&blocked.scopes);
                 tell(&covered);
                 drop(underway);
-                if let Some(acks) = &mut acks {
+                if let Some(acks) = &mut acks
+                    && !is(Mutant::NobodyAcks)
+                {
                     acks.of_all(holders, self.options.lease).await;
                 }
                 return Ok(Stamp::new(self.mirror.bucket, at));
@@ -242,7 +245,7 @@ impl Engine {
     /// How long an invalidation is tried before it is deferred: longer than a lease, so that an outage that all nodes
     /// see is marked in Redis before anybody relies on Redis again.
     fn defer_after(&self) -> Duration {
-        self.options.lease.mul_f64(1.5)
+        if is(Mutant::DeferredTooSoon) { Duration::from_millis(1) } else { self.options.lease.mul_f64(1.5) }
     }
 
     fn drop_entries(&self, covered: &Covered) {

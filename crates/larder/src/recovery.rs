@@ -4,6 +4,7 @@
 use crate::coherence::Stamped;
 use crate::engine::Engine;
 use crate::remote::Remote;
+use crate::simulation::{Mutant, is};
 use crate::store::{
     BarrierReply, BarrierRequest, EntryName, InvalidateReply, InvalidateRequest, Link, StoreError,
     StoreErrorKind,
@@ -16,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(25);
 
 /// Delivers the journal, in its order. It is empty for a moment when this returns.
 pub(crate) async fn deliver(remote: &Arc<Remote>, link: &Arc<dyn Link>) -> Result<(), StoreError> {
-    while let Some((id, covered)) = remote.first_deferred() {
+    while let Some((id, covered)) = remote.first_deferred().filter(|_| !is(Mutant::JournalLost)) {
         let keys: Vec<_> = covered
             .keys
             .iter()
@@ -48,10 +49,13 @@ pub(crate) async fn settle(
 ) -> Result<(), StoreError> {
     let (began, lease) = (engine.now(), engine.options.lease);
     let lease_us = u64::try_from(lease.as_micros()).unwrap_or(u64::MAX);
+    if is(Mutant::NoBarrier) {
+        return Ok(());
+    }
     let nodes = remote.nodes_since(outage.saturating_sub(lease_us.saturating_mul(2)));
     loop {
         // An invalidation that has failed once may still be deferred: this node has not delivered everything.
-        if remote.has_unfinished() {
+        if remote.has_unfinished() && !is(Mutant::UnfinishedIgnored) {
             tokio::time::sleep(PAUSE).await;
             continue;
         }

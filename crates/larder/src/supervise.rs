@@ -9,6 +9,7 @@ use crate::recovery;
 use crate::remote::{RedisState, Remote, random_part};
 use crate::scope::Change;
 use crate::simulation;
+use crate::simulation::{Mutant, is};
 use crate::store::{AckTo, HeartbeatReply, Link, Push, Recovered, StateReply, StoreError, StoreErrorKind};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -140,7 +141,7 @@ impl Supervisor {
             if self.engine.mirror.has_left(opened.state.epoch) {
                 return Err(StoreError::new(StoreErrorKind::Changed, "an epoch of old came back"));
             }
-            if opened.outage.is_none()
+            if (opened.outage.is_none() || is(Mutant::NoBarrier))
                 && let Some(trust) = self.trust(&opened)
             {
                 let backlog = backlog(&mut opened.pushes, opened.state.epoch);
@@ -226,7 +227,7 @@ impl Supervisor {
             }
         }
         match reply {
-            Ok(HeartbeatReply::Alive { outage: Some(_), .. }) => {
+            Ok(HeartbeatReply::Alive { outage: Some(_), .. }) if !is(Mutant::NoBarrier) => {
                 Err(Silence::Ended("it was silent for all nodes".to_owned()))
             }
             // The reply to an own invalidation may bring a new epoch before the stream does; a moment later both agree.
@@ -237,6 +238,7 @@ impl Supervisor {
                 if roll_call {
                     self.remote.roll_called(nodes, now_us, lease * 4);
                 }
+                let sent = if is(Mutant::LeaseFromTheReply) { self.engine.now() } else { sent };
                 self.renew(trust, sent, state, now_us);
                 Ok(())
             }

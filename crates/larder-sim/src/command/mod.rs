@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "this is what the command is for")]
 
+use crate::mutation::Mutation;
 use crate::simulation::{Counts, Options, Outcome, simulate};
 use clap::{Args, Parser};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -13,6 +14,15 @@ use std::time::{Duration, Instant};
 pub enum Command {
     /// Runs many simulations and checks what each did.
     Simulate(Simulate),
+    /// Switches off each rule of the protocol in turn, and shows what notices.
+    Mutants {
+        /// Simulations for each rule that no directed schedule notices.
+        #[arg(long, default_value_t = 300)]
+        simulations: u64,
+        /// Only rules whose name contains this.
+        #[arg(long, default_value = "")]
+        only: String,
+    },
     /// Runs one simulation and prints everything that happened.
     Replay {
         /// Its number.
@@ -70,6 +80,7 @@ impl Command {
     pub fn run(self) -> bool {
         match self {
             Self::Simulate(what) => what.run(),
+            Self::Mutants { simulations, only } => mutants(simulations, &only),
             Self::Replay { seed, shape } => {
                 let outcome = simulate(seed, &Options { keep_trace: true, ..shape.options() });
                 outcome.lines.iter().for_each(|line| println!("{line}"));
@@ -116,4 +127,18 @@ fn show_broken(outcome: &Outcome) -> bool {
     println!("seed {} (replay {}):", outcome.seed, outcome.seed);
     outcome.broken.iter().for_each(|broken| println!("    {broken}"));
     false
+}
+
+fn mutants(simulations: u64, only: &str) -> bool {
+    let mut survivors = 0;
+    let chosen = Mutation::all().into_iter().filter(|mutation| mutation.to_string().contains(only));
+    for mutation in chosen {
+        let began = Instant::now();
+        let noticed = mutation.hunt(simulations);
+        survivors += u64::from(noticed.is_none());
+        let by = noticed.map_or_else(|| "SURVIVED".to_owned(), |noticed| noticed.to_string());
+        println!("{:<62} {:>6.1} s  {by}", mutation.to_string(), began.elapsed().as_secs_f64());
+    }
+    println!("{survivors} survived");
+    survivors == 0
 }

@@ -4,7 +4,7 @@ use super::rules::Rules;
 use crate::clock::Moment;
 use crate::limits::MAX_MIRROR_SCOPES;
 use crate::scope::{Glob, ScopeHash, Subject};
-use crate::simulation::{Limit, limit};
+use crate::simulation::{Limit, Mutant, is, limit};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -105,7 +105,7 @@ impl Map {
     /// What the map has to say of an entry of this epoch, which is known to be right up to this stamp. `None`: it may
     /// have been invalidated since.
     pub(super) fn judge(&self, subject: Subject<'_>, epoch: u64, stamp: u64) -> Option<Verdict> {
-        if epoch != self.epoch || stamp < self.cov {
+        if epoch != self.epoch && !is(Mutant::EpochIgnored) || stamp < self.cov && !is(Mutant::CoverIgnored) {
             return None;
         }
         let mut verdict = Verdict::FINE;
@@ -150,6 +150,9 @@ impl Map {
 
     /// [`Map::judge`] for what was loaded without Redis, which goes by the change counter.
     pub(super) fn judge_since(&self, scopes: &[ScopeHash], change: u64) -> Option<Verdict> {
+        if is(Mutant::DegradedUnguarded) {
+            return Some(Verdict::FINE);
+        }
         if change < self.guard_floor {
             return None;
         }
@@ -245,7 +248,7 @@ impl Map {
 
     /// Forgets what is stamped at or below `bound`. What the forgotten records guarded is not covered any more.
     pub(super) fn prune(&mut self, bound: u64) {
-        self.cov = self.cov.max(bound);
+        self.cov = self.cov.max(if is(Mutant::PruneUncovered) { 0 } else { bound });
         self.rules.prune(bound);
         let (applied, mut floor) = (self.applied, self.guard_floor);
         self.scopes.retain(|_, record| {

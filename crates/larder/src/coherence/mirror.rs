@@ -163,11 +163,13 @@ impl Mirror {
         let subject = subject.into();
         match judged.fence {
             Fence::Stamped(stamped) => {
+                let early = if is(Mutant::CounterBeforeLease) { self.change() } else { 0 };
+                self.pauses.at(Place::HitBegins);
                 if !self.lease_is_valid() && !is(Mutant::NoLease) {
                     return None;
                 }
                 self.pauses.at(Place::LeaseSeen);
-                let change = self.change.load(Ordering::Acquire);
+                let change = if early == 0 { self.change.load(Ordering::Acquire) } else { early };
                 if judged.seen.load(Ordering::Acquire) == change {
                     return Some(Moment::from_nanos(judged.expired_at.load(Ordering::Relaxed)));
                 }
@@ -198,6 +200,7 @@ impl Mirror {
         judged.stamp.fetch_max(map.applied, Ordering::AcqRel);
         drop(map);
         self.pauses.at(Place::MapChecked);
+        let change = if is(Mutant::SeenAfterTheMap) { self.change() } else { change };
         judged.seen.store(change, Ordering::Release);
         Some(verdict.expired_at.min(Moment::from_nanos(known)))
     }
@@ -207,11 +210,13 @@ impl Mirror {
     }
 
     fn judge_degraded(&self, ticket: &Ticket, scopes: &[ScopeHash]) -> Option<Verdict> {
-        if self.is_good() || self.clock.now() >= ticket.until {
+        if self.is_good() && !is(Mutant::DegradedWhileGood) || self.clock.now() >= ticket.until {
             return None;
         }
         let map = self.map.read();
-        (map.period == ticket.period).then(|| map.judge_since(scopes, ticket.change)).flatten()
+        (map.period == ticket.period || is(Mutant::PeriodIgnored))
+            .then(|| map.judge_since(scopes, ticket.change))
+            .flatten()
     }
 
     /// Admission: whether a value with this fence may be put into memory, and if so what its entry carries.
@@ -232,6 +237,7 @@ impl Mirror {
             }
         };
         self.pauses.at(Place::Admitted);
+        let change = if is(Mutant::SeenAfterAdmission) { self.change() } else { change };
         // While an expiration is under way, the map is to be asked at every hit.
         let seen = if verdict.expiring { 0 } else { change };
         Some(Judged {
@@ -289,7 +295,9 @@ impl Mirror {
     /// An own invalidation begins: nothing of these scopes is served until its reply is here.
     pub(crate) fn block(&self, scopes: &[ScopeHash]) {
         let now = self.clock.now();
-        self.changing(|map, change| scopes.iter().for_each(|scope| map.block(*scope, change, now)));
+        if !is(Mutant::NoBlock) {
+            self.changing(|map, change| scopes.iter().for_each(|scope| map.block(*scope, change, now)));
+        }
     }
 
     /// Takes one block back. The stamp that replaces it is in the map already.
@@ -302,8 +310,8 @@ impl Mirror {
     pub(crate) fn settle<'a>(&self, what: impl Into<Change<'a>>, at: Stamped) -> bool {
         let (what, now) = (what.into(), self.clock.now());
         self.changing(|map, change| {
-            let settled = at.epoch == map.epoch;
-            if settled {
+            let settled = at.epoch == map.epoch || is(Mutant::SettledInAnyEpoch);
+            if settled && !is(Mutant::ReplyNotApplied) {
                 raise(map, what, at.stamp, change, now);
                 what.scopes.iter().for_each(|scope| map.unblock(*scope));
             }
@@ -332,7 +340,7 @@ impl Mirror {
             // Behind the head (a resync overtook it): the map still takes it, the head does not go back.
             let behind = epoch == map.epoch && stamp <= map.applied;
             let gap = !behind && (epoch != map.epoch || prev != map.applied);
-            if gap {
+            if gap && !is(Mutant::GapsIgnored) {
                 map.enter(epoch, stamp, prev, change);
             }
             raise(map, what, stamp, change, now);
@@ -347,7 +355,7 @@ impl Mirror {
         self.changing(|map, change| {
             // A head behind ours is older news: the pushes after it came first, without a gap.
             let news = !map.is_over(epoch) && (epoch != map.epoch || head > map.applied);
-            if news {
+            if news && !is(Mutant::HeadsIgnored) {
                 map.enter(epoch, head, head, change);
             }
             news
@@ -360,7 +368,7 @@ impl Mirror {
             if map.epoch != state.epoch || map.applied != state.head {
                 map.enter(state.epoch, state.head, state.head, change);
             }
-            map.period += 1;
+            map.period += u64::from(!is(Mutant::PeriodKeptAtTrust));
             self.until.store(0, Ordering::Release);
             self.trusted.store(true, Ordering::Release);
         });
@@ -386,7 +394,8 @@ impl Mirror {
             return false;
         }
         let missed = self.resync(state.epoch, state.head);
-        if !self.is_trusted() || self.trust.load(Ordering::Acquire) != trust {
+        let current = self.is_trusted() && self.trust.load(Ordering::Acquire) == trust;
+        if !current && !is(Mutant::AnyHeartbeatRenews) {
             return missed;
         }
         let end = sent.plus(lease);
@@ -394,7 +403,7 @@ impl Mirror {
         // Asked after the lease was renewed: a lapse between a look and the renewal would go unnoticed.
         let now = self.clock.now();
         if before <= now && now < end {
-            self.changing(|map, _| map.period += 1);
+            self.changing(|map, _| map.period += u64::from(!is(Mutant::PeriodKeptAtLapse)));
         }
         missed
     }
@@ -447,6 +456,7 @@ impl Mirror {
                 self.pauses.at(Place::Swept);
                 judged.expired_at.fetch_min(verdict.expired_at.as_nanos(), Ordering::AcqRel);
                 // `applied` of before the check: what was applied since is still in the map.
+                let applied = if is(Mutant::SweptAfter) { self.map.read().applied } else { applied };
                 judged.stamp.fetch_max(applied, Ordering::AcqRel);
             }
         });

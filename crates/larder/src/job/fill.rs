@@ -7,6 +7,7 @@ use crate::coherence::{Fence, Stamped};
 use crate::envelope::{self, Header};
 use crate::flight::Landed;
 use crate::remote::Remote;
+use crate::simulation::{Mutant, is};
 use crate::status::Tier;
 use crate::store::{FillReply, FillRequest, Link};
 use crate::value::{Value, shielded};
@@ -17,6 +18,8 @@ use std::time::Duration;
 /// A loaded value on its way to Redis.
 struct Parcel<T: Value> {
     granted: Granted<T>,
+    /// The stamp up to which it reflects every invalidation.
+    ver: u64,
     landed: Landed<T>,
     /// `None`: it is not to be stored.
     envelope: Option<Bytes>,
@@ -32,7 +35,7 @@ impl<T: Value> Parcel<T> {
             key_scope: self.granted.pending.scopes.key(),
             token: &self.granted.token,
             epoch: self.granted.epoch,
-            ver: self.granted.ver,
+            ver: self.ver,
             keep: self.keep,
             envelope: self.envelope.clone().unwrap_or_default(),
             scopes: self.landed.scopes.shared(),
@@ -82,6 +85,8 @@ impl<T: Value> Job<T> {
         let prepared = self.prepare(&granted.pending, loaded, made);
         let landed = prepared.landed(took, change);
         let mut payload = Vec::new();
+        let now = self.engine.mirror.fence_alone().stamp;
+        let ver = if is(Mutant::VersionOfTheFill) { now.max(granted.ver) } else { granted.ver };
         let encoded = match &prepared.value {
             Some(value) => shielded(|| value.encode(&mut payload)).is_some_and(|done| done.is_ok()),
             None => true,
@@ -93,7 +98,7 @@ impl<T: Value> Job<T> {
             let ms = |moment: Moment| remote.server_us(moment) / 1000;
             let own = prepared.scopes.all();
             let header = Header {
-                ver: granted.ver,
+                ver,
                 epoch: granted.epoch,
                 soft_at: ms(prepared.expiry.soft),
                 hard_at: ms(prepared.expiry.hard),
@@ -106,7 +111,7 @@ impl<T: Value> Job<T> {
             envelope = Some(envelope::seal(&header, key, prepared.value.is_some().then_some(&payload[..])));
         }
         let keep = prepared.expiry.hard.since(prepared.expiry.made);
-        Parcel { granted, landed, envelope, weight, tags: prepared.tags, keep }
+        Parcel { granted, ver, landed, envelope, weight, tags: prepared.tags, keep }
     }
 
     /// Stores parcels in Redis and, where that was accepted, in memory. A parcel that is not to be stored, or was
@@ -138,6 +143,10 @@ impl<T: Value> Job<T> {
                     self.remember(parcel, head, stale_from.unwrap_or(Moment::FOREVER));
                 }
                 Ok(FillReply::Recover) => remote.lose_link(link, "the coherence state is gone"),
+                Ok(FillReply::Lost | FillReply::Invalidated) if is(Mutant::RefusedFillsKept) => {
+                    let now = self.engine.mirror.fence_alone().stamp;
+                    self.remember(parcel, now, Moment::FOREVER);
+                }
                 Ok(FillReply::Lost | FillReply::Invalidated) => {}
                 Err(_) => {
                     // It may have been stored or not, now or later: the lease decides, and goes. In memory, what was

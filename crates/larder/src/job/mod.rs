@@ -21,6 +21,7 @@ use crate::nested::Hurry;
 use crate::policy::{Policy, Tiers};
 use crate::remote::{Remote, WakeUp};
 use crate::scope::EntryScopes;
+use crate::simulation::{Mutant, is};
 use crate::stats::Counters;
 use crate::store::{EntryName, Link, StoreError, StoreErrorKind, StoreFuture};
 use crate::value::Value;
@@ -165,8 +166,11 @@ impl<T: Value> Job<T> {
     async fn load_degraded(&mut self, pending: Vec<Pending<T>>) {
         let pending = self.without_cooling(pending);
         let keep = self.engine.options.outage_memory_ttl.unwrap_or(self.policy.ttl);
-        let ticket = self.engine.mirror.ticket(keep);
+        let mut ticket = self.engine.mirror.ticket(keep);
         let loaded = self.load(pending.iter()).await;
+        if let Some(ticket) = ticket.as_mut().filter(|_| is(Mutant::DegradedFromTheEnd)) {
+            ticket.until = self.engine.now().plus(keep);
+        }
         self.land_loaded(pending, loaded, ticket.map(Fence::Degraded), 0);
     }
 

@@ -10,6 +10,7 @@ use crate::freshness::{Expiry, Freshness, freshness, is_due_early};
 use crate::l1::ahead_below;
 use crate::remote::{Remote, random_part};
 use crate::scope::ScopeHash;
+use crate::simulation::{Mutant, is};
 use crate::status::Tier;
 use crate::store::{EntryName, Link, ReadReply, StateReply, StoreErrorKind};
 use crate::value::{Value, shielded};
@@ -85,6 +86,9 @@ impl<T: Value> Job<T> {
         let (mut missing, mut again) = (Vec::new(), Vec::new());
         for (index, mut one) in pending.into_iter().enumerate() {
             (one.fence, one.corrupt, one.previous) = (read.fence(state.epoch), false, None);
+            if is(Mutant::HeadAfterTheValue) {
+                one.fence = Some(Stamped { epoch: state.epoch, stamp: state.head });
+            }
             let Some(bytes) = read.reply.values.get(index).and_then(Option::as_ref) else {
                 missing.push(one);
                 continue;
@@ -113,7 +117,9 @@ impl<T: Value> Job<T> {
         if header.codec != T::CODEC as u8 {
             return Judgement::Corrupt;
         }
-        if header.epoch != read.state.epoch || header.ver < read.state.floor {
+        if header.epoch != read.state.epoch && !is(Mutant::StoredEpochIgnored)
+            || header.ver < read.state.floor && !is(Mutant::FloorIgnored)
+        {
             return Judgement::Missing;
         }
         let unknown: Vec<_> = header.tags.iter().copied().filter(|tag| !read.asked.contains(tag)).collect();
@@ -129,6 +135,9 @@ impl<T: Value> Job<T> {
             let Some(stamp) = stamp.filter(|stamp| *stamp > header.ver && concerns(scope)) else { continue };
             let key = one.key.key.as_str();
             if self.engine.is_spared(scope, key, header.epoch, header.ver, stamp) {
+                continue;
+            }
+            if is(Mutant::StampsIgnored) {
                 continue;
             }
             if !scope.is_soft() {
@@ -149,7 +158,10 @@ impl<T: Value> Job<T> {
         let payload_len = opened.payload.as_ref().map_or(0, Bytes::len);
         let landed =
             Landed { value, tier: Tier::Redis, expiry, load: Some(header.load), scopes, change: read.change };
-        if let Some(stamped) = read.fence(header.epoch) {
+        let stamped = if is(Mutant::HeadAfterTheValue) { one.fence } else { read.fence(header.epoch) };
+        let stamped =
+            if is(Mutant::AdmittedAsOfNow) { Some(self.engine.mirror.fence_alone()) } else { stamped };
+        if let Some(stamped) = stamped {
             let fence = Fence::Stamped(stamped);
             let weigh = |value: &Arc<T>| shielded(|| value.weight(payload_len)).unwrap_or(payload_len);
             let weight = landed.value.as_ref().map_or(0, weigh);

@@ -22,6 +22,8 @@ pub use mutant::Mutant;
 /// Places where another thread may run between two steps of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
+    /// A hit begins.
+    HitBegins,
     /// A hit has seen the lease, not yet the counter.
     LeaseSeen,
     /// A hit has seen the counter, not yet the map.

@@ -5,9 +5,122 @@
 pub enum Mutant {
     /// A hit does not look at the lease.
     NoLease,
+    /// A hit loads the change counter before it looks at the lease.
+    CounterBeforeLease,
+    /// A hit remembers the counter of after its look at the map.
+    SeenAfterTheMap,
+    /// A new entry remembers the counter of after its check.
+    SeenAfterAdmission,
+    /// Memory serves entries of any epoch.
+    EpochIgnored,
+    /// Memory serves what the map does not cover any more.
+    CoverIgnored,
+    /// The map forgets, and covers what it has forgotten.
+    PruneUncovered,
+    /// The sweep stamps entries with what was applied after its check.
+    SweptAfter,
+    /// What was read from Redis is admitted as of now, not as of the read.
+    AdmittedAsOfNow,
+    /// What was read from Redis is admitted under the head of after the value.
+    HeadAfterTheValue,
+    /// An own invalidation blocks nothing while it is under way.
+    NoBlock,
+    /// The reply of an own invalidation does not change the map.
+    ReplyNotApplied,
+    /// A reply settles an invalidation whatever epoch it happened in.
+    SettledInAnyEpoch,
+    /// A gap between pushes puts nothing in doubt.
+    GapsIgnored,
+    /// A head that is ahead of the pushes puts nothing in doubt.
+    HeadsIgnored,
+    /// A heartbeat renews the lease in whatever trust it was sent.
+    AnyHeartbeatRenews,
+    /// The lease counts from the reply of the heartbeat.
+    LeaseFromTheReply,
+    /// What was loaded without Redis is served in good state.
+    DegradedWhileGood,
+    /// What was loaded without Redis is served in a later outage.
+    PeriodIgnored,
+    /// Trust does not end the untrusted period.
+    PeriodKeptAtTrust,
+    /// A lapsed lease that is renewed does not end the untrusted period.
+    PeriodKeptAtLapse,
+    /// What was loaded without Redis is not guarded against invalidations.
+    DegradedUnguarded,
+    /// What was loaded without Redis is kept from the end of its load.
+    DegradedFromTheEnd,
+    /// An invalidation does not detach flights.
+    FlightsStay,
+    /// Flights are not detached when all are in doubt.
+    FlightsStayAcrossTrust,
+    /// Every flight may be joined.
+    JoinAny,
+    /// Readers of Redis do not look at stamps.
+    StampsIgnored,
+    /// Readers of Redis do not look at the epoch.
+    StoredEpochIgnored,
+    /// Readers of Redis do not look at the floor.
+    FloorIgnored,
+    /// A value gets the version of its fill, not of its lease.
+    VersionOfTheFill,
+    /// A value whose fill was refused is kept in memory.
+    RefusedFillsKept,
+    /// An invalidation is deferred at the first failure.
+    DeferredTooSoon,
+    /// Acknowledgements are not waited for.
+    NobodyAcks,
+    /// The age of the epoch is no reason to wait.
+    EpochOfAnyAge,
+    /// What was deferred is never delivered.
+    JournalLost,
+    /// An outage is not settled.
+    NoBarrier,
+    /// An outage is settled while an own invalidation is under way.
+    UnfinishedIgnored,
+    /// The stamps that callers bring are not looked at.
+    StampsOfCallersIgnored,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: &[Self] = &[Self::NoLease];
+    pub const ALL: &[Self] = &[
+        Self::NoLease,
+        Self::CounterBeforeLease,
+        Self::SeenAfterTheMap,
+        Self::SeenAfterAdmission,
+        Self::EpochIgnored,
+        Self::CoverIgnored,
+        Self::PruneUncovered,
+        Self::SweptAfter,
+        Self::AdmittedAsOfNow,
+        Self::HeadAfterTheValue,
+        Self::NoBlock,
+        Self::ReplyNotApplied,
+        Self::SettledInAnyEpoch,
+        Self::GapsIgnored,
+        Self::HeadsIgnored,
+        Self::AnyHeartbeatRenews,
+        Self::LeaseFromTheReply,
+        Self::DegradedWhileGood,
+        Self::PeriodIgnored,
+        Self::PeriodKeptAtTrust,
+        Self::PeriodKeptAtLapse,
+        Self::DegradedUnguarded,
+        Self::DegradedFromTheEnd,
+        Self::FlightsStay,
+        Self::FlightsStayAcrossTrust,
+        Self::JoinAny,
+        Self::StampsIgnored,
+        Self::StoredEpochIgnored,
+        Self::FloorIgnored,
+        Self::VersionOfTheFill,
+        Self::RefusedFillsKept,
+        Self::DeferredTooSoon,
+        Self::NobodyAcks,
+        Self::EpochOfAnyAge,
+        Self::JournalLost,
+        Self::NoBarrier,
+        Self::UnfinishedIgnored,
+        Self::StampsOfCallersIgnored,
+    ];
 }

@@ -1,0 +1,101 @@
+//! The mutation gate: each rule is switched off in turn, and something must notice.
+
+mod scripts;
+
+use crate::redis::Edit;
+use crate::schedules::{self, Schedule};
+use crate::simulation::{Options, simulate};
+use larder::simulation::Mutant;
+use scripts::{Change, SCRIPTS};
+use std::fmt;
+use std::sync::Arc;
+
+/// A rule that is switched off.
+#[derive(Clone, Copy, Debug)]
+pub enum Mutation {
+    /// One of the engine's.
+    Engine(Mutant),
+    /// One of a script's.
+    Script(&'static Change),
+}
+
+impl fmt::Display for Mutation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Engine(mutant) => write!(f, "{mutant:?}"),
+            Self::Script(change) => write!(f, "{}: {}", change.script, change.what),
+        }
+    }
+}
+
+/// What noticed a mutation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Noticed {
+    /// A directed schedule.
+    Schedule(&'static str),
+    /// The simulation of this number, for this reason.
+    Simulation(u64, String),
+}
+
+impl fmt::Display for Noticed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Schedule(name) => write!(f, "{name}"),
+            Self::Simulation(seed, why) => {
+                write!(f, "simulation {seed}: {}", why.chars().take(70).collect::<String>())
+            }
+        }
+    }
+}
+
+impl Mutation {
+    /// All of them.
+    pub fn all() -> Vec<Self> {
+        let engine = Mutant::ALL.iter().map(|mutant| Self::Engine(*mutant));
+        engine.chain(SCRIPTS.iter().map(Self::Script)).collect()
+    }
+
+    /// A simulation with this rule switched off.
+    pub fn options(&self) -> Options {
+        let options = Options::default();
+        match *self {
+            Self::Engine(mutant) => Options { mutant: Some(mutant), ..options },
+            Self::Script(change) => {
+                let edit: Edit = Arc::new(|script: &str| change.apply(script));
+                Options { edit: Some(edit), ..options }
+            }
+        }
+    }
+
+    /// What notices it: the directed schedules first, then so many simulations.
+    pub fn hunt(&self, simulations: u64) -> Option<Noticed> {
+        let options = self.options();
+        let fails = |schedule: &&Schedule| !schedules::holds(schedule, &options);
+        if let Some(schedule) = schedules::ALL.iter().find(fails) {
+            return Some(Noticed::Schedule(schedule.name));
+        }
+        (0..simulations).find_map(|seed| {
+            let mut broken = simulate(seed, &options).broken;
+            (!broken.is_empty()).then(|| Noticed::Simulation(seed, broken.swap_remove(0)))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn every_change_of_a_script_changes_it_and_no_other() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../larder/src/store/redis/scripts");
+        for change in SCRIPTS {
+            for file in fs::read_dir(folder).unwrap() {
+                let path = file.unwrap().path();
+                let (text, name) = (fs::read_to_string(&path).unwrap(), path.file_stem().unwrap());
+                let changed = change.apply(&text) != text;
+                assert_eq!(changed, name == change.script, "{} in {name:?}", change.what);
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The rules of the scripts, each as the change of the text that switches it off.
+
+/// A change of a script.
+#[derive(Debug)]
+pub struct Change {
+    /// Which script.
+    pub script: &'static str,
+    /// What is wrong then.
+    pub what: &'static str,
+    from: &'static str,
+    to: &'static str,
+}
+
+impl Change {
+    const fn new(script: &'static str, what: &'static str, from: &'static str, to: &'static str) -> Self {
+        Self { script, what, from, to }
+    }
+
+    /// The changed script; any other as it is.
+    pub fn apply(&self, text: &str) -> String {
+        let title =
+            TITLES.iter().find(|(script, _)| *script == self.script).expect("every script has a title").1;
+        if text.contains(title) { text.replacen(self.from, self.to, 1) } else { text.to_owned() }
+    }
+}
+
+/// What each script says of itself.
+const TITLES: &[(&str, &str)] = &[
+    ("lease", "-- Asks for the right to load"),
+    ("fill", "-- Stores what was loaded"),
+    ("release", "-- Gives a lease back"),
+    ("inv", "-- Invalidates:"),
+    ("hb", "-- Heartbeat:"),
+    ("recover", "-- Decides whether this server continues"),
+    ("barrier", "-- Settles an outage"),
+];
+
+const UNBLESSED: &str = "if not s[1] or not s[2] or not s[3] or not s[4] then";
+
+/// All of them.
+pub(super) const SCRIPTS: &[Change] = &[
+    Change::new(
+        "lease",
+        "what was invalidated is said to be there",
+        "tonumber(s[j]) > ver then valid = false",
+        "false then valid = false",
+    ),
+    Change::new(
+        "lease",
+        "a lease is granted while another holds it",
+        "if alive and -tonumber(alive) > now then",
+        "if false then",
+    ),
+    Change::new(
+        "lease",
+        "a dead holder is waited for",
+        "if alive and -tonumber(alive) > now then",
+        "if alive then",
+    ),
+    Change::new("lease", "a late request leaves a lease", "if now > deadline then", "if false then"),
+    Change::new(
+        "lease",
+        "the version is ahead of the head",
+        "return {'LEASE', current, string.format('%.0f', head)}",
+        "return {'LEASE', current, string.format('%.0f', head + 1000000)}",
+    ),
+    Change::new(
+        "lease",
+        "those who wait are not registered",
+        "redis.call('HSET', lease, 'w' .. node, '1')",
+        "",
+    ),
+    Change::new(
+        "fill",
+        "no lease is needed",
+        "~= token then return {'LOST'} end",
+        "== 0 then return {'LOST'} end",
+    ),
+    Change::new(
+        "fill",
+        "stamps do not matter",
+        "if s[j] and tonumber(s[j]) > ver then valid = false end",
+        "",
+    ),
+    Change::new("fill", "the epoch does not matter", "-tonumber(s[1]) == tonumber(ARGV[3]) and", ""),
+    Change::new("fill", "the floor does not matter", "and ver >= tonumber(s[3])", ""),
+    Change::new("fill", "the lease stays", "redis.call('DEL', lease)", ""),
+    Change::new("fill", "nobody is woken", "redis.call('SPUBLISH'", "string.format('%s%s'"),
+    Change::new("release", "anybody may give it back", "~= ARGV[1] then return 0", "== 0 then return 0"),
+    Change::new("release", "the lease stays", "redis.call('DEL', lease)", ""),
+    Change::new("release", "nobody is woken", "redis.call('SPUBLISH'", "string.format('%s%s'"),
+    Change::new("inv", "an unblessed server takes it", UNBLESSED, "if not s[1] or not s[2] or not s[3] then"),
+    Change::new("inv", "scopes get no stamp", "for j = 1, scopes do", "for j = 1, 0 do"),
+    Change::new("inv", "a stamp may come twice", "math.max(prev + 1, now)", "math.max(prev, now)"),
+    Change::new("inv", "stamps follow the clock back", "math.max(prev + 1, now)", "now"),
+    Change::new("inv", "entries stay", "redis.call('DEL', entry)", ""),
+    Change::new("inv", "leases stay", "redis.call('DEL', lease)", ""),
+    Change::new(
+        "inv",
+        "those who wait are not woken",
+        "redis.call('SPUBLISH', ARGV[3]",
+        "string.format('%s%s', ARGV[3]",
+    ),
+    Change::new(
+        "inv",
+        "the floor stays where stamps are forgotten",
+        "if its > risen then risen = its end",
+        "",
+    ),
+    Change::new(
+        "inv",
+        "other nodes are not told",
+        "redis.call('SPUBLISH', ARGV[2],",
+        "string.format('%s%s', ARGV[2],",
+    ),
+    Change::new(
+        "inv",
+        "the head before it is told wrong",
+        "text(prev), text(stamp), text(risen)",
+        "text(stamp), text(stamp), text(risen)",
+    ),
+    Change::new(
+        "inv",
+        "holders are not named",
+        "reply[#reply + 1] = string.sub(node, 3)",
+        "reply[#reply + 1] = ARGV[6]",
+    ),
+    Change::new(
+        "inv",
+        "every epoch is old",
+        "reply[4] = text(math.max(0, now - tonumber(s[5] or now)))",
+        "reply[4] = text(1e12)",
+    ),
+    Change::new("hb", "an unblessed server answers", UNBLESSED, "if not s[1] or not s[2] or not s[3] then"),
+    Change::new("hb", "silence is not flagged", "now + tonumber(last) > lease_us then", "false then"),
+    Change::new(
+        "hb",
+        "a registration may shrink",
+        "redis.call('ZADD', state, 'LT',",
+        "redis.call('ZADD', state,",
+    ),
+    Change::new(
+        "hb",
+        "nobody is registered",
+        "'-' .. text(now + lease_us), '!n' .. ARGV[2])",
+        "-5, '!n' .. ARGV[2])",
+    ),
+    Change::new(
+        "recover",
+        "every server is blessed",
+        "if no_past then",
+        "if true then redis.call('ZADD', state, -1, '!i' .. label) return {'OK', label, epoch} end if no_past then",
+    ),
+    Change::new(
+        "recover",
+        "a new epoch has the old number",
+        "redis.call('ZADD', state, '-' .. ARGV[1], '!e'",
+        "if s[1] then ARGV[1] = text(-tonumber(s[1])) end redis.call('ZADD', state, '-' .. ARGV[1], '!e'",
+    ),
+    Change::new("recover", "a new epoch has no floor", "head, '!f',", "1, '!f',"),
+    Change::new(
+        "recover",
+        "registrations are lost",
+        "for member, expires in pairs(nodes) do",
+        "for member, expires in pairs({}) do",
+    ),
+    Change::new("recover", "other nodes are not told", "redis.call('SPUBLISH'", "string.format('%s%s'"),
+    Change::new("barrier", "nobody is waited for", "if #missing == 0 then", "if true then"),
+    Change::new(
+        "barrier",
+        "those who were registered are not needed",
+        "if tonumber(expires) <= outage then",
+        "if false then",
+    ),
+    Change::new(
+        "barrier",
+        "those whom others knew are not needed",
+        "for j = 7, #ARGV do needed[ARGV[j]] = true end",
+        "",
+    ),
+    Change::new(
+        "barrier",
+        "who is missing costs nothing",
+        "if ARGV[4] ~= '1' then return",
+        "if ARGV[4] == '1' then redis.call('ZREM', state, '!o') return {'DONE'} else return",
+    ),
+    Change::new("barrier", "the flag stays", "redis.call('ZREM', state, '!o')", ""),
+    Change::new(
+        "barrier",
+        "a new epoch has the old number",
+        "redis.call('ZADD', state, '-' .. ARGV[5], '!e'",
+        "redis.call('ZADD', state, s[1], '!e'",
+    ),
+    Change::new("barrier", "other nodes are not told", "redis.call('SPUBLISH'", "string.format('%s%s'"),
+];
