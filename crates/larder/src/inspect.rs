@@ -112,6 +112,14 @@ impl Buckets {
 }
 
 impl Engine {
+    /// The entry of a key, fresh in memory (unless that is passed by) or else in Redis.
+    pub(crate) async fn find_one(&self, tenant: &str, key: &Key, in_memory: bool) -> Option<EntryInfo> {
+        match self.describe_key(tenant, key).filter(|info| in_memory && !info.ttl.is_zero()) {
+            Some(info) => Some(info),
+            None => self.find_in_redis(tenant, key).await,
+        }
+    }
+
     async fn find_in_redis(&self, tenant: &str, key: &Key) -> Option<EntryInfo> {
         let remote = self.remote.as_ref()?;
         let name = [EntryName { tenant, key: key.as_str() }];

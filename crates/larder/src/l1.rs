@@ -57,6 +57,12 @@ pub(crate) fn ahead_below(expiry: Expiry, now: Moment) -> Duration {
 }
 
 impl Entry {
+    /// Bytes of its value, of all that it weighs.
+    pub(crate) fn value_weight(&self, key: &Key) -> usize {
+        let rest = weigh(key, self.scopes.all().len(), 0);
+        usize::try_from(self.weight.saturating_sub(rest)).unwrap_or(usize::MAX)
+    }
+
     pub(crate) fn may_retry(&self, now: Moment) -> bool {
         now.as_nanos() >= self.retry_at.load(Ordering::Relaxed)
     }

@@ -141,6 +141,17 @@ pub(crate) trait Loader<T>: Send {
     }
 }
 
+/// Brings nothing: for jobs that only look.
+pub(crate) struct Nothing;
+
+impl<T: Send + 'static> Loader<T> for Nothing {
+    fn load(&mut self, wanted: &[Wanted]) -> LoadFuture<T> {
+        let nothing = |_| Loaded { value: None, says: Says::default() };
+        let loaded = wanted.iter().map(nothing).collect();
+        Box::pin(std::future::ready(Ok(loaded)))
+    }
+}
+
 /// A loader of one key.
 pub(crate) struct Single<F>(Option<F>);
 

@@ -8,7 +8,7 @@ use crate::freshness::{Expiry, Freshness, Windows, freshness};
 use crate::job::{Job, LeaveBoard, Pending};
 use crate::key::Key;
 use crate::l1::{Entry, FullKey, KeyRef};
-use crate::loader::Loader;
+use crate::loader::{Loader, Nothing};
 use crate::log;
 use crate::nested::{Hurry, is_within_a_load};
 use crate::policy::{Policy, Tiers};
@@ -298,6 +298,18 @@ impl Engine {
         let may_join = |flight: &Flight<T>| self.may_join(flight);
         let keys = std::slice::from_ref(&full);
         self.board(keys, 0..1, policy, may_join, &mut loader, Some(below)).landed().await
+    }
+
+    /// Lengthens the life of a value without a load, in a task of its own.
+    pub(crate) async fn touch(self: &Arc<Self>, full: FullKey, policy: &Policy) -> Result<bool, Error> {
+        self.check_open()?;
+        policy.check(self.options.load_timeout)?;
+        if !self.options.enabled {
+            return Ok(false);
+        }
+        let (loader, hurry) = (Box::new(Nothing), Hurry::default());
+        let job = Job::<()>::new(Arc::clone(self), policy.clone(), loader, hurry);
+        self.tasks.spawn(simulation::task(job.touch(full))).await.map_err(|_| closed())
     }
 
     /// Whether somebody who asks now may wait for this flight.

@@ -6,6 +6,7 @@ use crate::error::{BoxError, Error, ErrorKind};
 use crate::event::Event;
 use crate::invalidate::Invalidation;
 use crate::key::Key;
+use crate::l1::FullKey;
 use crate::limits::MAX_TENANT_BYTES;
 use crate::loader::{LoadContext, Single};
 use crate::policy::Policy;
@@ -17,6 +18,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A tenant's part of a [`Cache`](crate::Cache). Cheap to clone.
 ///
@@ -176,6 +178,32 @@ impl Tenant {
     /// As [`Tenant::get`].
     pub async fn contains<T: Value>(&self, key: Key) -> Result<bool, Error> {
         Ok(self.get::<T>(key).await?.is_some())
+    }
+
+    /// How much longer the value of `key` is fresh; `None` if no tier has it fresh. Loads nothing, counts nothing.
+    ///
+    /// # Errors
+    /// As [`Tenant::get`].
+    pub async fn ttl(&self, key: Key) -> Result<Option<Duration>, Error> {
+        self.check_key(&key)?;
+        let engine = self.home.of(&key);
+        engine.check_open()?;
+        let caught_up = engine.caught_up(self.at_least.as_ref()).await;
+        let found = engine.find_one(&self.name, &key, caught_up).await;
+        Ok(found.map(|info| info.ttl).filter(|left| !left.is_zero()))
+    }
+
+    /// Begins a new life for the value of `key` as it is, without a load: fresh for the policy's TTL from now on, or longer
+    /// if it was. What has been invalidated since it was loaded stays so, and what has been expired stays stale; a value
+    /// that is being loaded is left to that. Returns whether a tier had one. On other nodes it is as fresh as Redis says
+    /// when they have to ask; what they have in memory is not touched.
+    ///
+    /// # Errors
+    /// `InvalidKey`, `InvalidTenant`, `InvalidPolicy`, `InvalidTag`, `Closed`. Never for a failing Redis.
+    pub async fn touch(&self, key: Key, policy: impl AsRef<Policy>) -> Result<bool, Error> {
+        self.check_key(&key)?;
+        let (engine, policy) = (self.home.of(&key), policy.as_ref());
+        engine.touch(FullKey { tenant: Arc::clone(&self.name), key }, policy).await
     }
 
     /// Makes `value` what is cached under `key`, on all nodes. What was there, or was being loaded, is invalidated

@@ -249,6 +249,16 @@ impl Mirror {
         })
     }
 
+    /// The fence of what an entry holds, as of when it was last found valid.
+    pub(crate) fn fence_of(&self, judged: &Judged) -> Fence {
+        match judged.fence {
+            Fence::Stamped(at) => {
+                Fence::Stamped(Stamped { epoch: at.epoch, stamp: judged.stamp.load(Ordering::Acquire) })
+            }
+            degraded @ Fence::Degraded(_) => degraded,
+        }
+    }
+
     /// The fence of a load that begins now, in a cache that no other node shares.
     pub(crate) fn fence_alone(&self) -> Stamped {
         let map = self.map.read();

@@ -3,6 +3,8 @@
 //! **Architecture invariant:** no entry is served from memory without asking the [`Mirror`], and nothing but the mirror
 //! makes a [`Fence`], without which nothing gets into memory.
 
+#[cfg(test)]
+mod expirations;
 mod map;
 mod mirror;
 mod pause;

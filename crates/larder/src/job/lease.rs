@@ -194,6 +194,10 @@ pub(super) struct Held {
 
 impl Held {
     pub(super) fn new<T: Value>(one: &Pending<T>, token: &str) -> Self {
-        Self { key: one.key.clone(), scope: one.scopes.key(), token: token.to_owned() }
+        Self::of(&one.key, one.scopes.key(), token)
+    }
+
+    pub(super) fn of(key: &FullKey, scope: ScopeHash, token: &str) -> Self {
+        Self { key: key.clone(), scope, token: token.to_owned() }
     }
 }

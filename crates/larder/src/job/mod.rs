@@ -7,6 +7,7 @@ mod fill;
 mod lease;
 mod load;
 mod read;
+mod touch;
 
 pub(crate) use read::local_expiry;
 
@@ -346,5 +347,7 @@ fn all_corrupt<T: Value>(mut pending: Vec<Pending<T>>) -> Vec<Pending<T>> {
     pending
 }
 
+#[cfg(test)]
+mod policies;
 #[cfg(test)]
 mod tests;

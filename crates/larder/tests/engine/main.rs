@@ -22,4 +22,5 @@ mod staleness;
 mod support;
 mod tiers;
 mod timeouts;
+mod touching;
 mod warming;
