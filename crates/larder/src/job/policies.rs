@@ -10,7 +10,6 @@ use crate::testing::{Call, Fault, Gate, LEASE, Node, Row, Server, policy};
 use futures_util::poll;
 use std::convert::Infallible;
 use std::future::Future;
-use std::task::Poll;
 use std::time::Duration;
 
 fn soft() -> ScopeHash {
@@ -145,6 +144,7 @@ async fn of_two_nodes_that_load_ahead_at_once_one_loads() {
     gate.open();
     // The first has filled and let go before the second asks.
     one.settled().await;
+    gate.open();
     leases[1].open();
     other.settled().await;
     assert_eq!(row.reads(), 2);
@@ -155,7 +155,7 @@ async fn of_two_nodes_that_load_ahead_at_once_one_loads() {
 async fn dropped_after(polls: usize, future: impl Future) {
     let mut future = Box::pin(future);
     for _ in 0..polls {
-        if let Poll::Ready(_) = poll!(&mut future) {
+        if poll!(&mut future).is_ready() {
             return;
         }
         tokio::task::yield_now().await;

@@ -133,6 +133,31 @@ async fn a_load_that_began_before_an_expiration_leaves_nothing_fresh_behind() {
 }
 
 #[tokio::test]
+async fn who_asks_after_an_expiration_does_not_wait_for_an_older_load() {
+    let ((cache, _clock), row, gate) = (alone_by_hand().await, Row::default(), Gate::new());
+    for what in selectors() {
+        let (acme, early) = (cache.tenant("acme"), cache.tenant("acme"));
+        acme.invalidate(larder::all()).await.unwrap();
+        let load = gate.load(&row);
+        let early = tokio::spawn(async move { early.fetch(key!("k", 1), tolerant(), move || load).await });
+        gate.reached().await;
+        row.write();
+        acme.expire(what.clone()).await.unwrap();
+        let late = tokio::time::timeout(SOON, read(&cache, tolerant(), &row)).await;
+        let late = *late.unwrap_or_else(|_| panic!("it waits for the older load: {what:?}")).value;
+        gate.open();
+        assert_eq!(*early.await.unwrap().unwrap().value + 1, late);
+        assert_eventually!(cache.stats().flights == 0, SOON, "the older load has ended");
+        let kept = read(&cache, tolerant(), &row).await;
+        assert_eq!(
+            (kept.status.outcome, *kept.value),
+            (Outcome::Hit, late),
+            "and took nobody's place: {what:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_loader_sees_the_expired_value_and_may_renew_it() {
     let ((cache, _clock), row) = (alone_by_hand().await, Row::default());
     let acme = cache.tenant("acme");
