@@ -161,7 +161,7 @@ fn an_expired_entry_stays_stale_when_the_map_has_forgotten_why() {
         for _ in 0..2 {
             world.mirror.prune(|restamp| {
                 if swept {
-                    restamp(&entry, &scopes())
+                    restamp(&entry, (&scopes()).into())
                 }
             });
         }
