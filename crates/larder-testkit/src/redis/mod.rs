@@ -266,8 +266,7 @@ impl RedisServer {
     }
 
     fn launch(&self) -> Result<Process, LaunchError> {
-        let program =
-            dirs::in_path("redis-server").unwrap_or_else(|| missing("redis-server", "redis-server"));
+        let program = program();
         let log = self.dir.path().join("redis.log");
         let _ = std::fs::remove_file(&log);
         let mut process = Process::start(&program, &log, Signal::SIGKILL, |command| {
@@ -308,4 +307,13 @@ impl RedisServer {
 enum LaunchError {
     AddressInUse,
     Other(String),
+}
+
+/// `LARDER_TESTKIT_REDIS`, or what is installed.
+fn program() -> PathBuf {
+    if let Some(chosen) = std::env::var_os("LARDER_TESTKIT_REDIS").filter(|chosen| !chosen.is_empty()) {
+        return chosen.into();
+    }
+    let installed = ["redis-server", "valkey-server"].into_iter().find_map(dirs::in_path);
+    installed.unwrap_or_else(|| missing("redis-server", "redis-server"))
 }

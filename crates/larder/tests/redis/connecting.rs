@@ -13,8 +13,12 @@ use tokio::{
 async fn a_link_tells_who_the_server_is() {
     let server = RedisServer::start();
     let node = join(&server, "n1").await;
-    let version = server.info("server")["redis_version"].clone();
-    assert_eq!(node.link.server(), format!("redis {version}"));
+    let info = server.info("server");
+    let version = match info.get("valkey_version") {
+        Some(version) => format!("valkey {version}"),
+        None => format!("redis {}", info["redis_version"]),
+    };
+    assert_eq!(node.link.server(), version);
     assert!(!node.link.tls() && node.link.advice().is_empty());
     node.link.ping(LONG).await.unwrap();
     let info = node.link.info(LONG).await.unwrap();
@@ -128,6 +132,18 @@ async fn a_cluster_node_is_refused_with_a_clear_word() {
     let error = try_join(config(&server), "n1").await.err().unwrap();
     assert_eq!(error.kind, StoreErrorKind::Unsupported, "{error}");
     assert!(error.detail.contains("cluster"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_or_proxy_that_speaks_resp2_only_is_refused_with_what_it_lacks() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("resp2.conf");
+    // What proxies without RESP3 answer: "unknown command".
+    std::fs::write(&file, "rename-command HELLO \"\"\n").unwrap();
+    let server = RedisServer::builder().arg("include", &file.display().to_string()).start();
+    let error = try_join(config(&server), "n1").await.err().unwrap();
+    assert_eq!(error.kind, StoreErrorKind::Unsupported, "{error}");
+    assert!(error.detail.contains("RESP2 only"), "{error}");
 }
 
 #[tokio::test]

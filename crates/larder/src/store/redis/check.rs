@@ -294,6 +294,9 @@ fn hint(step: &str, error: &StoreError, tls: bool) -> Option<&'static str> {
         StoreErrorKind::Unsupported if says("DB index") => {
             "the server has fewer databases: check the number in the URL"
         }
+        StoreErrorKind::Unsupported if says("RESP2 only") => {
+            "connect to the server itself, or by a proxy that passes RESP3 on"
+        }
         StoreErrorKind::Unsupported => "Redis 7.0 or newer, or Valkey, is needed",
         _ => return None,
     })

@@ -112,7 +112,7 @@ impl Dialer {
         }
         let setup = async {
             let made = MultiplexedConnection::new_with_config(&self.login, socket, config).await;
-            made.map_err(error::from_driver)
+            made.map_err(|error| not_resp3(error::from_driver(error)))
         };
         bounded(self.command_timeout, "no answer to the log-in", setup).await
     }
@@ -170,6 +170,18 @@ async fn unix(path: &Path) -> Result<Box<dyn Stream>, StoreError> {
         _ => error::from_io(&error),
     })?;
     Ok(Box::new(stream))
+}
+
+/// A server or proxy without RESP3 knows no HELLO, or not this version of it. What is pushed in RESP2 comes on a connection
+/// of its own, in no order with the answers, and that order is what a lease rests on.
+fn not_resp3(error: StoreError) -> StoreError {
+    let lacks = error.detail.contains("'HELLO'") || error.detail.starts_with("NOPROTO");
+    if error.kind != StoreErrorKind::Unsupported || !lacks {
+        return error;
+    }
+    let words =
+        "the server, or a proxy before it, speaks RESP2 only (it does not know HELLO 3): RESP3 is needed";
+    StoreError::new(StoreErrorKind::Unsupported, words)
 }
 
 /// What ends a handshake is a matter of TLS, also when the peer just closes the connection.

@@ -54,7 +54,7 @@ pub(super) fn from_driver(error: RedisError) -> StoreError {
             StoreError::new(StoreErrorKind::Denied, "the password was refused")
         }
         redis::ErrorKind::RESP3NotSupported => {
-            StoreError::new(StoreErrorKind::Unsupported, "the server does not know HELLO (RESP3)")
+            StoreError::new(StoreErrorKind::Unsupported, "NOPROTO the server does not know HELLO 3")
         }
         redis::ErrorKind::Parse => {
             StoreError::new(StoreErrorKind::Disconnected, "the server does not speak the Redis protocol")

@@ -48,7 +48,8 @@ impl Identity {
     fn new(info: &BTreeMap<String, String>) -> Result<Self, StoreError> {
         let field = |name: &str| info.get(name).map(String::as_str);
         let version = version(info)?;
-        match field("redis_mode") {
+        // Valkey has named it anew.
+        match field("server_mode").or(field("redis_mode")) {
             Some("cluster") => {
                 return Err(unsupported(&version, "is part of a cluster, which is not supported yet"));
             }
@@ -161,6 +162,7 @@ mod tests {
         for (fields, kind, part) in [
             (&[("redis_version", "6.2.14")][..], StoreErrorKind::Unsupported, "redis 6.2.14 is too old"),
             (&[("redis_mode", "cluster")], StoreErrorKind::Unsupported, "cluster"),
+            (&[("server_mode", "cluster")], StoreErrorKind::Unsupported, "cluster"),
             (&[("redis_mode", "sentinel")], StoreErrorKind::Unsupported, "Sentinel"),
             (&[("role", "slave")], StoreErrorKind::NotWritable, "replica"),
             (&[("run_id", "short")], StoreErrorKind::Unsupported, "run_id"),
