@@ -58,7 +58,8 @@ impl Rules {
     pub(super) fn prune(&mut self, bound: u64) {
         self.of.retain(|_, tenant| {
             tenant.rules.retain(|(at, _)| *at > bound);
-            !tenant.rules.is_empty()
+            // That something was forgotten must be known as long as there may be entries from before it.
+            !tenant.rules.is_empty() || tenant.floor > bound
         });
         self.count = self.of.values().map(|tenant| tenant.rules.len()).sum();
     }
@@ -124,6 +125,20 @@ mod tests {
         }
         assert!(!allows(&rules, "a", 1, limit + 1));
         assert!(rules.count <= MAX_RULES);
+    }
+
+    #[test]
+    fn that_a_rule_is_forgotten_is_not_forgotten_before_what_it_could_concern() {
+        let mut rules = Rules::default();
+        rules.add(&glob("a*"), 900);
+        for tenant in 0..MAX_RULES {
+            rules.add(&Glob::new(&format!("t{tenant}"), "b*"), 950);
+        }
+        rules.prune(500);
+        rules.add(&glob("b*"), 1000);
+        assert!(!allows(&rules, "a", 600, 1000), "it is of before the first rule");
+        rules.prune(1000);
+        assert_eq!(rules.of.len(), 0, "and goes with what it could concern");
     }
 
     #[test]
