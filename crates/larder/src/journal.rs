@@ -13,6 +13,9 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use tokio::sync::watch;
 
+/// Scopes and keys that are delivered in one message, if they were deferred one by one.
+const MESSAGE: usize = 500;
+
 /// A promise that a deferred invalidation will be delivered, from [`Error::ticket`].
 ///
 /// Dropping it takes nothing back.
@@ -109,9 +112,20 @@ impl Journal {
         Ticket { deferred: vec![ticket], told: Stamp::default() }
     }
 
-    /// The oldest.
-    pub(crate) fn first(&self) -> Option<(u64, Arc<Covered>)> {
-        self.entries.front().map(|entry| (entry.id, Arc::clone(&entry.covered)))
+    /// The oldest, as many as go well into one message.
+    pub(crate) fn oldest(&self) -> Vec<(u64, Arc<Covered>)> {
+        let mut weight = 0;
+        let fits = |(place, entry): &(usize, &Deferred)| {
+            weight += entry.weight();
+            *place == 0 || weight <= MESSAGE
+        };
+        let oldest = self.entries.iter().enumerate().take_while(fits);
+        oldest.map(|(_, entry)| (entry.id, Arc::clone(&entry.covered))).collect()
+    }
+
+    /// Nobody will be told any more, and those who wait for it learn that. What stands here stays in force.
+    pub(crate) fn give_up(&mut self) {
+        self.entries.iter_mut().for_each(|entry| entry.told.clear());
     }
 
     /// The oldest has been delivered, if it is still this one. Its blocks are the caller's.

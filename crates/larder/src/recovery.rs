@@ -1,13 +1,14 @@
 //! What a node does before it relies on Redis again: it delivers what it had deferred, and after an outage that all nodes
 //! saw it waits until everybody has.
 
+use crate::clock::Moment;
 use crate::coherence::Stamped;
 use crate::engine::Engine;
 use crate::remote::Remote;
 use crate::simulation::{Mutant, is};
 use crate::store::{
-    BarrierReply, BarrierRequest, EntryName, InvalidateReply, InvalidateRequest, Link, StoreError,
-    StoreErrorKind,
+    BarrierReply, BarrierRequest, EntryName, HeartbeatReply, InvalidateReply, InvalidateRequest, Link,
+    StoreError, StoreErrorKind,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,43 +18,59 @@ const PAUSE: Duration = Duration::from_millis(25);
 
 /// Delivers the journal, in its order. It is empty for a moment when this returns.
 pub(crate) async fn deliver(remote: &Arc<Remote>, link: &Arc<dyn Link>) -> Result<(), StoreError> {
-    while let Some((id, covered)) = remote.first_deferred().filter(|_| !is(Mutant::JournalLost)) {
-        let keys: Vec<_> = covered
-            .keys
+    loop {
+        let oldest = remote.oldest_deferred();
+        if oldest.is_empty() || is(Mutant::JournalLost) {
+            return Ok(());
+        }
+        let scopes: Vec<_> = oldest.iter().flat_map(|(_, covered)| &covered.scopes).copied().collect();
+        let keys: Vec<_> = oldest
             .iter()
+            .flat_map(|(_, covered)| &covered.keys)
             .map(|(tenant, key, scope)| (EntryName { tenant, key: key.as_str() }, *scope))
             .collect();
-        let what =
-            InvalidateRequest { scopes: &covered.scopes, keys: &keys, globs: &covered.globs, ack: None };
+        let globs: Vec<_> = oldest.iter().flat_map(|(_, covered)| &covered.globs).cloned().collect();
+        let what = InvalidateRequest { scopes: &scopes, keys: &keys, globs: &globs, ack: None };
         let reply = link.invalidate(what, crate::invalidate::ATTEMPT).await;
         remote.note(link, &reply);
         match reply? {
             InvalidateReply::Done { epoch, stamp, .. } => {
-                if !remote.delivered(link, id, Stamped { epoch, stamp }) {
+                let at = Stamped { epoch, stamp };
+                if !oldest.iter().all(|(id, _)| remote.delivered(link, *id, at)) {
                     return Err(StoreError::new(StoreErrorKind::Changed, "another epoch has begun"));
                 }
             }
             InvalidateReply::Recover => return Err(gone()),
         }
     }
-    Ok(())
 }
 
 /// Settles an outage: waits until every node that was there when it began has delivered what it had deferred. A node
-/// that does not come back in time is given up, with all that Redis holds.
+/// that does not come back in time (two leases from `began`) is given up, with all that Redis holds.
 pub(crate) async fn settle(
     engine: &Engine,
     remote: &Arc<Remote>,
     link: &Arc<dyn Link>,
     outage: u64,
+    began: Moment,
 ) -> Result<(), StoreError> {
-    let (began, lease) = (engine.now(), engine.options.lease);
+    let (mut heard, lease) = (engine.now(), engine.options.lease);
     let lease_us = u64::try_from(lease.as_micros()).unwrap_or(u64::MAX);
     if is(Mutant::NoBarrier) {
         return Ok(());
     }
     let nodes = remote.nodes_since(outage.saturating_sub(lease_us.saturating_mul(2)));
     loop {
+        // Whoever waits is heard, and stays registered: else the next to come takes the wait for another outage.
+        if engine.now().since(heard) >= lease / 4 {
+            heard = engine.now();
+            match link.heartbeat(lease, false, lease).await? {
+                HeartbeatReply::Alive { outage: now, .. } if now == Some(outage) => {}
+                // Settled, or another has come on top: the caller looks again.
+                HeartbeatReply::Alive { .. } => return Ok(()),
+                HeartbeatReply::Recover => return Err(gone()),
+            }
+        }
         // An invalidation that has failed once may still be deferred: this node has not delivered everything.
         if remote.has_unfinished() && !is(Mutant::UnfinishedIgnored) {
             tokio::time::sleep(PAUSE).await;

@@ -236,9 +236,14 @@ impl Remote {
         ticket
     }
 
-    /// The oldest invalidation that Redis has not been told.
-    pub(crate) fn first_deferred(&self) -> Option<(u64, Arc<Covered>)> {
-        self.journal.lock().first()
+    /// The oldest invalidations that Redis has not been told; none if it has been told of all.
+    pub(crate) fn oldest_deferred(&self) -> Vec<(u64, Arc<Covered>)> {
+        self.journal.lock().oldest()
+    }
+
+    /// This node delivers nothing any more.
+    pub(crate) fn give_up(&self) {
+        self.journal.lock().give_up();
     }
 
     /// Redis has been told of a deferred invalidation, over `link`. `false`: it happened in a history that this node has

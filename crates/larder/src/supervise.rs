@@ -27,9 +27,12 @@ pub(crate) async fn supervise(engine: Arc<Engine>, remote: Arc<Remote>) {
         () = ending.cancelled() => {}
         () = task.run() => {}
     }
-    if let Some(link) = task.remote.link() {
+    // Whoever has something undelivered stays on the register: after an outage it is missed, and so made good.
+    let owes_nothing = |_: &Arc<dyn Link>| task.remote.undelivered_count() == 0;
+    if let Some(link) = task.remote.link().filter(owes_nothing) {
         let _ = link.leave(task.beat()).await;
     }
+    task.remote.give_up();
 }
 
 pub(crate) struct Supervisor {
@@ -131,10 +134,12 @@ impl Supervisor {
 
     /// Delivers what was deferred, settles the outage if there was one, and begins trust.
     async fn recover(&self, mut opened: Opened) -> Result<Followed, StoreError> {
+        // However many outages come one on top of the other: nobody waits longer for those who do not come back.
+        let began = self.engine.now();
         loop {
             recovery::deliver(&self.remote, &opened.link).await?;
             if let Some(outage) = opened.outage {
-                recovery::settle(&self.engine, &self.remote, &opened.link, outage).await?;
+                recovery::settle(&self.engine, &self.remote, &opened.link, outage, began).await?;
             }
             // What holds after all that; another outage may have been flagged meanwhile.
             (opened.state, opened.outage) = self.register(&opened.link).await?;
@@ -251,10 +256,10 @@ impl Supervisor {
     fn renew(&self, trust: u64, sent: Moment, state: StateReply, now_us: u64) {
         self.remote.set_server_time(now_us, sent);
         self.remote.contacted(sent);
-        if self.engine.mirror.renew(trust, sent, state, self.engine.options.lease) {
+        self.engine.mirror.renew(trust, sent, state, self.engine.options.lease, || {
             self.engine.stats.missed_pushes.fetch_add(1, Ordering::Relaxed);
             self.engine.flights.detach_all();
-        }
+        });
         self.engine.prune_if_full();
     }
 

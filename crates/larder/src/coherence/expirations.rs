@@ -34,7 +34,7 @@ impl World {
         clock.advance(MS);
         let state = StateReply { epoch: EPOCH, head: 100, floor: 0 };
         let trust = mirror.begin_trust(state);
-        mirror.renew(trust, clock.now(), state, LEASE);
+        mirror.renew(trust, clock.now(), state, LEASE, || {});
         assert!(mirror.is_good());
         Self { clock, mirror }
     }

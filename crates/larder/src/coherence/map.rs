@@ -217,9 +217,10 @@ impl Map {
                 (record.stamp, record.soft_stamp) = (0, 0);
                 record.is_blocked()
             });
-            self.guard_floor = change;
             self.rules.clear();
         }
+        // What was missed has left no record: whatever was read or loaded before this is in doubt.
+        self.guard_floor = change;
         self.applied = head;
         self.cov = cov;
     }

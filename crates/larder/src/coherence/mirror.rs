@@ -397,16 +397,25 @@ impl Mirror {
         self.map.read().is_over(epoch)
     }
 
-    /// The reply of a heartbeat that was sent at `sent` under `trust`; every push before it has been applied. Returns
-    /// whether pushes had been missed.
-    pub(crate) fn renew(&self, trust: u64, sent: Moment, state: StateReply, lease: Duration) -> bool {
+    /// The reply of a heartbeat that was sent at `sent` under `trust`; every push before it has been applied. `missed` is
+    /// called if pushes had been missed, before the lease is renewed: nobody may join a flight from before them under it.
+    pub(crate) fn renew(
+        &self,
+        trust: u64,
+        sent: Moment,
+        state: StateReply,
+        lease: Duration,
+        missed: impl FnOnce(),
+    ) {
         if self.has_left(state.epoch) {
-            return false;
+            return;
         }
-        let missed = self.resync(state.epoch, state.head);
+        if self.resync(state.epoch, state.head) {
+            missed();
+        }
         let current = self.is_trusted() && self.trust.load(Ordering::Acquire) == trust;
         if !current && !is(Mutant::AnyHeartbeatRenews) {
-            return missed;
+            return;
         }
         let end = sent.plus(lease);
         let before = Moment::from_nanos(self.until.fetch_max(end.as_nanos(), Ordering::AcqRel));
@@ -415,7 +424,6 @@ impl Mirror {
         if before <= now && now < end {
             self.changing(|map, _| map.period += u64::from(!is(Mutant::PeriodKeptAtLapse)));
         }
-        missed
     }
 
     /// Whether a value in Redis of this version is spared by the rules of its tenant, the last of which was stamped

@@ -58,7 +58,9 @@ impl World {
 
     fn beat(&self) -> bool {
         let now = crate::clock::Clock::now(&*self.clock);
-        self.mirror.renew(self.trust.load(Ordering::SeqCst), now, self.state(), LEASE)
+        let (trust, mut missed) = (self.trust.load(Ordering::SeqCst), false);
+        self.mirror.renew(trust, now, self.state(), LEASE, || missed = true);
+        missed
     }
 
     /// Somebody invalidates: the head moves. Returns the push.
@@ -153,7 +155,7 @@ fn a_heartbeat_of_an_earlier_trust_renews_nothing() {
     world.mirror.end_trust();
     world.trust();
     let now = crate::clock::Clock::now(&*world.clock);
-    world.mirror.renew(earlier, now, world.state(), LEASE);
+    world.mirror.renew(earlier, now, world.state(), LEASE, || {});
     assert!(!world.serves(&entry) && !world.mirror.is_good());
     world.beat();
     assert!(world.serves(&entry), "nothing was missed meanwhile");
@@ -518,6 +520,36 @@ fn a_push_after_a_gap_puts_all_in_doubt() {
     let _missed = world.invalidated("t");
     world.invalidated("other")();
     assert!(!world.serves(&entry));
+}
+
+#[test]
+fn what_was_read_before_something_was_missed_is_too_old_for_those_who_come_after() {
+    for by_push in [false, true] {
+        let world = World::new();
+        let began = world.mirror.change();
+        let _missed = world.invalidated("t");
+        if by_push {
+            world.invalidated("other")();
+        } else {
+            assert!(world.beat());
+        }
+        assert!(!world.mirror.unchanged_since(&scopes(), began));
+        assert!(world.mirror.unchanged_since(&scopes(), world.mirror.change()));
+    }
+}
+
+#[test]
+fn flights_from_before_what_was_missed_are_detached_before_the_lease_is_renewed() {
+    let world = World::new();
+    let _missed = world.invalidated("t");
+    world.clock.advance(LEASE);
+    let (now, trust) = (crate::clock::Clock::now(&*world.clock), world.trust.load(Ordering::SeqCst));
+    let mut told = false;
+    world.mirror.renew(trust, now, world.state(), LEASE, || {
+        told = true;
+        assert!(!world.mirror.is_good(), "nobody can join yet");
+    });
+    assert!(told && world.mirror.is_good());
 }
 
 #[test]

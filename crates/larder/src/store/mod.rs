@@ -193,11 +193,11 @@ pub enum HeartbeatReply {
         /// Epoch and head.
         state: StateReply,
         /// The server was silent for everybody for longer than a lease since this time (µs of the server), and that
-        /// is not settled yet.
+        /// is not settled yet. Another silence gives it another name, a µs earlier.
         outage: Option<u64>,
         /// Server time in µs.
         now_us: u64,
-        /// Every registered node, where that was asked for.
+        /// Every node whose registration holds, where that was asked for.
         nodes: Vec<String>,
     },
 }

@@ -203,6 +203,59 @@ async fn nobody_relies_on_redis_before_every_node_has_delivered_what_it_deferred
 }
 
 #[tokio::test]
+async fn who_delivered_before_a_second_outage_and_died_in_it_is_missed_though_the_first_was_not_settled() {
+    let (server, row) = (Server::new(), Row::default());
+    let (mut one, mut two) = (Node::ready(&server).await, Node::ready(&server).await);
+    two.read(&row).await.unwrap();
+    server.set_up(false);
+    server.clock.advance(LEASE * 2);
+    server.set_up(true);
+    assert!(!one.beat().await && !two.beat().await);
+    {
+        let mut waiting = pin!(one.connect());
+        tokio::select! {
+            biased;
+            _ = &mut waiting => panic!("the other has not delivered"),
+            () = server.called(Call::Barrier, 1) => {}
+        }
+        server.set_up(false);
+        waiting.await.unwrap_err();
+    }
+    row.write();
+    server.clock.advance(LEASE * 2);
+    let deferred = one.acme().invalidate(tag("t")).await.unwrap_err();
+    assert_eq!(deferred.kind(), ErrorKind::Deferred);
+    drop(one);
+    server.set_up(true);
+    two.connect_in_time(&server).await.unwrap();
+    two.beat().await;
+    assert!(two.engine.mirror.is_good());
+    assert_eq!(two.read(&row).await.unwrap(), 1, "what it deferred is made good");
+}
+
+#[tokio::test]
+async fn a_node_that_waits_for_others_is_heard_meanwhile() {
+    // Else whoever comes next takes the wait for another outage, and all begin anew.
+    let server = Server::new();
+    let (mut one, other) = (Node::ready(&server).await, Node::ready(&server).await);
+    server.mark_outage();
+    assert!(!one.beat().await);
+    {
+        let mut waiting = pin!(one.connect());
+        for step in 1..=6 {
+            server.clock.advance(LEASE / 4);
+            tokio::select! {
+                biased;
+                _ = &mut waiting => panic!("the other has not delivered"),
+                () = server.called(Call::Heartbeat, 4 + step) => {}
+            }
+        }
+    }
+    assert!(!server.registered(&one.remote.node).is_zero());
+    drop(other);
+}
+
+#[tokio::test]
 async fn an_outage_that_another_node_has_settled_begins_no_second_epoch() {
     let server = Server::new();
     let mut node = Node::ready(&server).await;
@@ -233,9 +286,7 @@ async fn an_old_epoch_that_comes_back_is_replaced() {
 #[tokio::test]
 async fn a_shutdown_gives_an_invalidation_under_way_the_link_that_it_needs() {
     let server = Server::new();
-    let connector = std::sync::Arc::new(server.clone());
-    let builder = crate::Cache::builder("test").clock(server.clock.clone());
-    let cache = builder.connector(connector, LEASE / 5).build().await.unwrap();
+    let cache = cache(&server).await;
     let gate = Gate::default();
     server.on(Call::Invalidate, 1, Fault::HoldThenFail(gate.clone(), StoreErrorKind::Disconnected));
     let acme = cache.tenant("acme");
@@ -248,6 +299,86 @@ async fn a_shutdown_gives_an_invalidation_under_way_the_link_that_it_needs() {
     invalidating.await.unwrap().expect("delivered over a new link");
     shutdown.await.unwrap();
     assert_eq!(server.nodes(), 0, "the node has left the register");
+}
+
+/// A cache on the server, with its own coherence task.
+async fn cache(server: &Server) -> crate::Cache {
+    let connector = std::sync::Arc::new(server.clone());
+    let builder = crate::Cache::builder("test").clock(server.clock.clone());
+    builder.connector(connector, LEASE / 5).build().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_node_that_shuts_down_with_something_undelivered_stays_on_the_register() {
+    // Else no barrier would ask for it, and what it deferred would be forgotten.
+    let (server, row) = (Server::new(), Row::default());
+    let other = Node::ready(&server).await;
+    other.read(&row).await.unwrap();
+    drop(other);
+    let cache = cache(&server).await;
+    server.set_up(false);
+    server.clock.advance(LEASE * 2);
+    row.write();
+    let error = cache.tenant("acme").invalidate(tag("t")).await.unwrap_err();
+    let ticket = error.ticket().expect("it is deferred").clone();
+    let held = server.hold(Call::Invalidate);
+    server.set_up(true);
+    held.reached().await;
+    cache.shutdown().await;
+    assert_eq!(ticket.delivered().await.unwrap_err().kind(), ErrorKind::Closed, "the cache is still there");
+    assert_eq!(server.nodes(), 2, "the one that died, and this one");
+    let mut node = Node::new(&server);
+    node.connect_in_time(&server).await.unwrap();
+    node.beat().await;
+    assert_eq!(node.read(&row).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_node_that_died_long_before_an_outage_is_not_waited_for_after_it() {
+    let (server, row) = (Server::new(), Row::default());
+    let dead = Node::ready(&server).await;
+    let mut node = Node::ready(&server).await;
+    node.read(&row).await.unwrap();
+    drop(dead);
+    for _ in 0..20 {
+        server.clock.advance(LEASE / 4);
+        assert!(node.beat().await);
+    }
+    let epoch = server.epoch();
+    server.set_up(false);
+    server.clock.advance(LEASE * 2);
+    server.set_up(true);
+    assert!(!node.beat().await);
+    node.connect().await.expect("without waiting: the clock stands still");
+    assert_eq!(server.epoch(), epoch);
+}
+
+#[tokio::test]
+async fn a_long_journal_is_delivered_in_few_messages() {
+    // One after the other they would take a round trip each, and others do not wait for longer than two leases.
+    let server = Server::new();
+    let mut node = Node::ready(&server).await;
+    let mut other = Node::ready(&server).await;
+    server.set_up(false);
+    server.clock.advance(LEASE * 2);
+    let mut tickets = Vec::new();
+    for i in 0..1200 {
+        let error = node.acme().invalidate(tag(i.to_string())).await.unwrap_err();
+        tickets.push(error.ticket().expect("it is deferred").clone());
+        let what: [crate::Selector; 2] = [key!("k", i).into(), tag("t")];
+        node.acme().invalidate(what).await.unwrap_err();
+    }
+    let before = server.calls(Call::Invalidate);
+    server.set_up(true);
+    assert!(!node.beat().await && !other.beat().await);
+    let (one, two) = tokio::join!(node.connect(), other.connect());
+    one.unwrap();
+    two.unwrap();
+    assert!(server.calls(Call::Invalidate) - before < 10);
+    assert_eq!((node.remote.undelivered_count(), node.engine.mirror.blocked()), (0, 0));
+    let mut stamps: Vec<_> = tickets.iter().map(|ticket| ticket.stamp().expect("delivered")).collect();
+    stamps.dedup();
+    assert!(stamps.len() < 10);
 }
 
 #[tokio::test]

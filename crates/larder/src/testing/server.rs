@@ -379,6 +379,7 @@ impl State {
             floor: head,
             blessed: HashSet::from([self.label]),
             nodes: old.nodes,
+            last_heartbeat: Some(now),
             born: now,
             ..Coherence::default()
         };
@@ -447,14 +448,15 @@ impl State {
 
     fn heartbeat(&mut self, node: &str, lease: u64, roll_call: bool, now: u64) -> HeartbeatReply {
         let Some(coherence) = self.blessed() else { return HeartbeatReply::Recover };
-        if coherence.outage.is_none() {
-            coherence.outage = coherence.last_heartbeat.filter(|last| now > last + lease);
+        if let Some(last) = coherence.last_heartbeat.filter(|last| now > last + lease) {
+            coherence.outage = Some(coherence.outage.map_or(last, |unsettled| unsettled - 1));
         }
-        coherence.last_heartbeat = coherence.last_heartbeat.max(Some(now));
+        coherence.last_heartbeat = Some(now);
         let ends = coherence.nodes.entry(node.to_owned()).or_default();
         *ends = (*ends).max(now + lease);
         let state = StateReply { epoch: coherence.epoch, head: coherence.head, floor: coherence.floor };
-        let nodes = if roll_call { coherence.nodes.keys().cloned().collect() } else { Vec::new() };
+        let hold = coherence.nodes.iter().filter(|(_, ends)| roll_call && **ends >= now);
+        let nodes = hold.map(|(node, _)| node.clone()).collect();
         HeartbeatReply::Alive { state, outage: coherence.outage, now_us: now, nodes }
     }
 

@@ -1,6 +1,6 @@
 //! Settling an outage, and asking for acknowledgements: the scripts on a real server.
 
-use crate::support::{LEASE, LONG, Node, STATE, join, now_ms, scope};
+use crate::support::{LEASE, LONG, Node, STATE, config, join, join_in, now_ms, scope};
 use larder::store::{
     AckTo, BarrierReply, BarrierRequest, HeartbeatReply, InvalidateReply, InvalidateRequest, Push,
 };
@@ -104,6 +104,69 @@ async fn what_was_said_of_one_outage_does_not_count_for_the_next() {
         "there is no such outage"
     );
     assert!(flagged(&one).await);
+}
+
+#[tokio::test]
+async fn a_second_silence_before_the_first_is_settled_has_everybody_asked_again() {
+    let server = RedisServer::start();
+    let (one, two) = (join(&server, "n1").await, join(&server, "n2").await);
+    let first = outage(&server, &one).await;
+    one.link.barrier(ask(first), LONG).await.unwrap();
+    let both = outage(&server, &two).await;
+    assert_eq!(both, first - 1, "as long as before, under another name");
+    assert_eq!(one.link.barrier(ask(first), LONG).await.unwrap(), BarrierReply::Done, "a late command");
+    assert_eq!(two.link.barrier(ask(both), LONG).await.unwrap(), BarrierReply::Wait(vec!["n1".to_owned()]));
+    assert_eq!(one.link.barrier(ask(both), LONG).await.unwrap(), BarrierReply::Done);
+    assert!(!flagged(&two).await);
+}
+
+#[tokio::test]
+async fn a_silence_shows_also_after_the_servers_clock_went_back_and_right_after_an_epoch_began() {
+    let server = RedisServer::start();
+    let one = join(&server, "n1").await;
+    let future = (now_ms() + 3_600_000) * 1_000;
+    server.command(&["ZADD", STATE, &format!("-{future}"), "!l"]);
+    assert!(!flagged(&one).await);
+    let heard =
+        |server: &RedisServer| -server.command(&["ZSCORE", STATE, "!l"]).text().parse::<f64>().unwrap();
+    assert!(heard(&server) < future as f64, "the last one counts, not the latest");
+    let begun = join_in("ns", config(&server), "n2", true).await.unwrap();
+    assert!(begun.recovered.bumped && heard(&server) > 0.0, "though nobody has made a heartbeat in it");
+    let since = outage(&server, &one).await;
+    let evict = BarrierRequest { evict: true, nodes: &["n3".to_owned()], ..ask(since) };
+    assert_eq!(one.link.barrier(evict, LONG).await.unwrap(), BarrierReply::Bumped);
+    assert!(heard(&server) > 0.0);
+}
+
+#[tokio::test]
+async fn the_roll_call_names_no_node_that_died_long_ago() {
+    let server = RedisServer::start();
+    let one = join(&server, "n1").await;
+    server.command(&["ZADD", STATE, &format!("-{}", (now_ms() - 1) * 1_000), "!ndead"]);
+    let beat = one.link.heartbeat(LEASE, true, LONG).await.unwrap();
+    assert!(matches!(beat, HeartbeatReply::Alive { nodes, .. } if nodes == ["n1"]));
+}
+
+#[tokio::test]
+async fn an_epoch_grows_old_also_where_its_stamps_are_ahead_of_the_clock() {
+    // The clock went back just before. Else every acknowledged invalidation would wait for a lease until it has caught up.
+    let server = RedisServer::start();
+    let one = join(&server, "n1").await;
+    let (since, future) = (outage(&server, &one).await, (now_ms() + 3_600_000) * 1_000);
+    for begin in ["recover", "barrier"] {
+        server.command(&["ZADD", STATE, &future.to_string(), "!h"]);
+        if begin == "recover" {
+            join_in("ns", config(&server), "n2", true).await.unwrap();
+        } else {
+            server.command(&["ZADD", STATE, &format!("-{since}"), "!o"]);
+            let evict = BarrierRequest { evict: true, nodes: &["n3".to_owned()], ..ask(since) };
+            assert_eq!(one.link.barrier(evict, LONG).await.unwrap(), BarrierReply::Bumped);
+        }
+        let what = InvalidateRequest { scopes: &[scope(1)], keys: &[], globs: &[], ack: Some(1) };
+        let done = one.link.invalidate(what, LONG).await.unwrap();
+        let InvalidateReply::Done { stamp, holders, .. } = done else { panic!() };
+        assert!(stamp > future && holders.epoch_age > Duration::ZERO, "{begin}: {holders:?}");
+    }
 }
 
 #[tokio::test]

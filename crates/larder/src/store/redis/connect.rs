@@ -20,8 +20,9 @@ use redis::{Pipeline, Value};
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
-/// Registrations of nodes that have been gone for longer are forgotten: no entry lives as long.
-const FORGET_NODES_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Registrations that ended so long before anybody was last heard are forgotten: a lease before it would do. A node that
+/// crashes and is started again, over and over, leaves one each time.
+const FORGET_NODES_AFTER: Duration = Duration::from_secs(3600);
 
 /// Makes links to one Redis or Valkey server, or to whichever Sentinels call the primary.
 #[derive(Debug)]
@@ -178,7 +179,7 @@ async fn recover(
 ) -> Result<Recovered, StoreError> {
     let mut call = scripts.call(Script::Recover, &[keys.state()]);
     call.arg(epoch_number()?).arg(keys.changes()).arg(if force { "1" } else { "0" });
-    call.arg(u64::try_from(FORGET_NODES_AFTER.as_micros()).expect("30 days in µs fit"));
+    call.arg(u64::try_from(FORGET_NODES_AFTER.as_micros()).expect("an hour in µs fits"));
     let answer = wire.ask_one(call, within).await?;
     let answer = reply::Answer::new(&answer)?;
     let bumped = match answer.word() {

@@ -47,9 +47,12 @@ end
 if ARGV[4] ~= '1' then return {'WAIT', unpack(missing, 1, math.min(#missing, 100))} end
 
 local t = redis.call('TIME')
-local head = text(math.max(t[1] * 1000000 + t[2], tonumber(s[2]) + 1))
+local now = t[1] * 1000000 + t[2]
+local head = text(math.max(now, tonumber(s[2]) + 1))
 redis.call('DEL', state)
-redis.call('ZADD', state, '-' .. ARGV[5], '!e', head, '!h', head, '!f', head, '!b', -1, '!i' .. ARGV[1])
+-- Silence is counted from here on too.
+redis.call('ZADD', state, '-' .. ARGV[5], '!e', head, '!h', head, '!f', text(now), '!b', '-' .. text(now), '!l',
+  -1, '!i' .. ARGV[1])
 for _, node in ipairs(missing) do nodes['!n' .. node] = nil end
 for member, expires in pairs(nodes) do redis.call('ZADD', state, expires, member) end
 redis.call('SPUBLISH', ARGV[6], cmsgpack.pack({'', 'E', ARGV[5], head}))
