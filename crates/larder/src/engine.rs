@@ -1,6 +1,7 @@
 //! The engine: everything that lookups, loads and invalidations share.
 
 use crate::account::Account;
+use crate::audit::Auditor;
 use crate::clock::{Clock, Moment};
 use crate::coherence::{Fence, Mirror};
 use crate::error::{Error, ErrorKind};
@@ -32,6 +33,8 @@ pub(crate) struct Options {
     pub(crate) tenant_memory: Option<u64>,
     /// Loaders of one tenant that run at once.
     pub(crate) tenant_loads: usize,
+    /// The share of hits in memory that are audited.
+    pub(crate) audit: f64,
     pub(crate) max_value_size: usize,
     pub(crate) load_timeout: Duration,
     /// How long a value loaded without Redis is kept; `None`: its full TTL, since no other node serves these tenants.
@@ -57,6 +60,7 @@ pub(crate) struct Engine {
     pub(crate) ending: CancellationToken,
     pruning: Mutex<()>,
     pub(crate) loads: Arc<Semaphore>,
+    pub(crate) auditor: Option<Arc<Auditor>>,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
 }
 
@@ -70,6 +74,7 @@ impl Engine {
     ) -> Self {
         // A decoded value may weigh a few times its bytes.
         let largest = (options.max_value_size as u64).saturating_mul(4);
+        let auditor = Auditor::new(options.audit).map(Arc::new);
         Self {
             l1: Arc::new(L1::new(options.memory, largest, options.tenant_memory, Arc::clone(&stats))),
             options,
@@ -85,6 +90,7 @@ impl Engine {
             ending: CancellationToken::new(),
             pruning: Mutex::new(()),
             loads: Arc::new(Semaphore::new(MAX_CONCURRENT_LOADS)),
+            auditor,
             events: broadcast::channel(crate::limits::EVENT_BACKLOG).0,
         }
     }
@@ -105,6 +111,7 @@ impl Engine {
             ending: self.ending.clone(),
             pruning: Mutex::new(()),
             loads: Arc::clone(&self.loads),
+            auditor: self.auditor.clone(),
             events: self.events.clone(),
             failures: Failures::default(),
         }

@@ -93,6 +93,8 @@ impl Engine {
         {
             if let Some(below) = ahead {
                 self.load_ahead(KeyRef { tenant, key: &key }, tenant, policy, below, loader());
+            } else if self.auditor.is_some() {
+                self.audit_hit(tenant, &key, policy, loader);
             }
             return Ok(answer);
         }

@@ -1,6 +1,7 @@
 //! What the cache did, in counters. A hit costs one relaxed addition; everything is put together when asked for.
 
 use crate::account::{Accounts, TenantStats};
+use crate::audit::Audits;
 use crate::limits::MAX_COUNTERS;
 use crate::status::{Outcome, Status, Tier};
 use parking_lot::RwLock;
@@ -146,6 +147,7 @@ pub(crate) struct Stats {
     pub(crate) missed_pushes: AtomicU64,
     pub(crate) redis_errors: AtomicU64,
     pub(crate) redis_timeouts: AtomicU64,
+    pub(crate) audits: Audits,
     load_buckets: [AtomicU64; LOAD_BUCKETS.len() + 1],
     load_nanos: AtomicU64,
 }
@@ -206,6 +208,9 @@ impl Stats {
             missed_pushes: self.missed_pushes.load(Relaxed),
             redis_errors: self.redis_errors.load(Relaxed),
             redis_timeouts: self.redis_timeouts.load(Relaxed),
+            audits: self.audits.checked.load(Relaxed),
+            audits_stale: self.audits.stale.load(Relaxed),
+            audits_oldest: self.audits.oldest(),
             load_buckets: self.load_buckets.each_ref().map(|bucket| bucket.load(Relaxed)),
             load_time: Duration::from_nanos(self.load_nanos.load(Relaxed)),
             ..StatsSnapshot::default()
@@ -240,6 +245,12 @@ pub struct StatsSnapshot {
     pub redis_errors: u64,
     /// Redis calls without an answer in time.
     pub redis_timeouts: u64,
+    /// Hits that the [auditor](crate::CacheBuilder::audit) has compared with the origin.
+    pub audits: u64,
+    /// Of these, those whose value the origin had not any more, though nothing had invalidated it.
+    pub audits_stale: u64,
+    /// The greatest age of such a value.
+    pub audits_oldest: Duration,
     /// Loads by duration: one count a bucket of [`LOAD_BUCKETS`], and one for all that took longer.
     pub load_buckets: [u64; LOAD_BUCKETS.len() + 1],
     /// Time spent in loaders.

@@ -143,6 +143,10 @@ declare! {
     "CACHE_NAMESPACE" cache_namespace: Namespace = Always("larder");
     /// Bytes the in-process tier may hold
     "CACHE_MEMORY" cache_memory: Size = Always("256mb");
+    /// Bytes of it that one tenant may hold; beyond it its own oldest entries make way
+    "CACHE_TENANT_MEMORY" cache_tenant_memory: Option<Size> = Unset;
+    /// Compare one in so many hits with the origin, behind, and count those that differ; 0 for none
+    "CACHE_AUDIT" cache_audit: Count<0, 1_000_000_000> = Always("0");
     /// Set on the Redis server at start, together with REDIS_MAXMEMORY_POLICY
     "REDIS_MAXMEMORY" redis_maxmemory: Option<Size> = Unset;
     /// What the Redis server evicts when REDIS_MAXMEMORY is reached

@@ -45,6 +45,7 @@ impl Node {
             memory: 16 << 20,
             tenant_memory: None,
             tenant_loads: crate::limits::TENANT_LOADS,
+            audit: 0.0,
             max_value_size: 1 << 20,
             load_timeout: Duration::from_secs(10),
             outage_memory_ttl: Some(Duration::from_secs(5)),

@@ -6,6 +6,7 @@ mod acked;
 mod ahead;
 mod alone;
 mod at_least;
+mod auditing;
 mod bulk;
 mod cooling;
 mod counting;

@@ -171,9 +171,17 @@ fn describe_cache(out: &mut Exposition, stats: &StatsSnapshot) {
         ("larder_cache_evictions_total", "Entries dropped for want of room", stats.evictions),
         ("larder_cache_oversize_total", "Values too large to be kept", stats.oversize),
         ("larder_cache_corrupt_total", "Bytes in Redis that could not be used", stats.corrupt),
+        ("larder_audits_total", "Hits that were compared with the origin", stats.audits),
+        (
+            "larder_audits_stale_total",
+            "Of these, those whose value the origin had not any more, though nothing had invalidated it",
+            stats.audits_stale,
+        ),
     ] {
         out.counter(name, help).number(&[], number);
     }
+    let help = "The greatest age of a value that an audit found stale; 0 if none was";
+    out.gauge("larder_audits_stale_age_seconds", help).float(&[], stats.audits_oldest.as_secs_f64());
     for (name, help, number) in [
         ("larder_cache_entries", "Entries in memory", stats.entries),
         ("larder_cache_memory_bytes", "Their weight", stats.memory_bytes),

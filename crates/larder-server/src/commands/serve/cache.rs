@@ -15,7 +15,11 @@ pub(super) async fn build(config: &Config) -> Result<Cache, Failure> {
         .outage_memory_ttl(config.outage_memory_ttl.0)
         .single_node(config.single_node)
         .coherence_lease(config.lease())
+        .audit(share(config.cache_audit.0))
         .enabled(config.cache_enabled);
+    if let Some(quota) = &config.cache_tenant_memory {
+        builder = builder.tenant_memory(quota.0);
+    }
     if let Some(redis) = config.redis() {
         builder = builder.redis(redis);
     }
@@ -25,6 +29,11 @@ pub(super) async fn build(config: &Config) -> Result<Cache, Failure> {
         }
         _ => Failure::new(format!("the cache could not be started: {error}")),
     })
+}
+
+/// One in so many hits, as a share of all.
+fn share(one_in: u32) -> f64 {
+    if one_in == 0 { 0.0 } else { 1.0 / f64::from(one_in) }
 }
 
 /// The tiers, for the line at the start.
