@@ -20,6 +20,8 @@ impl From<&larder::Error> for Problem {
             ErrorKind::TooManyLoads => {
                 Self::unavailable("too much is being loaded right now").retry_after(Duration::from_secs(1))
             }
+            ErrorKind::CoolingDown => Self::unavailable("the answer could not be made a moment ago")
+                .retry_after(Duration::from_secs(1)),
             ErrorKind::Closed => {
                 Self::unavailable("the server is shutting down").retry_after(Duration::from_secs(1))
             }

@@ -16,13 +16,14 @@ use std::fmt::{self, Write as _};
 pub struct Key {
     text: SmallVec<[u8; 96]>,
     segments: u16,
-    too_long: bool,
+    /// Encoded bytes beyond the limit.
+    beyond: u32,
 }
 
 impl Key {
     /// A key without a segment, to be pushed to. Without any it is refused when used.
     pub fn empty() -> Self {
-        Self { text: SmallVec::new(), segments: 0, too_long: false }
+        Self { text: SmallVec::new(), segments: 0, beyond: 0 }
     }
 
     /// The key with one more segment. An empty segment is a segment.
@@ -55,7 +56,7 @@ impl Key {
     /// has (`%61`, `%3a`).
     pub fn from_encoded(text: &str) -> Result<Self, Error> {
         if text.len() > MAX_KEY_BYTES {
-            return Err(too_long());
+            return Err(too_long(text.len()));
         }
         let mut key = Self::empty();
         for segment in text.split(':') {
@@ -95,21 +96,25 @@ impl Key {
         if self.segments == 0 {
             return Err(Error::new(ErrorKind::InvalidKey, "the key has no segment"));
         }
-        if self.too_long { Err(too_long()) } else { Ok(()) }
+        match usize::try_from(self.beyond).unwrap_or(usize::MAX) {
+            0 => Ok(()),
+            beyond => Err(too_long(MAX_KEY_BYTES.saturating_add(beyond))),
+        }
     }
 
     fn push_byte(&mut self, byte: u8) {
         if self.text.len() < MAX_KEY_BYTES {
             self.text.push(byte);
         } else {
-            self.too_long = true;
+            self.beyond = self.beyond.saturating_add(1);
         }
     }
 }
 
-fn too_long() -> Error {
-    let why =
-        format!("the key is longer than {MAX_KEY_BYTES} encoded bytes: put a hash of the long part into it");
+fn too_long(bytes: usize) -> Error {
+    let why = format!(
+        "the key has {bytes} encoded bytes, at most {MAX_KEY_BYTES}: put a hash of the long part into it"
+    );
     Error::new(ErrorKind::InvalidKey, why)
 }
 
@@ -147,11 +152,7 @@ struct SegmentWriter<'a>(&'a mut Key);
 impl fmt::Write for SegmentWriter<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let key = &mut *self.0;
-        if key.text.len() + text.len() > MAX_KEY_BYTES {
-            key.too_long = true;
-            return Ok(());
-        }
-        if text.bytes().all(is_plain) {
+        if key.text.len() + text.len() <= MAX_KEY_BYTES && text.bytes().all(is_plain) {
             key.text.extend_from_slice(text.as_bytes());
             return Ok(());
         }
@@ -214,6 +215,8 @@ mod tests {
         let err = key!("x".repeat(MAX_KEY_BYTES + 1)).check().expect_err("too long");
         assert_eq!(err.kind(), ErrorKind::InvalidKey);
         assert!(key!(":".repeat(400)).check().is_err());
+        let err = key!("x".repeat(1024), ":".repeat(341)).check().expect_err("2 KiB").to_string();
+        assert!(err.contains("2048") && err.contains("1024"), "{err}");
     }
 
     #[test]

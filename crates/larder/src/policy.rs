@@ -6,10 +6,7 @@ use crate::stamp::Stamp;
 use smallvec::SmallVec;
 use std::{sync::Arc, time::Duration};
 
-/// How a value is cached: a plain value, made once and kept.
-///
-/// Contradictions are refused when the policy is used, with [`ErrorKind::InvalidPolicy`](crate::ErrorKind::InvalidPolicy) or
-/// [`ErrorKind::InvalidTag`](crate::ErrorKind::InvalidTag); nothing is repaired silently.
+#[doc = include_str!("../docs/policies.md")]
 #[derive(Clone, Debug)]
 pub struct Policy {
     pub(crate) ttl: Duration,
