@@ -28,7 +28,7 @@ pub struct CacheBuilder {
     load_timeout: Duration,
     outage_memory_ttl: Duration,
     single_node: bool,
-    lease: Duration,
+    lease: Option<Duration>,
     enabled: bool,
     read_timeout: Duration,
     clock: Arc<dyn Clock>,
@@ -56,7 +56,7 @@ impl CacheBuilder {
             load_timeout: Duration::from_secs(10),
             outage_memory_ttl: Duration::from_secs(5),
             single_node: false,
-            lease: Duration::from_secs(1),
+            lease: None,
             enabled: true,
             read_timeout: Duration::from_millis(200),
             clock: Arc::new(SystemClock),
@@ -123,10 +123,10 @@ impl CacheBuilder {
         self
     }
 
-    /// The coherence lease: how stale another node can be at worst. 1 s to 60 s, default 1 s; a heartbeat is sent every
-    /// quarter of it. The same on all nodes of a namespace.
+    /// The coherence lease: how stale another node can be at worst. 1 s to 60 s, default 1 s, with a Redis Cluster 2 s; a
+    /// heartbeat is sent every quarter of it (by each bucket of a Cluster). The same on all nodes of a namespace.
     pub fn coherence_lease(mut self, lease: Duration) -> Self {
-        self.lease = lease;
+        self.lease = Some(lease);
         self
     }
 
@@ -176,7 +176,8 @@ impl CacheBuilder {
         }
         check_spread(&self.spread)?;
         let connector = self.connector_of()?;
-        let options = self.options();
+        let lease = connector.as_ref().map_or(Duration::from_secs(1), |connector| connector.default_lease());
+        let options = self.options(self.lease.unwrap_or(lease));
         let stats = Arc::new(Stats::default());
         let Some(connector) = connector else {
             let mirror = Arc::new(Mirror::alone(Arc::clone(&self.clock)));
@@ -252,7 +253,9 @@ impl CacheBuilder {
             format!("load_timeout is {:?}: more than zero, at most 1 h", self.load_timeout),
         );
         let lease = Duration::from_secs(1)..=Duration::from_secs(60);
-        check(lease.contains(&self.lease), format!("coherence_lease is {:?}: 1 s to 60 s", self.lease));
+        if let Some(chosen) = &self.lease {
+            check(lease.contains(chosen), format!("coherence_lease is {chosen:?}: 1 s to 60 s"));
+        }
         check(
             self.outage_memory_ttl <= MAX_KEEP,
             format!("outage_memory_ttl is {:?}: at most {MAX_KEEP:?}", self.outage_memory_ttl),
@@ -280,7 +283,7 @@ impl CacheBuilder {
         }
     }
 
-    fn options(&self) -> Options {
+    fn options(&self, lease: Duration) -> Options {
         Options {
             enabled: self.enabled,
             memory: self.memory,
@@ -290,7 +293,7 @@ impl CacheBuilder {
             max_value_size: self.max_value_size,
             load_timeout: self.load_timeout,
             outage_memory_ttl: (!self.single_node).then_some(self.outage_memory_ttl),
-            lease: self.lease,
+            lease,
             read_timeout: self.read_timeout,
         }
     }

@@ -118,8 +118,14 @@ impl Config {
 
     /// The coherence lease: by default 1 s, with Redis Cluster 2 s.
     pub fn lease(&self) -> Duration {
-        let cluster = self.redis_url.as_ref().is_some_and(|url| url.0.starts_with("redis+cluster:"));
-        self.coherence_lease.map_or(Duration::from_secs(if cluster { 2 } else { 1 }), |lease| lease.0)
+        let default = Duration::from_secs(if self.is_cluster() { 2 } else { 1 });
+        self.coherence_lease.map_or(default, |lease| lease.0)
+    }
+
+    /// Whether the shared tier is a Redis Cluster.
+    pub fn is_cluster(&self) -> bool {
+        let scheme = self.redis_url.as_ref().and_then(|url| url.0.split_once("://"));
+        scheme.is_some_and(|(scheme, _)| scheme.ends_with("+cluster"))
     }
 }
 

@@ -222,7 +222,11 @@ fn the_lease_that_holds_is_shown_where_nobody_chose_one() {
 
 #[test]
 fn a_cluster_has_the_longer_lease() {
-    let mut config = env(&[]).unwrap().config;
-    config.redis_url = Some(value::RedisUrl("redis+cluster://a,b".into()));
-    assert_eq!(config.lease(), Duration::from_secs(2));
+    for url in ["redis+cluster://a,b", "rediss+cluster://a"] {
+        let loaded = env(&[("REDIS_URL", url)]).unwrap();
+        assert_eq!(loaded.config.lease(), Duration::from_secs(2));
+        assert_eq!(row(&loaded, "COHERENCE_LEASE").value.as_deref(), Some("2s"));
+        let chosen = env(&[("REDIS_URL", url), ("COHERENCE_LEASE", "5s")]).unwrap();
+        assert_eq!(chosen.config.lease(), Duration::from_secs(5));
+    }
 }

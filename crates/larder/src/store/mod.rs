@@ -301,6 +301,11 @@ pub trait Connector: Send + Sync + 'static {
         1
     }
 
+    /// The coherence lease where none is chosen. Default 1 s.
+    fn default_lease(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
     /// The address as people may see it: without password.
     fn address(&self) -> String;
 }
@@ -411,6 +416,10 @@ pub enum StoreErrorKind {
     /// A script is unknown: the server process has changed.
     #[error("server changed")]
     Changed,
+    /// This server of a Cluster does not serve this part of the data (now): another has it, it is being moved, or the
+    /// Cluster is down.
+    #[error("not served here")]
+    Moved,
     /// The server's memory is full: nothing was stored.
     #[error("out of memory")]
     OutOfMemory,

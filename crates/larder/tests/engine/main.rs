@@ -8,6 +8,7 @@ mod alone;
 mod at_least;
 mod auditing;
 mod bulk;
+mod cluster;
 mod cooling;
 mod counting;
 mod expiring;

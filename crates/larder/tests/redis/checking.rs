@@ -131,10 +131,10 @@ async fn a_full_server_is_told_by_the_set() {
 
 #[tokio::test]
 async fn a_configuration_that_is_unsound_is_one_step() {
-    let mut config = RedisConfig::new("redis+cluster://a,b");
+    let mut config = RedisConfig::new("redis+cluster://a,b/3");
     config.pool_size = 0;
     let steps = check(config, "ns").await;
     assert_eq!(steps.len(), 1);
     let words = steps[0].result.as_ref().unwrap_err();
-    assert!(words.contains("not supported yet") && words.contains("pool size"), "{words}");
+    assert!(words.contains("database 0 only") && words.contains("pool size"), "{words}");
 }

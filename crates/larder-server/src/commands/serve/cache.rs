@@ -55,11 +55,15 @@ pub(super) fn tiers(config: &Config, state: &RedisState) -> String {
     }
 }
 
+/// Each has a coherence state of its own.
+const BUCKETS_OF_A_CLUSTER: u128 = 16;
+
 /// What coherence costs, for providers that bill commands: a heartbeat each quarter of the lease.
 pub(super) fn coherence(config: &Config) -> Option<String> {
     config.redis_url.as_ref().filter(|_| config.cache_enabled)?;
     let lease = config.lease();
-    let a_day = 4 * 86_400_000 / lease.as_millis().max(1);
+    let buckets = if config.is_cluster() { BUCKETS_OF_A_CLUSTER } else { 1 };
+    let a_day = buckets * 4 * 86_400_000 / lease.as_millis().max(1);
     Some(format!("lease {}, which costs about {a_day} Redis commands a day", written(lease)))
 }
 
@@ -99,6 +103,8 @@ mod tests {
         let price = |lease| {
             coherence(&of_test(&[("REDIS_URL", "redis://host"), ("COHERENCE_LEASE", lease)])).unwrap()
         };
+        let cluster = coherence(&of_test(&[("REDIS_URL", "redis+cluster://host")])).unwrap();
+        assert_eq!(cluster, "lease 2s, which costs about 2764800 Redis commands a day");
         assert_eq!(price("1s"), "lease 1s, which costs about 345600 Redis commands a day");
         assert_eq!(price("60s"), "lease 1m, which costs about 5760 Redis commands a day");
         assert_eq!(coherence(&of_test(&[])), None);

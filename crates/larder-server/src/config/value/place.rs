@@ -107,8 +107,16 @@ fn database(text: &str) -> Result<(), String> {
 
 fn redis(text: &str) -> Result<(), String> {
     let (scheme, rest) = text.split_once("://").ok_or("is no URL")?;
-    let known =
-        ["redis", "rediss", "unix", "redis+unix", "redis+sentinel", "rediss+sentinel", "redis+cluster"];
+    let known = [
+        "redis",
+        "rediss",
+        "unix",
+        "redis+unix",
+        "redis+sentinel",
+        "rediss+sentinel",
+        "redis+cluster",
+        "rediss+cluster",
+    ];
     if !known.contains(&scheme) {
         return Err(format!("has the unknown scheme {scheme}"));
     }
@@ -185,6 +193,7 @@ mod tests {
             "redis+sentinel://a:1,b:2/main",
             "rediss+sentinel://:pw@a,b/main/1?sentinel_password=pw",
             "redis+cluster://a,b",
+            "rediss+cluster://u:p@a:1,b:2",
         ] {
             assert!(RedisUrl::parse(good).is_ok(), "{good}");
         }

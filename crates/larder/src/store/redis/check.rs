@@ -1,11 +1,14 @@
 //! `larder check`: every step of using Redis, tried one by one, with its latency and, where it fails, a hint.
 
+mod cluster;
+
 use super::{
     config::RedisConfig,
     connect::{RedisConnector, advice_on_policy, load_one, random_token, subscribe},
     dial::{Address, Dialer},
     health::Life,
     identity::Identity,
+    keys::Keyspace,
     probe,
     reply::nonsense,
     sentinel,
@@ -33,8 +36,9 @@ const KEY_LIVES_MS: &str = "10000";
 /// One thing that was tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckStep {
-    /// What: `sentinel host:port` …, `connect`, `authenticate`, `ping`, `server`, `command ZMSCORE` …, `script flags`,
-    /// `set`, `get`, `delete`, `sharded pub/sub`, `eviction policy`, `replicas`.
+    /// What: `sentinel host:port` …, `node host:port` … and `cluster`, `connect`, `authenticate`, `ping`, `server`,
+    /// `command ZMSCORE` …, `script flags`, `set`, `get`, `delete`, `sharded pub/sub`, `eviction policy`, `replicas`; in a
+    /// Cluster for each primary, after its address.
     pub name: String,
     /// How long it took.
     pub took: Duration,
@@ -52,7 +56,7 @@ pub struct CheckStep {
 /// # Cancel safety
 /// Dropping the future ends the check; the key it may have written expires within seconds.
 pub async fn check(config: RedisConfig, namespace: &str) -> Vec<CheckStep> {
-    let mut steps = Steps { tls: false, done: Vec::new() };
+    let mut steps = Steps { tls: false, at: None, done: Vec::new() };
     let started = Instant::now();
     match RedisConnector::new(config, namespace) {
         Ok(connector) => {
@@ -70,6 +74,8 @@ pub async fn check(config: RedisConfig, namespace: &str) -> Vec<CheckStep> {
 
 struct Steps {
     tls: bool,
+    /// The server that is being checked, where there are several.
+    at: Option<String>,
     done: Vec<CheckStep>,
 }
 
@@ -94,39 +100,83 @@ impl Steps {
                 None => error.to_string(),
             }),
         };
-        self.done.push(CheckStep { name: name.into(), took, result });
+        let name = self.at.as_ref().map_or_else(|| name.to_owned(), |at| format!("{at} {name}"));
+        self.done.push(CheckStep { name, took, result });
         outcome.map_err(|_| Ended)
     }
 
     async fn run(&mut self, connector: &RedisConnector) -> Result<(), Ended> {
+        let place = &connector.resolved().target.place;
+        if let Place::Cluster(seeds) = place {
+            return self.run_cluster(connector, seeds).await;
+        }
+        let dialer = Dialer::new(connector.config(), connector.resolved());
+        let mut dialer = self.quietly("connect", dialer).await?;
+        if let Place::Sentinels(sentinels) = place {
+            let primary = self.ask_sentinels(&dialer, sentinels).await?;
+            dialer = dialer.to_server(&primary);
+        }
+        self.server(connector, &dialer, connector.keys().first()).await
+    }
+
+    /// All steps of one server. Without `keys` it has no part of the cache, and nothing can be tried on it.
+    async fn server(
+        &mut self,
+        connector: &RedisConnector,
+        dialer: &Dialer,
+        keys: Option<&Keyspace>,
+    ) -> Result<(), Ended> {
         let within = connector.config().command_timeout;
-        let address = connector.resolved().target.to_string();
+        let place = &connector.resolved().target.place;
         let tls = if self.tls { " (TLS)" } else { "" };
         // They end with this function, and with them the connections.
         let mut tasks = JoinSet::new();
         let (life, _pushes) = Life::new();
 
-        let place = &connector.resolved().target.place;
-        let dialer = Dialer::new(connector.config(), connector.resolved());
-        let (dialer, address) = match place {
-            Place::Sentinels(sentinels) => {
-                let dialer = self.quietly("connect", dialer).await?;
-                let primary = self.ask_sentinels(&dialer, sentinels).await?;
-                (dialer.to_server(&primary), shown(&primary))
-            }
-            _ => (self.quietly("connect", dialer).await?, address),
+        let address = match (place, dialer.address()) {
+            (Place::Sentinels(_) | Place::Cluster(_), Some(at)) => shown(&at),
+            _ => connector.resolved().target.to_string(),
         };
         let socket = self.step("connect", |_| format!("{address}{tls}"), dialer.socket()).await?;
         let user = connector.resolved().target.user.as_deref().unwrap_or("default");
-        let login = Wire::login(&dialer, socket, &life, None, &mut tasks);
+        let login = Wire::login(dialer, socket, &life, None, &mut tasks);
         let wire = self.step("authenticate", |_| format!("as {user}"), login).await?;
         let ping = wire.ask_one(cmd("PING"), within);
         self.step("ping", |_| "answered".into(), ping).await?;
-        let identity = Identity::ask(&wire, "larder:check", within);
+        let identity = async {
+            let identity = Identity::ask(&wire, "larder:check", within).await?;
+            identity.expect(matches!(place, Place::Cluster(_))).map(|()| identity)
+        };
         let identity = self.step("server", |found| found.version.clone(), identity).await?;
+        if let Some(keys) = keys {
+            self.use_of(&wire, dialer, keys, within).await?;
+        }
+        let words = |policy: &Option<String>| match advice_on_policy(policy.as_deref()) {
+            Some(advice) => format!("warning: {advice}"),
+            None => policy.clone().unwrap_or_else(|| "not told by the server".into()),
+        };
+        let replicas = match identity.advice_on_replicas(matches!(place, Place::Sentinels(_))) {
+            // A primary of a Cluster that is cut off from the others stops by itself.
+            _ if matches!(place, Place::Cluster(_)) => identity.replicas.to_string(),
+            Some(advice) => format!("warning: {advice}"),
+            None if identity.replicas == 0 => "none".to_owned(),
+            None => format!("{}, and writes are refused without", identity.replicas),
+        };
+        let _ = self.step("replicas", |()| replicas, async { Ok(()) }).await;
+        self.step("eviction policy", words, async { Ok(identity.policy) }).await.map(drop)
+    }
+
+    /// What larder does there.
+    async fn use_of(
+        &mut self,
+        wire: &Wire,
+        dialer: &Dialer,
+        keys: &Keyspace,
+        within: Duration,
+    ) -> Result<(), Ended> {
         // These don't depend on each other: all are tried.
         let Ok(token) = random_token() else { return Err(Ended) };
-        for (name, tried) in probe::needed(connector.keys(), &token) {
+        for (name, tried) in probe::needed(keys, &token) {
             let try_it = async {
                 // Not `ask_one`: a refused command must not end the check.
                 let mut commands = redis::Pipeline::with_capacity(1);
@@ -136,22 +186,13 @@ impl Steps {
             };
             let _ = self.step(&format!("command {name}"), |()| "allowed".into(), try_it).await;
         }
-        let script = load_one(&wire, TINY_SCRIPT, within);
+        let script = load_one(wire, TINY_SCRIPT, within);
         let _ = self.step("script flags", |_| "understood".into(), script).await;
-        let _ = self.set_get_delete(&wire, &connector.keys().probe(&token), within).await;
-        let published = publish(connector, &dialer, &wire, &token);
+        let channel = keys.probe(&token);
+        let _ = self.set_get_delete(wire, &channel, within).await;
+        let published = publish(dialer, wire, &channel, &token, within);
         let _ = self.step("sharded pub/sub", |()| "a message came back".into(), published).await;
-        let words = |policy: &Option<String>| match advice_on_policy(policy.as_deref()) {
-            Some(advice) => format!("warning: {advice}"),
-            None => policy.clone().unwrap_or_else(|| "not told by the server".into()),
-        };
-        let replicas = match identity.advice_on_replicas(matches!(place, Place::Sentinels(_))) {
-            Some(advice) => format!("warning: {advice}"),
-            None if identity.replicas == 0 => "none".to_owned(),
-            None => format!("{}, and writes are refused without", identity.replicas),
-        };
-        let _ = self.step("replicas", |()| replicas, async { Ok(()) }).await;
-        self.step("eviction policy", words, async { Ok(identity.policy) }).await.map(drop)
+        Ok(())
     }
 
     /// A step that is told of only when it fails.
@@ -172,19 +213,23 @@ impl Steps {
             let words = |named: &Address| format!("names {} as {}", shown(named), sentinels.name);
             let _ = self.step(&format!("sentinel {}", shown(host)), words, ask).await;
         }
-        // One that is down is what the others are for.
-        let first = self.done.len() - sentinels.hosts.len();
+        self.forgive(self.done.len() - sentinels.hosts.len());
+        let first = async {
+            let found = sentinel::find(dialer, sentinels).await?;
+            found.into_iter().next().ok_or_else(|| nonsense("the Sentinels name nobody"))
+        };
+        self.quietly("primary", first).await
+    }
+
+    /// Of the steps from `first` on, each the same at another server, one is enough: one that is down is what the others
+    /// are for.
+    fn forgive(&mut self, first: usize) {
         if self.done[first..].iter().any(|step| step.result.is_ok()) {
             for step in &mut self.done[first..] {
                 step.result = Ok(std::mem::replace(&mut step.result, Ok(String::new()))
                     .unwrap_or_else(|words| format!("warning: {words}")));
             }
         }
-        let first = async {
-            let found = sentinel::find(dialer, sentinels).await?;
-            found.into_iter().next().ok_or_else(|| nonsense("the Sentinels name nobody"))
-        };
-        self.quietly("primary", first).await
     }
 
     async fn set_get_delete(&mut self, wire: &Wire, key: &str, within: Duration) -> Result<(), Ended> {
@@ -209,19 +254,18 @@ impl Steps {
 
 /// Subscribes on a second connection and publishes on the first.
 async fn publish(
-    connector: &RedisConnector,
     dialer: &Dialer,
     wire: &Wire,
+    channel: &str,
     token: &str,
+    within: Duration,
 ) -> Result<(), StoreError> {
-    let within = connector.config().command_timeout;
-    let channel = connector.keys().probe(token);
     let (pushes, mut pushed) = unbounded_channel::<PushInfo>();
     let mut tasks = JoinSet::new();
     let (life, _pushes) = Life::new();
     let subscriber = Wire::open(dialer, &life, Some(Arc::new(pushes)), &mut tasks).await?;
-    subscribe(&subscriber, &[&channel], within).await?;
-    wire.ask_one(command(&["SPUBLISH", &channel, token]), within).await?;
+    subscribe(&subscriber, &[channel], within).await?;
+    wire.ask_one(command(&["SPUBLISH", channel, token]), within).await?;
     super::dial::bounded(within, "the message did not come back", arrival(&mut pushed)).await
 }
 
@@ -271,7 +315,8 @@ fn hint(step: &str, error: &StoreError, tls: bool) -> Option<&'static str> {
         }
         StoreErrorKind::Denied => {
             "allow it in the server's access list: ACL SETUSER <user> ~ld1:<namespace>:* &ld1:<namespace>:* +@read \
-             +@write +@pubsub +evalsha +script|load +hello -@dangerous +info +time +ping +select +scan"
+             +@write +@pubsub +evalsha +script|load +hello -@dangerous +info +time +ping +select +scan (in a \
+             Cluster +cluster|slots, too)"
         }
         StoreErrorKind::Tls if says("known authority") => {
             "configure the PEM file of the authority that issued it (REDIS_TLS_CA)"

@@ -1,12 +1,12 @@
 //! Making a link: connections, checks, scripts, subscription, recovery; in this order.
 
 use super::{
+    cluster::{Caller, Cluster},
     config::{RedisConfig, Resolved},
     dial::{Address, Dialer},
-    health::{self, Life, PushSink},
+    generation::Generation,
     identity::Identity,
     keys::{self, Keyspace},
-    link::RedisLink,
     probe, reply,
     scripts::{Loaded, Script},
     sentinel,
@@ -18,18 +18,19 @@ use crate::store::{Connector, Link, Recovered, StoreError, StoreErrorKind, Store
 use futures_util::future::try_join_all;
 use redis::{Pipeline, Value};
 use std::{sync::Arc, time::Duration};
-use tokio::task::JoinSet;
 
 /// Registrations that ended so long before anybody was last heard are forgotten: a lease before it would do. A node that
 /// crashes and is started again, over and over, leaves one each time.
 const FORGET_NODES_AFTER: Duration = Duration::from_secs(3600);
 
-/// Makes links to one Redis or Valkey server, or to whichever Sentinels call the primary.
+/// Makes links to one Redis or Valkey server, to whichever Sentinels call the primary, or to the primaries of a Cluster.
 #[derive(Debug)]
 pub struct RedisConnector {
     config: RedisConfig,
     resolved: Resolved,
-    keys: Keyspace,
+    /// By bucket; a single server has one.
+    keys: Vec<Keyspace>,
+    cluster: Cluster,
 }
 
 impl RedisConnector {
@@ -40,9 +41,12 @@ impl RedisConnector {
     pub fn new(config: RedisConfig, namespace: &str) -> Result<Self, Vec<String>> {
         match (config.resolve(), keys::check_namespace(namespace)) {
             (Ok(resolved), Ok(())) => {
-                let keys =
-                    Keyspace::new(namespace, resolved.target.database).map_err(|problem| vec![problem])?;
-                Ok(Self { config, resolved, keys })
+                let keys = match &resolved.target.place {
+                    Place::Cluster(_) => Keyspace::in_cluster(namespace),
+                    _ => Keyspace::new(namespace, resolved.target.database).map(|keys| vec![keys]),
+                };
+                let keys = keys.map_err(|problem| vec![problem])?;
+                Ok(Self { config, resolved, keys, cluster: Cluster::default() })
             }
             (resolved, namespace) => {
                 let mut problems = resolved.err().unwrap_or_default();
@@ -61,19 +65,49 @@ impl RedisConnector {
         &self.resolved
     }
 
-    pub(super) fn keys(&self) -> &Keyspace {
+    pub(super) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// The keys of each bucket.
+    pub(super) fn keys(&self) -> &[Keyspace] {
         &self.keys
     }
 
-    async fn open(&self, node: &str, force_epoch: bool) -> Result<(Arc<dyn Link>, Recovered), StoreError> {
+    async fn open(
+        &self,
+        node: &str,
+        bucket: u16,
+        force_epoch: bool,
+    ) -> Result<(Arc<dyn Link>, Recovered), StoreError> {
+        let keys =
+            self.keys.get(usize::from(bucket)).ok_or_else(|| reply::nonsense("there is no such bucket"))?;
+        match &self.resolved.target.place {
+            Place::Cluster(seeds) => {
+                let caller = Caller { config: &self.config, resolved: &self.resolved, seeds, node };
+                self.cluster.connect(caller, keys, force_epoch).await
+            }
+            Place::Sentinels(sentinels) => self.open_named(sentinels, keys, node, force_epoch).await,
+            _ => {
+                let dialer = Dialer::new(&self.config, &self.resolved).await?;
+                self.open_with(dialer, None, keys, node, force_epoch).await
+            }
+        }
+    }
+
+    /// A link to the server that Sentinels name.
+    async fn open_named(
+        &self,
+        sentinels: &Sentinels,
+        keys: &Keyspace,
+        node: &str,
+        force_epoch: bool,
+    ) -> Result<(Arc<dyn Link>, Recovered), StoreError> {
         let dialer = Dialer::new(&self.config, &self.resolved).await?;
-        let Place::Sentinels(sentinels) = &self.resolved.target.place else {
-            return self.open_with(dialer, None, node, force_epoch).await;
-        };
         let mut failure = None;
         for address in sentinel::find(&dialer, sentinels).await? {
             let there = dialer.to_server(&address);
-            match self.open_with(there, Some((sentinels, &address)), node, force_epoch).await {
+            match self.open_with(there, Some((sentinels, &address)), keys, node, force_epoch).await {
                 Ok(opened) => return Ok(opened),
                 Err(StoreError { kind, detail }) => {
                     let words = format!("{detail} (the primary at {}, by its Sentinels)", shown(&address));
@@ -89,67 +123,19 @@ impl RedisConnector {
         &self,
         dialer: Dialer,
         named: Option<(&Sentinels, &Address)>,
+        keys: &Keyspace,
         node: &str,
         force_epoch: bool,
     ) -> Result<(Arc<dyn Link>, Recovered), StoreError> {
-        let within = self.config.command_timeout;
-        let (life, pushes) = Life::new();
-        let mut tasks = JoinSet::new();
-
-        let sink = Arc::new(PushSink::new(&life, &self.keys, node));
-        let coherence = Wire::open(&dialer, &life, Some(sink), &mut tasks).await?;
-        let mut data = Vec::with_capacity(self.config.data_connections);
-        for _ in 0..self.config.data_connections {
-            data.push(Wire::open(&dialer, &life, None, &mut tasks).await?);
-        }
-        let name = format!("larder:{node}");
-        let mut identity = Identity::ask(&coherence, &name, within).await?;
-        for other in try_join_all(data.iter().map(|wire| Identity::ask(wire, &name, within))).await? {
-            if other.label != identity.label {
-                return Err(StoreError::new(
-                    StoreErrorKind::Changed,
-                    "connections reached different servers",
-                ));
-            }
-        }
-
-        probe::check_commands(&data[0], &self.keys, node, within).await?;
-        let mut advice = Vec::new();
-        if let Some(bytes) = self.config.maxmemory {
-            advice = apply_memory_limit(&data[0], bytes, &self.config.maxmemory_policy, within).await?;
-            identity = Identity::ask(&coherence, &name, within).await?;
-        }
-        advice.extend(advice_on_policy(identity.policy.as_deref()));
-        advice.extend(identity.advice_on_replicas(named.is_some()));
-        let scripts = load_scripts(&data[0], within).await?;
-        // Before the recovery: what others change from there on must not be missed.
-        subscribe(&coherence, &[self.keys.changes(), &self.keys.wakes_of(node)], within).await?;
-        let recovered = recover(&data[0], &self.keys, &scripts, &identity, force_epoch, within).await?;
-
-        for wire in &data {
-            let watch = health::watch(wire.clone(), Arc::clone(&life), self.config.health_interval, within);
-            tasks.spawn(simulation::task(watch));
-        }
+        let mut generation = Generation::open(&dialer, &self.config, false, node).await?;
+        generation.advice.extend(generation.identity.advice_on_replicas(named.is_some()));
         if let Some((sentinels, address)) = named {
             let every = self.config.health_interval;
-            let (sentinels, address, life) = (sentinels.clone(), address.clone(), Arc::clone(&life));
-            tasks.spawn(simulation::task(sentinel::watch(dialer, sentinels, address, life, every)));
+            let (sentinels, address, life) =
+                (sentinels.clone(), address.clone(), Arc::clone(&generation.life));
+            generation.spawn(sentinel::watch(dialer, sentinels, address, life, every));
         }
-        let link = RedisLink {
-            life,
-            coherence,
-            data,
-            next: Default::default(),
-            keys: self.keys.clone(),
-            scripts,
-            identity,
-            node: node.to_owned(),
-            pushes: parking_lot::Mutex::new(Some(pushes)),
-            tls: self.resolved.target.tls(),
-            advice,
-            _tasks: tasks,
-        };
-        Ok((Arc::new(link), recovered))
+        Arc::new(generation).link(keys, force_epoch).await
     }
 }
 
@@ -157,10 +143,19 @@ impl Connector for RedisConnector {
     fn connect<'a>(
         &'a self,
         node: &'a str,
-        _bucket: u16,
+        bucket: u16,
         force_epoch: bool,
     ) -> StoreFuture<'a, (Arc<dyn Link>, Recovered)> {
-        Box::pin(self.open(node, force_epoch))
+        Box::pin(self.open(node, bucket, force_epoch))
+    }
+
+    fn buckets(&self) -> u16 {
+        u16::try_from(self.keys.len()).expect("there are few buckets")
+    }
+
+    fn default_lease(&self) -> Duration {
+        // A failover takes longer, and there are as many heartbeats as buckets.
+        Duration::from_secs(if matches!(self.resolved.target.place, Place::Cluster(_)) { 2 } else { 1 })
     }
 
     fn address(&self) -> String {
@@ -169,7 +164,7 @@ impl Connector for RedisConnector {
 }
 
 /// Asks whether the server continues the history that it holds; begins a new epoch if not.
-async fn recover(
+pub(super) async fn recover(
     wire: &Wire,
     keys: &Keyspace,
     scripts: &Loaded,
@@ -212,7 +207,7 @@ fn random() -> Result<u64, StoreError> {
 }
 
 /// Loads all scripts.
-async fn load_scripts(wire: &Wire, within: Duration) -> Result<Loaded, StoreError> {
+pub(super) async fn load_scripts(wire: &Wire, within: Duration) -> Result<Loaded, StoreError> {
     let loads = Script::ALL.map(|script| load_one(wire, script.source(), within));
     let hashes = try_join_all(loads).await?;
     Ok(Loaded::new(hashes.try_into().expect("there is a hash for each script")))
@@ -266,7 +261,7 @@ pub(super) fn advice_on_policy(policy: Option<&str>) -> Option<String> {
 }
 
 /// Sets `maxmemory` and the policy. What the server refuses becomes advice.
-async fn apply_memory_limit(
+pub(super) async fn apply_memory_limit(
     wire: &Wire,
     bytes: u64,
     policy: &str,

@@ -28,8 +28,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// Host and port.
-pub(super) type Address = (String, u16);
+pub(super) use super::url::Address;
 
 /// Makes connections to one server.
 #[derive(Clone)]
@@ -51,7 +50,7 @@ impl Dialer {
         Ok(Self { place: target.place.clone(), login, tls, connect_timeout, command_timeout })
     }
 
-    /// Makes connections to a data server at this address, of which Sentinels have told.
+    /// Makes connections to a data server at this address, of which Sentinels or a Cluster have told.
     pub(super) fn to_server(&self, (host, port): &Address) -> Self {
         let place = Place::Tcp { host: host.clone(), port: *port, tls: self.tls.is_some() };
         Self { place, ..self.clone() }
@@ -61,6 +60,19 @@ impl Dialer {
     pub(super) fn to_sentinel(&self, address: &Address, sentinels: &Sentinels) -> Self {
         let login = login(sentinels.user.as_deref(), sentinels.password.as_deref(), 0);
         Self { login, ..self.to_server(address) }
+    }
+
+    /// Whether connections are encrypted.
+    pub(super) fn tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Where the server is, unless that is a socket of this machine or is to be asked first.
+    pub(super) fn address(&self) -> Option<Address> {
+        match &self.place {
+            Place::Tcp { host, port, .. } => Some((host.clone(), *port)),
+            _ => None,
+        }
     }
 
     /// Within which a connection is to be made.
@@ -78,9 +90,9 @@ impl Dialer {
         }
         match &self.place {
             Place::Unix(path) => bounded(within, "no connection", unix(path)).await,
-            // Whoever has such a place asks first: see `sentinel`.
-            Place::Sentinels(_) => {
-                Err(StoreError::new(StoreErrorKind::Disconnected, "no Sentinel was asked"))
+            // Whoever has such a place asks first: see `sentinel` and `cluster`.
+            Place::Sentinels(_) | Place::Cluster(_) => {
+                Err(StoreError::new(StoreErrorKind::Disconnected, "nobody was asked where the server is"))
             }
             Place::Tcp { host, port, .. } => {
                 let started = tokio::time::Instant::now();

@@ -22,7 +22,8 @@ fn kind_of(code: &str, detail: &str) -> StoreErrorKind {
         }
         "NOSCRIPT" => StoreErrorKind::Changed,
         "OOM" => StoreErrorKind::OutOfMemory,
-        "MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN" | "TRYAGAIN" | "NOPROTO" => StoreErrorKind::Unsupported,
+        "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" => StoreErrorKind::Moved,
+        "CROSSSLOT" | "NOPROTO" => StoreErrorKind::Unsupported,
         _ if detail.starts_with("unknown command") || detail.starts_with("unknown subcommand") => {
             StoreErrorKind::Unsupported
         }
@@ -152,7 +153,11 @@ mod tests {
             ("NOSCRIPT No matching script.", StoreErrorKind::Changed),
             ("OOM command not allowed when used memory > 'maxmemory'.", StoreErrorKind::OutOfMemory),
             ("ERR unknown command 'SPUBLISH', with args beginning with: 'x'", StoreErrorKind::Unsupported),
-            ("MOVED 3999 127.0.0.1:6381", StoreErrorKind::Unsupported),
+            ("MOVED 3999 127.0.0.1:6381", StoreErrorKind::Moved),
+            ("ASK 3999 127.0.0.1:6381", StoreErrorKind::Moved),
+            ("TRYAGAIN Multiple keys request during rehashing of slot", StoreErrorKind::Moved),
+            ("CLUSTERDOWN Hash slot not served", StoreErrorKind::Moved),
+            ("CROSSSLOT Keys in request don't hash to the same slot", StoreErrorKind::Unsupported),
             ("ERR syntax error", StoreErrorKind::Protocol),
         ] {
             assert_eq!(kind(line), expected, "{line}");

@@ -5,13 +5,15 @@ use crate::{
     scope::{Glob, ScopeHash},
     store::{AckTo, Push, StoreError, StoreErrorKind},
 };
+use parking_lot::Mutex;
 use redis::{
     PushInfo, PushKind, Value,
     aio::{AsyncPushSender, SendError},
 };
 use std::{
+    collections::HashMap,
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -26,39 +28,77 @@ use tokio::{
 /// when this many have come since the last heartbeat, nobody drains and the link is given up.
 const MAX_PUSHED_BETWEEN_HEARTBEATS: usize = 1 << 20;
 
-/// The state that all connections of a link share: alive, or dead and why.
+/// Alive, or dead and why: of connections, or of one link among those that share connections. With the connections
+/// everything that shares them ends.
 pub(super) struct Life {
     ended: OnceLock<Arc<str>>,
     pushes: UnboundedSender<Push>,
     pushed: AtomicUsize,
+    /// Of a link: its connections.
+    connections: Option<Arc<Self>>,
+    /// Of connections: the links that share them.
+    links: Mutex<Vec<Weak<Self>>>,
 }
 
 impl Life {
+    /// The life of connections.
     pub(super) fn new() -> (Arc<Self>, UnboundedReceiver<Push>) {
-        let (pushes, queue) = unbounded_channel();
-        (Arc::new(Self { ended: OnceLock::new(), pushes, pushed: AtomicUsize::new(0) }), queue)
+        Self::over(None)
     }
 
-    /// Ends the link. The first reason counts; the coherence task is told once.
-    pub(super) fn end(&self, reason: &str) {
-        if self.ended.set(reason.into()).is_ok() {
-            // Nobody listens any more when the link was dropped.
-            let _ = self.pushes.send(Push::Lost);
+    /// The life of a link over these connections.
+    pub(super) fn of_link(connections: &Arc<Self>) -> (Arc<Self>, UnboundedReceiver<Push>) {
+        let (link, queue) = Self::over(Some(Arc::clone(connections)));
+        {
+            let mut links = connections.links.lock();
+            links.retain(|link| link.strong_count() > 0);
+            links.push(Arc::downgrade(&link));
         }
+        // They may have ended before it was among their links.
+        if let Err(error) = connections.check() {
+            link.end(&error.detail);
+        }
+        (link, queue)
     }
 
-    /// Fails when the link has ended.
+    fn over(connections: Option<Arc<Self>>) -> (Arc<Self>, UnboundedReceiver<Push>) {
+        let (pushes, queue) = unbounded_channel();
+        let life = Self {
+            ended: OnceLock::new(),
+            pushes,
+            pushed: AtomicUsize::new(0),
+            connections,
+            links: Mutex::default(),
+        };
+        (Arc::new(life), queue)
+    }
+
+    /// Ends it. The first reason counts; whoever takes the pushes is told once.
+    pub(super) fn end(&self, reason: &str) {
+        if self.ended.set(reason.into()).is_err() {
+            return;
+        }
+        // Nobody listens any more when the link was dropped.
+        let _ = self.pushes.send(Push::Lost);
+        let links = std::mem::take(&mut *self.links.lock());
+        links.iter().filter_map(Weak::upgrade).for_each(|link| link.end(reason));
+    }
+
+    /// Fails when it has ended.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         match self.ended.get() {
-            None => Ok(()),
+            // Its connections first: what they deliver after their end is not to be believed, and they may be about to tell.
+            None => self.connections.as_ref().map_or(Ok(()), |connections| connections.check()),
             Some(reason) => Err(StoreError::new(StoreErrorKind::Disconnected, Arc::clone(reason))),
         }
     }
 
-    /// Ends the link if it can't be used after this error.
+    /// Ends what can't be used after this error: a part of the data that has moved concerns its link alone.
     pub(super) fn judge(&self, error: StoreError) -> StoreError {
-        if !error.kind.link_survives() {
-            self.end(&error.to_string());
+        match &self.connections {
+            _ if error.kind.link_survives() => {}
+            Some(connections) if error.kind != StoreErrorKind::Moved => connections.end(&error.to_string()),
+            _ => self.end(&error.to_string()),
         }
         error
     }
@@ -76,37 +116,56 @@ impl Life {
     }
 }
 
-/// Receives the frames that the server pushes on the coherence connection.
+/// Receives the frames that the server pushes on the coherence connection, and hands them to the links by channel.
 ///
 /// The driver calls it from the task that reads the connection, frame by frame in the order of the stream, and hands a
 /// reply over only after the pushes that stand before it. So what was pushed before a heartbeat's reply is queued when
 /// the heartbeat returns.
 pub(super) struct PushSink {
-    pub(super) life: Arc<Life>,
-    pub(super) changes: String,
-    pub(super) wakes: String,
+    connections: Arc<Life>,
+    channels: Mutex<HashMap<Vec<u8>, Route>>,
+}
+
+/// What a channel carries, and the link that it concerns.
+type Route = (Channel, Arc<Life>);
+
+#[derive(Clone, Copy)]
+enum Channel {
+    Changes,
+    Wakes,
 }
 
 impl PushSink {
-    pub(super) fn new(life: &Arc<Life>, keys: &Keyspace, node: &str) -> Self {
-        Self { life: Arc::clone(life), changes: keys.changes().into(), wakes: keys.wakes_of(node) }
+    pub(super) fn new(connections: &Arc<Life>) -> Self {
+        Self { connections: Arc::clone(connections), channels: Mutex::default() }
+    }
+
+    /// From now on `link` is told what comes for `node` in this part of the data. A link that was told before has ended.
+    pub(super) fn route(&self, keys: &Keyspace, node: &str, link: &Arc<Life>) {
+        let mut channels = self.channels.lock();
+        for (name, channel) in
+            [(keys.changes().to_owned(), Channel::Changes), (keys.wakes_of(node), Channel::Wakes)]
+        {
+            let before = channels.insert(name.into_bytes(), (channel, Arc::clone(link)));
+            if let Some((_, before)) = before {
+                before.end("another link has taken its place");
+            }
+        }
     }
 
     fn message(&self, channel: &[u8], message: &[u8]) {
-        let push = if channel == self.changes.as_bytes() {
-            change(message)
-        } else if channel == self.wakes.as_bytes() {
-            wake(message)
-        } else {
-            return;
+        let Some((channel, link)) = self.channels.lock().get(channel).cloned() else { return };
+        let push = match channel {
+            Channel::Changes => change(message),
+            Channel::Wakes => wake(message),
         };
         match push {
             Some(push) => {
                 let weight = if let Push::Invalidated { scopes, .. } = &push { 1 + scopes.len() } else { 1 };
-                self.life.push(push, weight);
+                link.push(push, weight);
             }
             // A change that we can't read may concern anything that we hold.
-            None => self.life.end("a message that makes no sense came in"),
+            None => link.end("a message that makes no sense came in"),
         }
     }
 }
@@ -117,11 +176,12 @@ impl AsyncPushSender for PushSink {
             (PushKind::SMessage, [Value::BulkString(channel), Value::BulkString(message)]) => {
                 self.message(channel, message);
             }
-            (PushKind::SMessage, _) => self.life.end("a message that makes no sense came in"),
-            (PushKind::Disconnection, _) => self.life.end("the connection has ended"),
-            // We never unsubscribe. The driver takes such a frame for the answer to whatever was asked last, so no
-            // answer on this connection can be believed any more.
-            (PushKind::SUnsubscribe, _) => self.life.end("the server ended the subscription"),
+            (PushKind::SMessage, _) => self.connections.end("a message that makes no sense came in"),
+            (PushKind::Disconnection, _) => self.connections.end("the connection has ended"),
+            // We never unsubscribe; a server of a Cluster does when a slot leaves it. The driver takes such a frame for
+            // the answer to whatever was asked first, so no answer on this connection can be believed any more, whichever
+            // link asked.
+            (PushKind::SUnsubscribe, _) => self.connections.end("the server ended a subscription"),
             _ => {}
         }
         Ok(())
@@ -212,8 +272,15 @@ mod tests {
     }
 
     fn sink() -> (PushSink, UnboundedReceiver<Push>) {
-        let (life, queue) = Life::new();
-        (PushSink::new(&life, &Keyspace::new("ns", 0).unwrap(), "n1"), queue)
+        let sink = PushSink::new(&Life::new().0);
+        let queue = link_of(&sink, &Keyspace::new("ns", 0).unwrap()).1;
+        (sink, queue)
+    }
+
+    fn link_of(sink: &PushSink, keys: &Keyspace) -> (Arc<Life>, UnboundedReceiver<Push>) {
+        let (link, queue) = Life::of_link(&sink.connections);
+        sink.route(keys, "n1", &link);
+        (link, queue)
     }
 
     fn frame(kind: PushKind, data: &[&[u8]]) -> PushInfo {
@@ -232,7 +299,55 @@ mod tests {
             Push::Invalidated { epoch: 7, prev: 10, stamp: 11, scopes, globs: Vec::new(), ack: None };
         assert_eq!(queue.try_recv().unwrap(), invalidated);
         assert_eq!(queue.try_recv().unwrap(), Push::Epoch { epoch: 9, head: 12 });
-        assert!(sink.life.check().is_ok());
+        assert!(sink.connections.check().is_ok());
+    }
+
+    #[test]
+    fn each_link_is_told_what_comes_on_its_channels() {
+        let sink = PushSink::new(&Life::new().0);
+        let buckets = Keyspace::in_cluster("ns").unwrap();
+        let (_one, mut of_one) = link_of(&sink, &buckets[0]);
+        let (_two, mut of_two) = link_of(&sink, &buckets[1]);
+        let message = packed(&[b"", b"E", b"9", b"12"]);
+        sink.send(frame(PushKind::SMessage, &[buckets[1].changes().as_bytes(), &message])).unwrap();
+        assert!(of_one.try_recv().is_err());
+        assert_eq!(of_two.try_recv().unwrap(), Push::Epoch { epoch: 9, head: 12 });
+        // What can't be read ends the link that it was for.
+        sink.send(frame(PushKind::SMessage, &[buckets[0].changes().as_bytes(), b"garbage"])).unwrap();
+        assert_eq!(of_one.try_recv().unwrap(), Push::Lost);
+        assert!(of_two.try_recv().is_err());
+        assert!(sink.connections.check().is_ok());
+    }
+
+    #[test]
+    fn a_link_made_again_takes_the_place_of_the_one_before() {
+        let sink = PushSink::new(&Life::new().0);
+        let keys = Keyspace::new("ns", 0).unwrap();
+        let (before, mut of_before) = link_of(&sink, &keys);
+        let (_after, mut of_after) = link_of(&sink, &keys);
+        assert!(before.check().is_err());
+        assert_eq!(of_before.try_recv().unwrap(), Push::Lost);
+        assert!(of_after.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_part_that_moved_ends_its_link_and_any_other_end_concerns_all() {
+        let sink = PushSink::new(&Life::new().0);
+        let buckets = Keyspace::in_cluster("ns").unwrap();
+        let (one, mut of_one) = link_of(&sink, &buckets[0]);
+        let (two, mut of_two) = link_of(&sink, &buckets[1]);
+        one.judge(StoreError::new(StoreErrorKind::Timeout, "slow"));
+        assert!(one.check().is_ok());
+        one.judge(StoreError::new(StoreErrorKind::Moved, "MOVED 1 h:1"));
+        assert!(one.check().is_err() && two.check().is_ok());
+        assert_eq!(of_one.try_recv().unwrap(), Push::Lost);
+        two.judge(StoreError::new(StoreErrorKind::NotWritable, "READONLY"));
+        assert!(two.check().is_err() && sink.connections.check().is_err());
+        assert_eq!(of_two.try_recv().unwrap(), Push::Lost);
+        assert!(of_one.try_recv().is_err(), "it is told once");
+        let (late, mut of_late) = link_of(&sink, &buckets[2]);
+        assert!(late.check().is_err());
+        assert_eq!(of_late.try_recv().unwrap(), Push::Lost);
     }
 
     #[test]
@@ -270,7 +385,8 @@ mod tests {
             let (sink, mut queue) = sink();
             sink.send(frame(PushKind::SMessage, &[b"ld1:ns:{0}:c:0", &message])).unwrap();
             assert_eq!(queue.try_recv().unwrap(), Push::Lost, "{message:?}");
-            assert!(sink.life.check().is_err());
+            let (_, link) = &sink.channels.lock()[b"ld1:ns:{0}:c:0".as_slice()];
+            assert!(link.check().is_err());
         }
     }
 
@@ -281,7 +397,7 @@ mod tests {
         sink.send(frame(PushKind::Disconnection, &[])).unwrap();
         assert_eq!(queue.try_recv().unwrap(), Push::Lost);
         assert!(queue.try_recv().is_err());
-        let error = sink.life.check().unwrap_err();
+        let error = sink.connections.check().unwrap_err();
         assert_eq!(error.kind, StoreErrorKind::Disconnected);
         assert!(error.detail.contains("subscription"), "{error}");
     }

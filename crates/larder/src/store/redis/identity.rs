@@ -27,6 +27,8 @@ pub(super) struct Identity {
     pub(super) replicas: u32,
     /// It refuses writes when it loses its replicas (`min-replicas-to-write`).
     pub(super) guarded: bool,
+    /// It is part of a Cluster.
+    pub(super) cluster: bool,
 }
 
 impl Identity {
@@ -49,12 +51,9 @@ impl Identity {
         let field = |name: &str| info.get(name).map(String::as_str);
         let version = version(info)?;
         // Valkey has named it anew.
-        match field("server_mode").or(field("redis_mode")) {
-            Some("cluster") => {
-                return Err(unsupported(&version, "is part of a cluster, which is not supported yet"));
-            }
-            Some("sentinel") => return Err(unsupported(&version, "is a Sentinel, not a data server")),
-            _ => {}
+        let mode = field("server_mode").or(field("redis_mode"));
+        if mode == Some("sentinel") {
+            return Err(unsupported(&version, "is a Sentinel, not a data server"));
         }
         let label =
             [field("run_id"), replication_label(info)?].map(|part| part.and_then(|p| p.get(..HALF_LABEL)));
@@ -67,6 +66,7 @@ impl Identity {
             version,
             policy: field("maxmemory_policy").map(str::to_owned),
             replicas: field("connected_slaves").and_then(|number| number.parse().ok()).unwrap_or(0),
+            cluster: mode == Some("cluster"),
             // Told only where it is set.
             guarded: info.contains_key("min_slaves_good_slaves"),
         })
@@ -86,6 +86,21 @@ impl Identity {
              it, and would not learn what is invalidated elsewhere, for as long as that lasts; set \
              min-replicas-to-write 1 and min-replicas-max-lag 10 on every server that can be the primary"
         ))
+    }
+
+    /// Refuses a server of the other kind: part of a Cluster, or not.
+    pub(super) fn expect(&self, cluster: bool) -> Result<(), StoreError> {
+        match (self.cluster, cluster) {
+            (true, false) => Err(unsupported(
+                &self.version,
+                "is part of a Cluster: write redis+cluster:// instead of redis://",
+            )),
+            (false, true) => Err(unsupported(
+                &self.version,
+                "is not part of a Cluster: write redis:// instead of redis+cluster://",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the answer to `INFO replication` still belongs to this identity.
@@ -161,8 +176,6 @@ mod tests {
     fn a_server_of_another_kind_is_refused_by_name() {
         for (fields, kind, part) in [
             (&[("redis_version", "6.2.14")][..], StoreErrorKind::Unsupported, "redis 6.2.14 is too old"),
-            (&[("redis_mode", "cluster")], StoreErrorKind::Unsupported, "cluster"),
-            (&[("server_mode", "cluster")], StoreErrorKind::Unsupported, "cluster"),
             (&[("redis_mode", "sentinel")], StoreErrorKind::Unsupported, "Sentinel"),
             (&[("role", "slave")], StoreErrorKind::NotWritable, "replica"),
             (&[("run_id", "short")], StoreErrorKind::Unsupported, "run_id"),
@@ -170,6 +183,21 @@ mod tests {
             let error = Identity::new(&info(fields)).unwrap_err();
             assert_eq!(error.kind, kind, "{error}");
             assert!(error.detail.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_cluster_is_where_it_is_expected_and_nowhere_else() {
+        let alone = Identity::new(&info(&[])).unwrap();
+        let part = Identity::new(&info(&[("redis_mode", "cluster")])).unwrap();
+        let of_valkey = Identity::new(&info(&[("server_mode", "cluster")])).unwrap();
+        assert!(alone.expect(false).is_ok() && part.expect(true).is_ok() && of_valkey.expect(true).is_ok());
+        for (error, words) in [
+            (part.expect(false).unwrap_err(), "is part of a Cluster: write redis+cluster://"),
+            (alone.expect(true).unwrap_err(), "is not part of a Cluster: write redis://"),
+        ] {
+            assert_eq!(error.kind, StoreErrorKind::Unsupported);
+            assert!(error.detail.contains(words), "{error}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! The only place that spells a Redis key or channel.
 //!
 //! Everything of one namespace lives under `ld1:<namespace>:{0}:`; `{0}` is the bucket, a Redis Cluster hash tag, and
-//! stands before any byte that a user chose. A tenant is preceded by its length, so that no tenant and key can be
+//! stands before any byte that a user chose. A single server has this one; in a Cluster each bucket has a
+//! [name](super::cluster::slot::NAMES) of its own. A tenant is preceded by its length, so that no tenant and key can be
 //! confused with another pair, whatever they contain:
 //!
 //! ```text
@@ -14,6 +15,7 @@
 //!
 //! Channels are shared by all databases of a server, keys are not: so channels carry the database number.
 
+use super::cluster::slot::{self, NAMES};
 use crate::store::EntryName;
 use std::fmt::Write as _;
 
@@ -24,32 +26,53 @@ pub const MAX_PLAIN_KEY: usize = 128;
 pub const MAX_NAMESPACE: usize = 64;
 
 const LAYOUT: &str = "ld1";
-const BUCKET: &str = "{0}";
+/// The name of the only bucket of a single server.
+const SINGLE: &str = "0";
 
-/// Spells the keys and channels of one namespace in one database.
+/// Spells the keys and channels of one bucket of a namespace in one database.
 #[derive(Clone, Debug)]
 pub(super) struct Keyspace {
     prefix: String,
     state: String,
     changes: String,
     wakes: String,
+    slot: u16,
 }
 
 impl Keyspace {
-    /// The keys of `namespace` in database `database`.
+    /// The keys of `namespace` in database `database` of a single server.
     ///
     /// # Errors
     /// What is wrong with the namespace: it is part of key patterns (access lists, `SCAN`) and of the hash tag rule,
     /// so it may hold letters, digits, `-`, `_` and `.` only.
     pub(super) fn new(namespace: &str, database: u32) -> Result<Self, String> {
         check_namespace(namespace)?;
-        let prefix = format!("{LAYOUT}:{namespace}:{BUCKET}:");
-        Ok(Self {
+        Ok(Self::of_bucket(namespace, SINGLE, database))
+    }
+
+    /// The keys of `namespace` in a Cluster, by bucket.
+    ///
+    /// # Errors
+    /// As [`Keyspace::new`].
+    pub(super) fn in_cluster(namespace: &str) -> Result<Vec<Self>, String> {
+        check_namespace(namespace)?;
+        Ok(NAMES.iter().map(|name| Self::of_bucket(namespace, name, 0)).collect())
+    }
+
+    fn of_bucket(namespace: &str, name: &str, database: u32) -> Self {
+        let prefix = format!("{LAYOUT}:{namespace}:{{{name}}}:");
+        Self {
             state: format!("{prefix}i"),
             changes: format!("{prefix}c:{database}"),
             wakes: format!("{prefix}w:{database}:"),
             prefix,
-        })
+            slot: slot::slot_of(name),
+        }
+    }
+
+    /// The hash slot of all keys and channels.
+    pub(super) fn slot(&self) -> u16 {
+        self.slot
     }
 
     /// The sorted set that is the coherence state.
@@ -169,7 +192,10 @@ pub enum KeyName {
 pub fn parse_raw_key(namespace: &str, raw: &[u8]) -> Option<RawKey> {
     let raw = std::str::from_utf8(raw).ok()?;
     let rest = raw.strip_prefix(LAYOUT)?.strip_prefix(':')?.strip_prefix(namespace)?;
-    let rest = rest.strip_prefix(':')?.strip_prefix(BUCKET)?.strip_prefix(':')?;
+    let (name, rest) = rest.strip_prefix(":{")?.split_once("}:")?;
+    if name != SINGLE && !NAMES.contains(&name) {
+        return None;
+    }
     if rest == "i" {
         return Some(RawKey::State);
     }
@@ -251,12 +277,29 @@ mod tests {
             "ld1:larder:{0}:x:1:t:k",
             "ld1:larder:{0}:e:1:tt:k",
             "ld1:larder:{0}:e:1",
+            "ld1:larder:{1}:e:1:t:k",
+            "ld1:larder:{}:e:1:t:k",
             "",
         ] {
             assert_eq!(parse_raw_key("larder", foreign.as_bytes()), None, "{foreign}");
         }
         assert_eq!(parse_raw_key("larder", b"ld1:larder:{0}:e:1:t:\xff"), None);
         assert_eq!(parse_raw_key("larder", b"ld1:larder:{0}:i"), Some(RawKey::State));
+    }
+
+    #[test]
+    fn in_a_cluster_each_bucket_has_a_hash_tag_of_its_own() {
+        let buckets = Keyspace::in_cluster("larder").unwrap();
+        let name = EntryName { tenant: "acme", key: "k" };
+        assert_eq!(buckets[1].entry(name), "ld1:larder:{249}:e:4:acme:k");
+        assert_eq!(buckets[1].changes(), "ld1:larder:{249}:c:0");
+        assert_eq!(buckets[1].slot(), 1518);
+        for keys in &buckets {
+            let read = parse_raw_key("larder", keys.entry(name).as_bytes());
+            let key = KeyName::Plain("k".into());
+            assert_eq!(read, Some(RawKey::Entry { tenant: "acme".into(), key }));
+            assert_eq!(parse_raw_key("larder", keys.state().as_bytes()), Some(RawKey::State));
+        }
     }
 
     /// Names made of what could confuse an encoding, long ones included.

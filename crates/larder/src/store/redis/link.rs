@@ -2,11 +2,11 @@
 
 use super::{
     connect::epoch_number,
+    generation::Generation,
     health::{self, Life},
-    identity::Identity,
     keys::Keyspace,
     reply::{self, Answer, nonsense},
-    scripts::{Loaded, Script},
+    scripts::Script,
     wire::{Wire, command},
 };
 use crate::{
@@ -29,7 +29,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{sync::mpsc::UnboundedReceiver, task::JoinSet, time::Instant};
+use tokio::{sync::mpsc::UnboundedReceiver, time::Instant};
 
 /// How long the server keeps the stamp of a scope: no entry lives longer.
 const KEEP_STAMPS: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -45,7 +45,7 @@ const MAX_BATCH: usize = 500;
 /// "No deadline", in µs: the largest exact integer.
 const NEVER_US: u64 = (1 << 53) - 1;
 
-/// One generation of connections to one server process.
+/// One bucket over one generation of connections to one server process.
 pub(super) struct RedisLink {
     pub(super) life: Arc<Life>,
     /// Subscribes and makes heartbeats, nothing else: what publishes runs on a data connection.
@@ -54,14 +54,9 @@ pub(super) struct RedisLink {
     pub(super) data: Vec<Wire>,
     pub(super) next: AtomicUsize,
     pub(super) keys: Keyspace,
-    pub(super) scripts: Loaded,
-    pub(super) identity: Identity,
-    pub(super) node: String,
     pub(super) pushes: Mutex<Option<UnboundedReceiver<Push>>>,
-    pub(super) tls: bool,
-    pub(super) advice: Vec<String>,
-    /// Drivers and health checks: they end with the link, and so do the connections.
-    pub(super) _tasks: JoinSet<()>,
+    /// The connections live as long as some link does.
+    pub(super) generation: Arc<Generation>,
 }
 
 impl RedisLink {
@@ -86,7 +81,7 @@ impl RedisLink {
             }
             commands.add_command(get);
         }
-        let blessed = format!("!i{}", self.identity.label);
+        let blessed = format!("!i{}", self.generation.identity.label);
         let mut stamps = command(&["ZMSCORE", self.keys.state(), "!e", "!h", "!f", &blessed]);
         for scope in scopes {
             stamps.arg(scope.as_bytes());
@@ -125,8 +120,11 @@ impl RedisLink {
 
     fn lease_call(&self, ask: &LeaseRequest<'_>) -> Cmd {
         let keys = [self.keys.state(), &self.keys.entry(ask.entry), &self.keys.lease(ask.entry)];
-        let mut call = self.scripts.call(Script::Lease, &keys);
-        call.arg(&self.identity.label).arg(&self.node).arg(ask.token).arg(millis(ask.lease));
+        let mut call = self.generation.scripts.call(Script::Lease, &keys);
+        call.arg(&self.generation.identity.label)
+            .arg(&self.generation.node)
+            .arg(ask.token)
+            .arg(millis(ask.lease));
         call.arg(micros(ask.refresh_below.unwrap_or_default()))
             .arg(ask.deadline_us.unwrap_or(NEVER_US).min(NEVER_US))
             .arg(ask.key_scope.as_bytes());
@@ -152,8 +150,12 @@ impl RedisLink {
 
     fn fill_call(&self, fill: &FillRequest<'_>) -> Cmd {
         let keys = [self.keys.state(), &self.keys.entry(fill.entry), &self.keys.lease(fill.entry)];
-        let mut call = self.scripts.call(Script::Fill, &keys);
-        call.arg(&self.identity.label).arg(fill.token).arg(fill.epoch).arg(fill.ver).arg(millis(fill.keep));
+        let mut call = self.generation.scripts.call(Script::Fill, &keys);
+        call.arg(&self.generation.identity.label)
+            .arg(fill.token)
+            .arg(fill.epoch)
+            .arg(fill.ver)
+            .arg(millis(fill.keep));
         call.arg(&fill.envelope[..]).arg(self.keys.wakes()).arg(fill.key_scope.as_bytes());
         with_scopes(call, fill.scopes)
     }
@@ -183,7 +185,7 @@ impl RedisLink {
         cooldown: Duration,
         within: Duration,
     ) -> Result<(), StoreError> {
-        let mut call = self.scripts.call(Script::Release, &[self.keys.lease(entry)]);
+        let mut call = self.generation.scripts.call(Script::Release, &[self.keys.lease(entry)]);
         let cooldown = if cooldown.is_zero() { 0 } else { millis(cooldown) };
         call.arg(token).arg(cooldown).arg(self.keys.wakes()).arg(key_scope.as_bytes());
         self.wire().ask_one(call, within).await.map(drop)
@@ -230,9 +232,9 @@ impl RedisLink {
             names.push(self.keys.entry(*entry));
             names.push(self.keys.lease(*entry));
         }
-        let mut call = self.scripts.call(Script::Invalidate, &names);
-        call.arg(&self.identity.label).arg(self.keys.changes()).arg(self.keys.wakes());
-        call.arg(micros(KEEP_STAMPS)).arg(limit(Limit::State, MAX_STATE)).arg(&self.node);
+        let mut call = self.generation.scripts.call(Script::Invalidate, &names);
+        call.arg(&self.generation.identity.label).arg(self.keys.changes()).arg(self.keys.wakes());
+        call.arg(micros(KEEP_STAMPS)).arg(limit(Limit::State, MAX_STATE)).arg(&self.generation.node);
         call.arg(ack.unwrap_or(0)).arg(scopes.len());
         let mut call = with_scopes(call, scopes);
         for (_, scope) in keys {
@@ -261,8 +263,8 @@ impl RedisLink {
         within: Duration,
     ) -> Result<HeartbeatReply, StoreError> {
         self.life.heartbeat_begins();
-        let mut call = self.scripts.call(Script::Heartbeat, &[self.keys.state()]);
-        call.arg(&self.identity.label).arg(&self.node).arg(micros(lease));
+        let mut call = self.generation.scripts.call(Script::Heartbeat, &[self.keys.state()]);
+        call.arg(&self.generation.identity.label).arg(&self.generation.node).arg(micros(lease));
         call.arg(if roll_call { "1" } else { "0" });
         let mut commands = Pipeline::with_capacity(2);
         commands.add_command(command(&["INFO", "replication"]));
@@ -273,7 +275,7 @@ impl RedisLink {
         let beat = answers.pop().ok_or_else(|| nonsense("answers are missing"))?;
         let replication = answers.pop().ok_or_else(|| nonsense("answers are missing"))?;
         let replication = reply::info(&self.coherence.accept(replication)?)?;
-        self.identity.still(&replication).map_err(|error| self.life.judge(error))?;
+        self.generation.identity.still(&replication).map_err(|error| self.life.judge(error))?;
         heartbeat_reply(&self.coherence.accept(beat)?)
     }
 
@@ -282,8 +284,8 @@ impl RedisLink {
         what: BarrierRequest<'_>,
         within: Duration,
     ) -> Result<BarrierReply, StoreError> {
-        let mut call = self.scripts.call(Script::Barrier, &[self.keys.state()]);
-        call.arg(&self.identity.label).arg(&self.node).arg(what.outage);
+        let mut call = self.generation.scripts.call(Script::Barrier, &[self.keys.state()]);
+        call.arg(&self.generation.identity.label).arg(&self.generation.node).arg(what.outage);
         call.arg(if what.evict { "1" } else { "0" }).arg(epoch_number()?).arg(self.keys.changes());
         for node in what.nodes {
             call.arg(node);
@@ -386,7 +388,7 @@ impl Link for RedisLink {
 
     fn acknowledge<'a>(&'a self, to: &'a AckTo, within: Duration) -> StoreFuture<'a, ()> {
         let channel = format!("{}{}", self.keys.wakes(), to.node);
-        let message = health::acknowledgement(to.ack, &self.node);
+        let message = health::acknowledgement(to.ack, &self.generation.node);
         let publish = command(&["SPUBLISH", &channel, &message]);
         Box::pin(async move { self.wire().ask_one(publish, within).await.map(drop) })
     }
@@ -396,7 +398,7 @@ impl Link for RedisLink {
     }
 
     fn leave<'a>(&'a self, within: Duration) -> StoreFuture<'a, ()> {
-        let registration = format!("!n{}", self.node);
+        let registration = format!("!n{}", self.generation.node);
         let leave = command(&["ZREM", self.keys.state(), &registration]);
         Box::pin(async move { self.wire().ask_one(leave, within).await.map(drop) })
     }
@@ -414,15 +416,15 @@ impl Link for RedisLink {
     }
 
     fn server(&self) -> &str {
-        &self.identity.version
+        &self.generation.identity.version
     }
 
     fn tls(&self) -> bool {
-        self.tls
+        self.generation.tls
     }
 
     fn advice(&self) -> &[String] {
-        &self.advice
+        &self.generation.advice
     }
 }
 

@@ -1,4 +1,4 @@
-//! Redis and Valkey as the tier that all nodes share: one server, one bucket.
+//! Redis and Valkey as the tier that all nodes share: one server with one bucket, or a Cluster with 16.
 //!
 //! | file | holds |
 //! | --- | --- |
@@ -6,7 +6,8 @@
 //! | `keys` | every key and channel name |
 //! | `dial`, `wire` | one connection: socket, TLS, log-in; commands with deadlines |
 //! | `sentinel` | which server is the primary, where Sentinels know |
-//! | `identity`, `probe`, `connect` | who the server is, what it can do, and the making of a link |
+//! | `cluster/` | which primary of a Cluster has a bucket, and the connections that buckets share |
+//! | `identity`, `probe`, `generation`, `connect` | who the server is, what it can do, and the making of a link |
 //! | `health` | whether a link lives, and what is pushed on it |
 //! | `scripts`, `link` | the atomic steps (Lua), and the calls of [`Link`](super::Link) |
 //! | `error`, `reply`, `msgpack` | reading answers and telling failures apart |
@@ -17,10 +18,12 @@
 //! walks keys, except `SCAN` for the administrator's listing.
 
 mod check;
+mod cluster;
 mod config;
 mod connect;
 mod dial;
 mod error;
+mod generation;
 mod health;
 mod identity;
 mod keys;

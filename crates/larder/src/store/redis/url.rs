@@ -1,8 +1,12 @@
 //! Redis URLs.
 
+mod cluster;
+mod hosts;
 mod sentinels;
 
-pub(super) use sentinels::{Sentinels, shown};
+pub(super) use cluster::Seeds;
+pub(super) use hosts::{Address, address, shown};
+pub(super) use sentinels::Sentinels;
 
 use std::{fmt, path::PathBuf};
 use url::{Host, Url};
@@ -29,6 +33,8 @@ pub(super) enum Place {
     Unix(PathBuf),
     /// Wherever these say.
     Sentinels(Sentinels),
+    /// Wherever these and the nodes that they name say, each bucket for itself.
+    Cluster(Seeds),
 }
 
 impl Target {
@@ -47,9 +53,8 @@ impl Target {
             "unix" | "redis+unix" | "valkey+unix" => unix(rest),
             "redis+sentinel" | "valkey+sentinel" => sentinels::parse(rest, false),
             "rediss+sentinel" | "valkeys+sentinel" => sentinels::parse(rest, true),
-            _ if scheme.contains("cluster") => Err(vec![format!(
-                "{scheme}:// is not supported yet: use a server that is not part of a cluster (redis://host:port/0)"
-            )]),
+            "redis+cluster" | "valkey+cluster" => cluster::parse(rest, false),
+            "rediss+cluster" | "valkeys+cluster" => cluster::parse(rest, true),
             _ => {
                 let shown = if scheme.chars().all(|c| c.is_ascii_alphanumeric() || c == '+') {
                     scheme
@@ -57,7 +62,8 @@ impl Target {
                     "…"
                 };
                 Err(vec![format!(
-                    "{shown}:// is no Redis scheme; known are redis://, rediss:// (TLS), unix:// and redis+sentinel://"
+                    "{shown}:// is no Redis scheme; known are redis://, rediss:// (TLS), unix://, redis+sentinel:// and \
+                     redis+cluster://"
                 )])
             }
         }
@@ -65,7 +71,9 @@ impl Target {
 
     pub(super) fn tls(&self) -> bool {
         match &self.place {
-            Place::Tcp { tls, .. } | Place::Sentinels(Sentinels { tls, .. }) => *tls,
+            Place::Tcp { tls, .. }
+            | Place::Sentinels(Sentinels { tls, .. })
+            | Place::Cluster(Seeds { tls, .. }) => *tls,
             Place::Unix(_) => false,
         }
     }
@@ -85,7 +93,8 @@ fn tcp(url: &str, tls: bool) -> Result<Target, Vec<String>> {
     let host = match url.host() {
         Some(Host::Domain(name)) if name.contains(',') => {
             problems.push(format!(
-                "the Redis URL names several hosts ({name}); only redis+sentinel:// takes several"
+                "the Redis URL names several hosts ({name}); only redis+sentinel:// and redis+cluster:// \
+                 take several"
             ));
             String::new()
         }
@@ -203,6 +212,7 @@ impl fmt::Display for Target {
             Place::Unix(path) if database == 0 => write!(f, "unix://{}", path.display()),
             Place::Unix(path) => write!(f, "unix://{}?db={database}", path.display()),
             Place::Sentinels(sentinels) => write!(f, "{sentinels}/{database}"),
+            Place::Cluster(seeds) => write!(f, "{seeds}"),
         }
     }
 }
@@ -270,11 +280,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_supported_yet_is_said_so() {
-        for url in ["redis+cluster://h1,h2", "rediss+cluster://h1"] {
-            assert!(problem(url).contains("not supported yet"), "{url}");
-        }
-        assert!(problem("redis://h1,h2").contains("only redis+sentinel:// takes several"));
+    fn several_hosts_are_of_sentinels_or_of_a_cluster() {
+        assert!(
+            problem("redis://h1,h2").contains("only redis+sentinel:// and redis+cluster:// take several")
+        );
     }
 
     #[test]

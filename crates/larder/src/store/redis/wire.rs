@@ -15,7 +15,7 @@ use redis::{
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
-/// A connection that belongs to a link: its failure is the link's.
+/// A connection; its failure is that of all that share it.
 #[derive(Clone)]
 pub(super) struct Wire {
     connection: MultiplexedConnection,
@@ -49,6 +49,11 @@ impl Wire {
             driver.await;
         }));
         Ok(Self { connection, life: Arc::clone(life) })
+    }
+
+    /// The same connection, as part of a link that shares it with others.
+    pub(super) fn of_link(&self, link: &Arc<Life>) -> Self {
+        Self { connection: self.connection.clone(), life: Arc::clone(link) }
     }
 
     /// Sends commands in one write and waits for all answers. Answers that are errors are among them.

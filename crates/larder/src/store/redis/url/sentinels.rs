@@ -1,18 +1,18 @@
 //! `redis+sentinel://user:password@host:port,host:port/name/0`: Sentinels, and the name under which they know the primary.
 
+use super::hosts::{self, Address, Kind, Parts, shown};
 use super::{Place, Target, database, decoded};
 use std::fmt;
 
 const DEFAULT_PORT: u16 = 26_379;
 
-/// Most Sentinels that may be named. Three or five are usual.
-const MAX_SENTINELS: usize = 16;
+const SENTINEL: Kind = Kind { name: "Sentinel", port: DEFAULT_PORT };
 
 /// Who is asked for the primary.
 #[derive(Clone, PartialEq, Eq)]
 pub(in crate::store::redis) struct Sentinels {
     /// Never empty, and no two are equal.
-    pub(in crate::store::redis) hosts: Vec<(String, u16)>,
+    pub(in crate::store::redis) hosts: Vec<Address>,
     /// The primary's name.
     pub(in crate::store::redis) name: String,
     /// For Sentinels and data servers alike.
@@ -21,27 +21,10 @@ pub(in crate::store::redis) struct Sentinels {
     pub(in crate::store::redis) password: Option<String>,
 }
 
-/// Host and port, as people write them.
-pub(in crate::store::redis) fn shown((host, port): &(String, u16)) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
 pub(super) fn parse(rest: &str, tls: bool) -> Result<Target, Vec<String>> {
     let mut problems = Vec::new();
-    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    if path.contains('@') || query.contains('@') || authority.contains('#') {
-        // Nothing of it may be repeated: it could be a password.
-        return Err(vec![
-            "the Redis URL has an `@` or `#` where none may be: in a password write %40, %2F, %3F or %23"
-                .into(),
-        ]);
-    }
-    let (login, hosts) = authority.rsplit_once('@').map_or(("", authority), |(login, hosts)| (login, hosts));
-    let (user, password) = login.split_once(':').unwrap_or((login, ""));
-    let user = decoded("user", Some(user), &mut problems);
-    let password = decoded("password", Some(password), &mut problems);
-    let hosts = all_hosts(hosts, &mut problems);
+    let scheme = if tls { "rediss+sentinel" } else { "redis+sentinel" };
+    let Parts { user, password, hosts, path, query } = hosts::parts(rest, SENTINEL, scheme, &mut problems)?;
     let (name, number) = path.split_once('/').unwrap_or((path, ""));
     let name = decoded("primary's name", Some(name), &mut problems).unwrap_or_else(|| {
         problems.push(
@@ -64,60 +47,12 @@ pub(super) fn parse(rest: &str, tls: bool) -> Result<Target, Vec<String>> {
             )),
         }
     }
-    if user.is_some() && password.is_none() {
-        problems.push(
-            "the Redis URL names a user but no password; for a password alone write \
-             redis+sentinel://:password@host"
-                .into(),
-        );
-    }
     if sentinel_user.is_some() && sentinel_password.is_none() {
         problems.push("the Redis URL names a sentinel_user but no sentinel_password".into());
     }
     let sentinels = Sentinels { hosts, name, tls, user: sentinel_user, password: sentinel_password };
     let target = Target { place: Place::Sentinels(sentinels), user, password, database: number };
     if problems.is_empty() { Ok(target) } else { Err(problems) }
-}
-
-fn all_hosts(text: &str, problems: &mut Vec<String>) -> Vec<(String, u16)> {
-    let mut hosts: Vec<(String, u16)> = Vec::new();
-    for one in text.split(',') {
-        match host(one) {
-            Ok(found) if hosts.contains(&found) => {
-                problems.push(format!("the Redis URL names the Sentinel {} twice", shown(&found)));
-            }
-            Ok(found) => hosts.push(found),
-            Err(problem) => problems.push(problem),
-        }
-    }
-    if hosts.len() > MAX_SENTINELS {
-        problems
-            .push(format!("the Redis URL names {} Sentinels, at most {MAX_SENTINELS} may be", hosts.len()));
-    }
-    hosts
-}
-
-fn host(text: &str) -> Result<(String, u16), String> {
-    // `[::1]:26379`, `host:26379`, or without the port.
-    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, port)) => (host, port.strip_prefix(':')),
-        None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
-    };
-    let sane = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
-    if host.is_empty() || !host.chars().all(sane) {
-        return Err(
-            "the Redis URL has a Sentinel without a host, or a host that is none: write host:port,host:port"
-                .into(),
-        );
-    }
-    let port = match port {
-        None => Some(DEFAULT_PORT),
-        Some(port) => port.parse().ok().filter(|port| *port != 0),
-    };
-    match port {
-        Some(port) => Ok((host.to_owned(), port)),
-        None => Err(format!("the Redis URL has no valid port for the Sentinel {host}")),
-    }
 }
 
 /// Without passwords.
@@ -193,7 +128,7 @@ mod tests {
             assert!(problems.contains(part), "{url}: {problems}");
             assert!(!problems.contains("cret"), "{url}: {problems}");
         }
-        let many: Vec<String> = (0..=MAX_SENTINELS).map(|n| format!("h{n}")).collect();
+        let many: Vec<String> = (0..=hosts::MAX_HOSTS).map(|n| format!("h{n}")).collect();
         let url = format!("redis+sentinel://{}/main", many.join(","));
         assert!(Target::parse(&url).unwrap_err().join("\n").contains("at most 16"));
     }
