@@ -8,6 +8,8 @@ mod process;
 mod program;
 pub mod proxy;
 pub mod redis;
+#[cfg(feature = "store")]
+pub mod store;
 pub mod stub;
 mod tls;
 
@@ -16,5 +18,7 @@ pub use postgres::PostgresServer;
 pub use program::Program;
 pub use proxy::{Fault, TcpProxy};
 pub use redis::{Member, RedisCluster, RedisSentinel, RedisServer, Reply};
+#[cfg(feature = "store")]
+pub use store::FaultyStore;
 pub use stub::{Answer, Gate, StubHttp};
 pub use tls::TlsFiles;

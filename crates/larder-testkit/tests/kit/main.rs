@@ -9,4 +9,5 @@ mod program;
 mod proxy;
 mod redis;
 mod sentinel;
+mod store;
 mod stub;
