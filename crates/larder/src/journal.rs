@@ -82,6 +82,8 @@ pub(crate) struct Journal {
     /// Scopes and keys in all of them.
     weight: usize,
     ids: u64,
+    /// Nobody will be told any more.
+    given_up: bool,
 }
 
 impl Journal {
@@ -102,7 +104,7 @@ impl Journal {
             id: self.ids,
             covered: Arc::new(covered),
             tenant: tenant.map(Arc::from),
-            told: vec![told],
+            told: if self.given_up { Vec::new() } else { vec![told] },
         };
         self.weight += entry.weight();
         self.entries.push_back(entry);
@@ -125,6 +127,7 @@ impl Journal {
 
     /// Nobody will be told any more, and those who wait for it learn that. What stands here stays in force.
     pub(crate) fn give_up(&mut self) {
+        self.given_up = true;
         self.entries.iter_mut().for_each(|entry| entry.told.clear());
     }
 

@@ -78,7 +78,8 @@ impl FromStr for Stamp {
             let bucket = u16::from_str_radix(next()?, 16)?;
             let epoch = u64::from_str_radix(next()?, 16)?;
             let stamp = u64::from_str_radix(next()?, 16)?;
-            if numbers.next().is_some() || parts.len() == usize::from(MAX_BUCKETS) {
+            let twice = parts.iter().any(|part: &Part| part.bucket == bucket);
+            if numbers.next().is_some() || twice || parts.len() == usize::from(MAX_BUCKETS) {
                 return Err(InvalidStamp);
             }
             parts.push(Part { bucket, epoch, stamp });
@@ -99,9 +100,11 @@ mod tests {
         assert_eq!(stamp.to_string().parse(), Ok(stamp.clone()));
         assert_eq!(stamp.of(15), Some(Stamped { epoch: 1, stamp: 2 }));
         assert_eq!(stamp.of(1), None);
-        let long = vec!["1.1.1"; 65].join("-");
+        let long: Vec<String> = (0..65).map(|bucket| format!("{bucket:x}.1.1")).collect();
+        let long = long.join("-");
+        let wide = "1.10000000000000000.1";
         for bad in
-            ["", ".", "1", "1.1", "x.1.1", "1.2.3.4", "1.2.3-", "10000.1.1", "1.10000000000000000.1", &long]
+            ["", ".", "1", "1.1", "x.1.1", "1.2.3.4", "1.2.3-", "1.1.1-1.1.2", "10000.1.1", wide, &long]
         {
             assert_eq!(bad.parse::<Stamp>(), Err(InvalidStamp), "{bad}");
         }

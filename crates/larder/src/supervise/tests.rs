@@ -381,6 +381,59 @@ async fn a_long_journal_is_delivered_in_few_messages() {
     assert!(stamps.len() < 10);
 }
 
+async fn read_at_least(node: &Node, row: &Row, stamp: &Stamp) -> (u64, crate::Tier) {
+    let (acme, row) = (node.acme().at_least(stamp.clone()), row.clone());
+    let load = move || async move { Ok::<_, std::convert::Infallible>(row.read()) };
+    let found = acme.fetch(key!("k"), crate::testing::policy().tag("t"), load).await.unwrap();
+    (*found.value, found.status.tier)
+}
+
+#[tokio::test]
+async fn a_stamp_of_an_epoch_from_before_this_node_costs_a_look_at_redis() {
+    // It may also be of one that this node has not heard of yet.
+    let (server, row) = (Server::new(), Row::default());
+    let old = Node::ready(&server).await;
+    let stamp = old.acme().invalidate(tag("t")).await.unwrap();
+    drop(old);
+    server.bump();
+    let (node, mut writer) = (Node::ready(&server).await, Node::ready(&server).await);
+    node.read(&row).await.unwrap();
+    let reads = server.calls(Call::Read);
+    assert_eq!(read_at_least(&node, &row, &stamp).await, (0, crate::Tier::Memory));
+    assert_eq!(server.calls(Call::Read), reads + 1);
+    server.bump();
+    assert!(writer.beat().await);
+    row.write();
+    let stamp = writer.acme().invalidate(tag("t")).await.unwrap();
+    assert_eq!(
+        read_at_least(&node, &row, &stamp).await,
+        (1, crate::Tier::Origin),
+        "its lease holds, its epoch is over"
+    );
+}
+
+#[tokio::test]
+async fn a_flight_from_before_what_was_missed_is_joined_by_nobody_who_must_reflect_it() {
+    let (server, row, gate) = (Server::new(), Row::default(), Gate::default());
+    let node = Node::ready(&server).await;
+    let reading = tokio::spawn(node.read_through(&row, &gate));
+    gate.reached().await;
+    row.write();
+    server.invalidate(&[crate::scope::ScopeHash::of_tag("acme", "t")]);
+    let at = crate::coherence::Stamped { epoch: server.epoch(), stamp: server.head() };
+    // The coherence task learns of it by a heartbeat, and has not come to detach flights.
+    assert!(node.engine.mirror.resync(at.epoch, at.stamp));
+    let stamp = Stamp::new(0, at);
+    let mut later = pin!(read_at_least(&node, &row, &stamp));
+    for _ in 0..20 {
+        assert!(futures_util::poll!(&mut later).is_pending());
+        tokio::task::yield_now().await;
+    }
+    gate.open();
+    assert_eq!(reading.await.unwrap().unwrap(), 0, "it had asked before");
+    assert_eq!(later.await.0, 1);
+}
+
 #[tokio::test]
 async fn a_node_is_registered_at_least_as_long_as_it_trusts_its_memory() {
     // s17

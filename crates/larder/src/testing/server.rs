@@ -215,6 +215,10 @@ impl Server {
         state.leases.values().filter(held).count()
     }
 
+    pub(crate) fn head(&self) -> u64 {
+        self.state.lock().coherence.as_ref().map_or(0, |coherence| coherence.head)
+    }
+
     pub(crate) fn epoch(&self) -> u64 {
         self.state.lock().coherence.as_ref().map_or(0, |coherence| coherence.epoch)
     }
