@@ -84,6 +84,8 @@ pub(super) struct Map {
     pub(super) epoch: u64,
     /// Everything up to this stamp has been applied.
     pub(super) applied: u64,
+    /// The last stamp that is known to have been given: of an own invalidation it is known before its message is applied.
+    pub(super) known: u64,
     /// Entries stamped below this are not covered by the map any more.
     pub(super) cov: u64,
     /// Number of the untrusted period: entries loaded without Redis belong to one.
@@ -171,6 +173,7 @@ impl Map {
 
     /// Records an invalidation or expiration of the current epoch. Stamps only grow.
     pub(super) fn raise(&mut self, scope: ScopeHash, stamp: u64, change: u64, now: Moment) {
+        self.known = self.known.max(stamp);
         let record = self.scopes.entry(scope.hard()).or_default();
         if !scope.is_soft() {
             record.change = change;
@@ -218,6 +221,7 @@ impl Map {
                 record.is_blocked()
             });
             self.rules.clear();
+            self.known = 0;
         }
         // What was missed has left no record: whatever was read or loaded before this is in doubt.
         self.guard_floor = change;

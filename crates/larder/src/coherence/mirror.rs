@@ -259,10 +259,11 @@ impl Mirror {
         }
     }
 
-    /// The fence of a load that begins now, in a cache that no other node shares.
+    /// The fence of a load that begins now, without asking Redis: whatever was stamped up to here was announced before, so
+    /// the load sees it.
     pub(crate) fn fence_alone(&self) -> Stamped {
         let map = self.map.read();
-        Stamped { epoch: map.epoch, stamp: map.applied }
+        Stamped { epoch: map.epoch, stamp: map.applied.max(map.known) }
     }
 
     /// The ticket of a load that begins now without Redis. `None` in good state, where nothing is kept that way.

@@ -151,7 +151,7 @@ impl<T: Value> Job<T> {
         self.land_loaded(pending, loaded, Some(Fence::Stamped(at)), at.stamp);
     }
 
-    /// Past Redis, whose stream this node follows all the same: the fence is what has been applied. What is stamped later
+    /// Past Redis, whose stream this node follows all the same: the fence is the last stamp that is known. What is stamped later
     /// is yet to come, and what was stamped before is older than the load.
     async fn load_for_memory(&mut self, pending: Vec<Pending<T>>) {
         let at = self.engine.mirror.fence_alone();

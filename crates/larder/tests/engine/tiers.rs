@@ -30,6 +30,18 @@ async fn what_is_for_memory_only_never_reaches_redis_and_is_invalidated_by_all_n
 }
 
 #[tokio::test]
+async fn what_is_set_for_memory_only_is_there_at_once() {
+    let redis = RedisServer::start();
+    let acme = node(&redis).await.tenant("acme");
+    for version in 0..50_u64 {
+        acme.set(key!("k"), version, policy().tiers(Tiers::Memory)).await.unwrap();
+        let found = acme.get::<u64>(key!("k")).await.unwrap().expect("before its message has come back");
+        assert_eq!(*found.value, version);
+        acme.invalidate(key!("other")).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_load_for_memory_only_that_an_invalidation_overtakes_is_not_kept() {
     // 1
     let (redis, row, gate) = (RedisServer::start(), Row::default(), Gate::new());
