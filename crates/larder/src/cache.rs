@@ -13,7 +13,7 @@ use crate::remote::{RedisState, Remote};
 use crate::scope::Selection;
 use crate::stats::StatsSnapshot;
 use crate::tenant::Tenant;
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -201,14 +201,21 @@ impl Cache {
         Ok(engine.now().since(began))
     }
 
-    /// What Redis says of itself (`INFO`); in a Cluster, what the server of the first bucket says.
+    /// What Redis says of itself (`INFO`). Of a Cluster: what its primaries say that are in reach, with sums where a sum is
+    /// meant (memory, keys, clients, operations), else what one of them says.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] without Redis, or if it does not answer within 2 s.
+    /// [`ErrorKind::Unavailable`] without Redis, or if none answers within 2 s.
     pub async fn redis_info(&self) -> Result<BTreeMap<String, String>, Error> {
-        let remote = self.remotes().next().ok_or_else(unavailable)?;
-        let link = remote.link().ok_or_else(unavailable)?;
-        link.info(Duration::from_secs(2)).await.map_err(|_| unavailable())
+        let links: Vec<_> = self.remotes().filter_map(|remote| remote.link()).collect();
+        let answers = join_all(links.iter().map(|link| link.info(Duration::from_secs(2)))).await;
+        let mut servers: Vec<BTreeMap<String, String>> = Vec::new();
+        for server in answers.into_iter().flatten() {
+            if servers.iter().all(|known| known.get("run_id") != server.get("run_id")) {
+                servers.push(server);
+            }
+        }
+        together(servers).ok_or_else(unavailable)
     }
 
     /// A page of the raw keys that Redis holds for this namespace, from `from` on, and where the next page begins. The only
@@ -240,6 +247,34 @@ impl Cache {
         self.engine().background.close();
         self.engine().background.wait().await;
     }
+}
+
+/// Numbers of which those of several servers make a sum.
+const SUMS: [&str; 9] = [
+    "used_memory",
+    "maxmemory",
+    "connected_clients",
+    "evicted_keys",
+    "expired_keys",
+    "keyspace_hits",
+    "keyspace_misses",
+    "total_commands_processed",
+    "instantaneous_ops_per_sec",
+];
+
+/// What several servers say, as if they were one.
+fn together(servers: Vec<BTreeMap<String, String>>) -> Option<BTreeMap<String, String>> {
+    let mut servers = servers.into_iter();
+    let mut all = servers.next()?;
+    let number = |text: &String| text.parse::<u64>().unwrap_or(0);
+    for server in servers {
+        for name in SUMS {
+            if let (Some(sum), Some(more)) = (all.get_mut(name), server.get(name)) {
+                *sum = number(sum).saturating_add(number(more)).to_string();
+            }
+        }
+    }
+    Some(all)
 }
 
 fn unavailable() -> Error {

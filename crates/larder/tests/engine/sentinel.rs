@@ -1,141 +1,30 @@
 //! A primary that is replaced while requests run.
 
-use crate::support::{Row, policy, ready};
-use larder::{Cache, ErrorKind, RedisState, key, tag};
+use crate::history::{self, Setting};
+use crate::support::{Row, ready};
+use larder::{Cache, RedisState, tag};
 use larder_testkit::{Member, RedisSentinel, RedisServer, assert_eventually};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
-const LEASE: Duration = Duration::from_secs(1);
-/// How many rows there are.
-const KEYS: usize = 4;
-/// How often each task reads and writes.
-const PACE: Duration = Duration::from_millis(1);
 
-/// A node without the entries that a degraded one keeps for some seconds: what it may serve is bounded by the lease.
-async fn node(url: &str) -> Cache {
-    let builder = Cache::builder("test").coherence_lease(LEASE).outage_memory_ttl(Duration::ZERO);
-    let cache = builder.redis(url).build().await.unwrap();
-    ready(&cache).await;
-    cache
+fn setting(url: String) -> Setting {
+    Setting { url, lease: Duration::from_secs(1), tenant: |_| "acme".to_owned() }
 }
 
-/// Rows, which of their versions were announced when, and what was read too late.
-#[derive(Default)]
-struct History {
-    rows: [Row; KEYS],
-    /// Of a row: a version, and when its invalidation had returned `Ok`.
-    announced: Mutex<[Vec<(u64, Instant)>; KEYS]>,
-    reads: AtomicU64,
-    writes: AtomicU64,
-    stop: AtomicBool,
-    stale: Mutex<Vec<String>>,
+async fn node(url: &str) -> Cache {
+    history::node(&setting(url.to_owned())).await
 }
 
 async fn read(cache: &Cache, row: &Row, key: usize) -> u64 {
-    let row = row.clone();
-    let read = cache.tenant("acme").get_or_load(key!("k", key), policy().tag("t"), move || row.load()).await;
-    *read.unwrap_or_else(|error| panic!("requests go on, but not this one: {error}"))
+    history::read(cache, "acme", row, key).await
 }
 
-impl History {
-    /// Reads all rows on a node, which must not be older than `own` (what this node itself has announced), nor than what
-    /// another node has announced a lease ago.
-    async fn read(&self, cache: &Cache, who: &str, own: [u64; KEYS]) {
-        for key in 0..KEYS {
-            let began = Instant::now();
-            let due = {
-                let announced = self.announced.lock().unwrap();
-                let due = announced[key].iter().rev().find(|(_, when)| *when + LEASE <= began);
-                due.map_or(0, |(version, _)| *version)
-            };
-            let value = read(cache, &self.rows[key], key).await;
-            self.reads.fetch_add(1, Ordering::Relaxed);
-            if value < due.max(own[key]) {
-                let words = format!("{who} read {value} of {key}, due {due}, own {}", own[key]);
-                self.stale.lock().unwrap().push(words);
-            }
-        }
-    }
-
-    /// Reads on a node until stopped.
-    async fn reader(self: Arc<Self>, cache: Cache, who: &'static str) {
-        let mut pace = tokio::time::interval(PACE);
-        while !self.stop.load(Ordering::SeqCst) {
-            pace.tick().await;
-            self.read(&cache, who, [0; KEYS]).await;
-        }
-    }
-
-    /// Changes rows and tells of it on a node, which must see its own changes at once, whatever came of the telling.
-    async fn writer(self: Arc<Self>, cache: Cache) {
-        let mut pace = tokio::time::interval(PACE);
-        let mut own = [0; KEYS];
-        while !self.stop.load(Ordering::SeqCst) {
-            pace.tick().await;
-            for (key, own) in own.iter_mut().enumerate() {
-                *own = self.rows[key].write();
-                match cache.tenant("acme").invalidate(key!("k", key)).await {
-                    Ok(_) => self.announced.lock().unwrap()[key].push((*own, Instant::now())),
-                    Err(error) => assert_eq!(error.kind(), ErrorKind::Deferred),
-                }
-                self.writes.fetch_add(1, Ordering::Relaxed);
-            }
-            self.read(&cache, "the writer", own).await;
-        }
-    }
-
-    /// Until so much more was done.
-    async fn goes_on(&self) {
-        let done = || (self.reads.load(Ordering::Relaxed), self.writes.load(Ordering::Relaxed));
-        let (reads, writes) = done();
-        assert_eventually!(
-            done() >= (reads + 100, writes) && done().1 >= writes + 20,
-            SOON,
-            "requests go on"
-        );
-    }
-}
-
-/// Two nodes read and one of them writes, while `fault` runs; then both must rely on Redis again, and be right.
+/// Another server, another history: a new epoch.
 async fn under(url: String, fault: impl FnOnce() + Send + 'static) {
-    let (one, other) = (node(&url).await, node(&url).await);
-    let bumps = one.stats().epoch_bumps + other.stats().epoch_bumps;
-    let history = Arc::<History>::default();
-    let tasks = [
-        tokio::spawn(Arc::clone(&history).reader(other.clone(), "the other node")),
-        tokio::spawn(Arc::clone(&history).reader(one.clone(), "the writer's node")),
-        tokio::spawn(Arc::clone(&history).writer(one.clone())),
-    ];
-    history.goes_on().await;
-    tokio::task::spawn_blocking(fault).await.unwrap();
-    history.goes_on().await;
-    // Another server, another history: a new epoch.
-    assert_eventually!(
-        one.stats().epoch_bumps + other.stats().epoch_bumps > bumps,
-        SOON,
-        "the change of servers is noticed"
-    );
-    ready(&one).await;
-    ready(&other).await;
-    history.goes_on().await;
-    history.stop.store(true, Ordering::SeqCst);
-    for task in tasks {
-        task.await.unwrap();
-    }
-    assert_eq!(*history.stale.lock().unwrap(), Vec::<String>::new());
-    assert_eventually!(one.stats().undelivered == 0, SOON, "what was deferred is delivered");
-    ready(&one).await;
-    // Somebody who was not there reads what the others have left in Redis.
-    let fresh = node(&url).await;
-    for (key, row) in history.rows.iter().enumerate() {
-        let now = row.version();
-        assert_eq!(read(&fresh, row, key).await, now);
-        assert_eq!(read(&one, row, key).await, now);
-        assert_eventually!(read(&other, row, key).await == now, LEASE * 30, "the other node knows");
-    }
+    let bumps = history::under(setting(url), fault, |bumps| bumps > 0).await;
+    assert!(bumps > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
