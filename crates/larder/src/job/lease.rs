@@ -22,6 +22,8 @@ pub(super) struct Leased<T: Value> {
     pub(super) granted: Vec<Granted<T>>,
     /// Loaded elsewhere just now.
     pub(super) waiting: Vec<Pending<T>>,
+    /// For how long it is certain that those who load them live.
+    pub(super) certain: Option<Duration>,
     /// To be read again at once.
     pub(super) again: Vec<Pending<T>>,
     /// To be loaded here without storing it in Redis.
@@ -30,7 +32,7 @@ pub(super) struct Leased<T: Value> {
 
 impl<T: Value> Default for Leased<T> {
     fn default() -> Self {
-        Self { granted: vec![], waiting: vec![], again: vec![], refused: vec![] }
+        Self { granted: vec![], waiting: vec![], certain: None, again: vec![], refused: vec![] }
     }
 }
 
@@ -93,7 +95,10 @@ impl<T: Value> Job<T> {
                 LeaseReply::Granted { epoch, head } => {
                     leased.granted.push(Granted { pending, token, epoch, ver: head });
                 }
-                LeaseReply::Wait(_) => leased.waiting.push(pending),
+                LeaseReply::Wait(certain) => {
+                    leased.waiting.push(pending);
+                    leased.certain = Some(leased.certain.map_or(certain, |other| other.min(certain)));
+                }
                 LeaseReply::Retry => leased.again.push(pending),
                 LeaseReply::Failed(left) => self.land_cooling(&pending, left),
                 LeaseReply::Late | LeaseReply::Full | LeaseReply::Recover => {
@@ -125,8 +130,9 @@ impl<T: Value> Job<T> {
         self.call(remote, link, link.invalidate(what, self.budget)).await.map(drop)
     }
 
-    /// Waits until a load elsewhere ends, or its node must be dead. Returns whether one has ended.
-    pub(super) async fn wait(&mut self, waiting: &mut Vec<Pending<T>>, wakes: &[WakeUp]) -> bool {
+    /// Waits until a load elsewhere ends, or its node may be dead. Returns whether one has ended.
+    pub(super) async fn wait(&mut self, leased: &mut Leased<T>, wakes: &[WakeUp]) -> bool {
+        let waiting = &mut leased.waiting;
         if waiting.is_empty() {
             return false;
         }
@@ -137,7 +143,9 @@ impl<T: Value> Job<T> {
             return false;
         }
         let (began, lease) = (self.engine.now(), self.engine.options.lease);
-        let longest = lease.mul_f64(1.0 + 0.1 * random_part()).min(limit - self.waited);
+        // Spread over a tenth of a lease, so that not all who wait look at once.
+        let certain = leased.certain.unwrap_or(lease).min(lease);
+        let longest = certain.saturating_add(lease.mul_f64(0.1 * random_part())).min(limit - self.waited);
         let woken = wakes.iter().map(|wake| Box::pin(wake.woken()));
         let ended = tokio::time::timeout(longest, futures_util::future::select_all(woken)).await.is_ok();
         self.waited += self.engine.now().since(began);

@@ -205,17 +205,17 @@ impl<T: Value> Job<T> {
                 }
             }
             if !leased.granted.is_empty() {
-                self.load_granted(remote, &link, leased.granted).await;
+                self.load_granted(remote, &link, std::mem::take(&mut leased.granted)).await;
             }
             if !leased.refused.is_empty() {
-                self.load_degraded(leased.refused).await;
+                self.load_degraded(std::mem::take(&mut leased.refused)).await;
             }
             if !leased.waiting.is_empty() && !self.loader.waits_for_others() {
                 self.give_way(std::mem::take(&mut leased.waiting)).await;
             }
             again.append(&mut leased.again);
             if again.is_empty() {
-                let ended = self.wait(&mut leased.waiting, &wakes).await;
+                let ended = self.wait(&mut leased, &wakes).await;
                 // Waiting on for the same long load is no new round.
                 rounds -= usize::from(ended);
             } else {

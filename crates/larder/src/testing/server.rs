@@ -491,8 +491,12 @@ impl State {
         let of = |scope: &ScopeHash| stamp(scope).max(stamp(&scope.soft()));
         let last_stamp = ask.scopes.iter().filter_map(of).max().unwrap_or(0).max(coherence.floor);
         let granted = LeaseReply::Granted { epoch, head: coherence.head };
-        let alive: HashSet<_> =
-            coherence.nodes.iter().filter(|(_, ends)| **ends > now).map(|(node, _)| node.clone()).collect();
+        let alive: HashMap<_, _> = coherence
+            .nodes
+            .iter()
+            .filter(|(_, ends)| **ends > now)
+            .map(|(node, ends)| (node.clone(), *ends))
+            .collect();
         let held = self.leases.entry(name(ask.entry)).or_insert_with(|| LeaseRecord {
             token: String::new(),
             node: String::new(),
@@ -505,9 +509,9 @@ impl State {
         if held.failed && held.expires > now && held.epoch == epoch && held.ver >= last_stamp {
             return LeaseReply::Failed(Duration::from_micros(held.expires - now));
         }
-        if held.expires > now && held.epoch == epoch && alive.contains(&held.node) {
+        if let Some(ends) = alive.get(&held.node).filter(|_| held.expires > now && held.epoch == epoch) {
             held.waiting.insert(node.to_owned());
-            return LeaseReply::Wait(Duration::from_micros(held.expires - now));
+            return LeaseReply::Wait(Duration::from_micros(held.expires.min(*ends) - now));
         }
         (held.token, held.node, held.epoch) = (ask.token.to_owned(), node.to_owned(), epoch);
         (held.ver, held.failed) = (head, false);

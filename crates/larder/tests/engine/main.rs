@@ -11,6 +11,7 @@ mod bulk;
 mod cluster;
 mod cluster_faults;
 mod cooling;
+mod cost;
 mod counting;
 mod expiring;
 mod failing;

@@ -95,6 +95,19 @@ async fn a_second_loader_waits_and_is_woken_by_the_fill() {
 }
 
 #[tokio::test]
+async fn a_second_loader_waits_no_longer_than_the_first_is_certain_to_live() {
+    let server = RedisServer::start();
+    let (one, two) = (join(&server, "n1").await, join(&server, "n2").await);
+    one.granted("t1").await;
+    let dies = (now_ms() + 9_000) * 1_000;
+    server.command(&["ZADD", STATE, &format!("-{dies}"), "!nn1"]);
+    match two.lease("t2").await {
+        LeaseReply::Wait(left) => assert!(left <= Duration::from_secs(9), "{left:?}"),
+        other => panic!("no wait but {other:?}"),
+    }
+}
+
+#[tokio::test]
 async fn a_waiter_is_woken_when_the_load_fails_and_when_the_key_is_invalidated() {
     let server = RedisServer::start();
     let (one, mut two) = (join(&server, "n1").await, join(&server, "n2").await);

@@ -84,7 +84,8 @@ if expires > now then
   local alive = holder and held[4] == current and redis.call('ZSCORE', state, '!n' .. holder)
   if alive and -tonumber(alive) > now then
     redis.call('HSET', lease, 'w' .. node, '1')
-    return {'WAIT', left}
+    -- As long as the holder is certain to live: after that it is time to look again.
+    return {'WAIT', string.format('%.0f', math.min(expires, -tonumber(alive)) - now)}
   end
 end
 

@@ -1,0 +1,159 @@
+//! What does a cold key cost a fleet? Four nodes on one Redis, 2,500 callers on each, all asking for the same value that
+//! nobody has. The rival is moka's `try_get_with`, the single flight of one process: it loads once a node. Then: a process is
+//! killed while it loads; how soon does another begin?
+//!
+//! `cargo bench -p benches --bench fleet`. The process ends with an error if a fleet loads more than once.
+
+use larder::{Cache, Policy, key};
+use larder_testkit::RedisServer;
+use std::convert::Infallible;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+const NODES: usize = 4;
+const CALLERS: usize = 2500;
+const ROUNDS: u64 = 10;
+const LOAD: Duration = Duration::from_millis(500);
+
+async fn slow(loads: Arc<AtomicU64>) -> Result<u64, Infallible> {
+    loads.fetch_add(1, Ordering::SeqCst);
+    tokio::time::sleep(LOAD).await;
+    Ok(1)
+}
+
+/// How long the callers of all rounds waited, as multiples of the load's own time.
+fn report(who: &str, loads: u64, mut waits: Vec<Duration>) {
+    waits.sort_unstable();
+    let at = |part: f64| {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in the list")]
+        let place = ((waits.len() - 1) as f64 * part) as usize;
+        waits[place].as_secs_f64() / LOAD.as_secs_f64()
+    };
+    println!(
+        "{who}: {} callers, {loads} loads in {ROUNDS} rounds; waited p50 {:.3}, p99 {:.3}, max {:.3} times the load",
+        waits.len(),
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
+}
+
+async fn node(redis: &RedisServer) -> Cache {
+    let cache = Cache::builder("bench").redis(redis.url().as_str()).build().await.expect("valid settings");
+    cache.ready().await;
+    cache
+}
+
+async fn larder(redis: &RedisServer) -> bool {
+    let mut nodes = Vec::new();
+    for _ in 0..NODES {
+        nodes.push(node(redis).await);
+    }
+    let (loads, mut waits) = (Arc::new(AtomicU64::new(0)), Vec::new());
+    let policy = Arc::new(Policy::ttl(Duration::from_secs(600)));
+    for round in 0..ROUNDS {
+        let mut callers = JoinSet::new();
+        for caller in 0..NODES * CALLERS {
+            let (acme, loads) = (nodes[caller % NODES].tenant("acme"), Arc::clone(&loads));
+            let policy = Arc::clone(&policy);
+            callers.spawn(async move {
+                let began = Instant::now();
+                acme.get_or_load(key!("cold", round), &*policy, || slow(loads)).await.expect("loadable");
+                began.elapsed()
+            });
+        }
+        waits.extend(callers.join_all().await);
+    }
+    let loads = loads.load(Ordering::SeqCst);
+    report("larder, 4 nodes", loads, waits);
+    loads == ROUNDS
+}
+
+async fn moka() {
+    let nodes: Vec<moka::future::Cache<u64, u64>> =
+        (0..NODES).map(|_| moka::future::Cache::new(1000)).collect();
+    let (loads, mut waits) = (Arc::new(AtomicU64::new(0)), Vec::new());
+    for round in 0..ROUNDS {
+        let mut callers = JoinSet::new();
+        for caller in 0..NODES * CALLERS {
+            let (node, loads) = (nodes[caller % NODES].clone(), Arc::clone(&loads));
+            callers.spawn(async move {
+                let began = Instant::now();
+                node.try_get_with(round, slow(loads)).await.expect("loadable");
+                began.elapsed()
+            });
+        }
+        waits.extend(callers.join_all().await);
+    }
+    report("moka, 4 processes", loads.load(Ordering::SeqCst), waits);
+}
+
+/// A process is killed while it loads; another waits for the same value. From the kill to the start of the next load.
+async fn killed(redis: &RedisServer) {
+    let survivor = node(redis).await;
+    let policy = Arc::new(Policy::ttl(Duration::from_secs(60)));
+    let mut gaps = Vec::new();
+    for round in 0..5u64 {
+        let exe = std::env::current_exe().expect("this program");
+        let mut command = std::process::Command::new(exe);
+        command.env(DOOMED, redis.url()).env("ROUND", round.to_string()).stdout(Stdio::piped());
+        let mut doomed = command.spawn().expect("it starts");
+        let mut told = String::new();
+        BufReader::new(doomed.stdout.take().expect("piped")).read_line(&mut told).expect("it says so");
+        assert_eq!(told.trim(), "loading");
+        let (acme, policy) = (survivor.tenant("acme"), Arc::clone(&policy));
+        let waiter = tokio::spawn(async move {
+            let load = || async { Ok::<_, Infallible>(epoch_ms()) };
+            *acme.get_or_load(key!("killed", round), &*policy, load).await.expect("loadable")
+        });
+        // It waits for the other's load by now.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let at = epoch_ms();
+        doomed.kill().expect("it is ours");
+        doomed.wait().expect("it is ours");
+        let next = waiter.await.expect("it does not panic");
+        gaps.push(Duration::from_millis(next.saturating_sub(at)));
+    }
+    println!("loader killed: the next load began after {gaps:?} (the lease is 1 s)");
+}
+
+fn epoch_ms() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    u64::try_from(now.as_millis()).expect("for long")
+}
+
+/// Set for the process that is killed.
+const DOOMED: &str = "LARDER_BENCH_DOOMED";
+
+async fn doomed(url: &str) {
+    let cache = Cache::builder("bench").redis(url).build().await.expect("valid settings");
+    cache.ready().await;
+    let round: u64 = std::env::var("ROUND").expect("set").parse().expect("a number");
+    let load = || async {
+        println!("loading");
+        std::future::pending::<Result<u64, Infallible>>().await
+    };
+    let policy = Policy::ttl(Duration::from_secs(60)).load_timeout(Duration::from_secs(60));
+    let _ = cache.tenant("acme").get_or_load(key!("killed", round), &policy, load).await;
+}
+
+fn main() {
+    if let Ok(url) = std::env::var(DOOMED) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        return runtime.block_on(doomed(&url));
+    }
+    let redis = RedisServer::start();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let once = runtime.block_on(async {
+        moka().await;
+        let once = larder(&redis).await;
+        killed(&redis).await;
+        once
+    });
+    drop(redis);
+    std::process::exit(i32::from(!once));
+}
