@@ -1,7 +1,7 @@
 //! Waiting until no other node serves what was invalidated, and for what was deferred.
 
 use crate::support::{Row, node, node_with, policy, ready};
-use larder::{Cache, ErrorKind, Tier, key, tag};
+use larder::{Cache, CacheBuilder, ErrorKind, Tier, key, tag};
 use larder_testkit::{Fault, RedisServer, TcpProxy};
 use std::time::Duration;
 
@@ -12,10 +12,12 @@ async fn read(cache: &Cache, row: &Row) -> (u64, Tier) {
     (*found.value, found.status.tier)
 }
 
-/// A node whose bytes from Redis pass through a proxy.
+/// A node whose bytes from Redis pass through a proxy. Without a lease it keeps nothing: what it may then serve of its own
+/// is another promise.
 async fn behind(redis: &RedisServer, proxy: &TcpProxy) -> Cache {
     let url = format!("redis://{}/0", proxy.address());
-    let cache = node_with(redis, |builder| builder.redis(url.as_str())).await;
+    let strict = |builder: CacheBuilder| builder.redis(url.as_str()).outage_memory_ttl(Duration::ZERO);
+    let cache = node_with(redis, strict).await;
     ready(&cache).await;
     cache
 }
