@@ -128,7 +128,10 @@ async fn a_sentinel_that_missed_the_failover_is_not_believed() {
 #[cfg(target_os = "linux")]
 async fn an_isolated_primary_is_left_as_soon_as_most_sentinels_name_another() {
     let all = RedisSentinel::start();
-    let mut before = node(&all, "n1").await;
+    let mut config = at(all.url());
+    // They are not asked without a reason.
+    config.health_interval = Duration::from_secs(3_600);
+    let mut before = try_join(config, "n1").await.unwrap();
     // The node reaches everything; only the servers do not reach each other. The old primary goes on answering.
     all.isolate(&[Member::Server(0), Member::Sentinel(0)]);
     let new = all.await_failover(0);
@@ -139,6 +142,21 @@ async fn an_isolated_primary_is_left_as_soon_as_most_sentinels_name_another() {
     let after = again(&all, "n1").await;
     assert!(after.recovered.bumped);
     assert_eq!(clients_of(&all, new).len(), 2);
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn an_isolated_primary_is_left_also_by_a_node_that_hears_no_announcement() {
+    let deaf = RedisServer::builder().acl("user deaf on >watch +@all -subscribe &*");
+    let all = RedisSentinel::builder().sentinel(deaf).start();
+    let mut config = at(format!("{}?sentinel_user=deaf&sentinel_password=watch", all.url()));
+    config.health_interval = Duration::from_millis(100);
+    let mut node = try_join(config, "n1").await.unwrap();
+    all.isolate(&[Member::Server(0), Member::Sentinel(0)]);
+    let _ = all.await_failover(0);
+    lost(&mut node).await;
+    let error = node.link.ping(LONG).await.unwrap_err();
+    assert!(error.detail.contains("name another primary"), "{error}");
 }
 
 #[tokio::test]

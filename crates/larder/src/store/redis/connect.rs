@@ -108,7 +108,11 @@ impl RedisConnector {
         for address in sentinel::find(&dialer, sentinels).await? {
             let there = dialer.to_server(&address);
             match self.open_with(there, Some((sentinels, &address)), keys, node, force_epoch).await {
-                Ok(opened) => return Ok(opened),
+                Ok(opened) => {
+                    let primary = shown(&address);
+                    tracing::info!(target: "larder::redis", %primary, "the primary was found by its Sentinels");
+                    return Ok(opened);
+                }
                 Err(StoreError { kind, detail }) => {
                     let words = format!("{detail} (the primary at {}, by its Sentinels)", shown(&address));
                     failure.get_or_insert_with(|| StoreError::new(kind, words));

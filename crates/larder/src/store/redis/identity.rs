@@ -120,7 +120,10 @@ impl Identity {
 fn replication_label(info: &BTreeMap<String, String>) -> Result<Option<&str>, StoreError> {
     match info.get("role").map(String::as_str) {
         Some("master") => Ok(info.get("master_replid").map(String::as_str)),
-        _ => Err(StoreError::new(StoreErrorKind::NotWritable, "the server is a replica")),
+        _ => Err(StoreError::new(
+            StoreErrorKind::NotWritable,
+            "the server is a replica: its primary is needed",
+        )),
     }
 }
 

@@ -22,6 +22,9 @@ use tokio::{sync::Notify, task::JoinSet, time::sleep};
 /// Before a Sentinel that could not be listened to is tried again.
 const LISTEN_AGAIN: Duration = Duration::from_secs(2);
 
+/// Between two rounds of asking all, however much is announced.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
 /// What a Sentinel publishes when it calls another server the primary.
 const SWITCHED: &str = "+switch-master";
 
@@ -156,6 +159,7 @@ pub(super) async fn watch(
         if votes.majority(sentinels.hosts.len()).is_some_and(|named| *named != here) {
             life.end("the Sentinels name another primary");
         }
+        sleep(ASK_AGAIN).await;
     }
 }
 
