@@ -2,7 +2,7 @@
 //! between two steps. `crates/larder-sim` is one.
 //!
 //! Without the feature `simulation` every function here is nothing and costs nothing; with it, nothing changes on a thread
-//! that no simulator has [entered](within). None of this is for users: it changes without notice.
+//! that no simulator has entered (`within`). None of this is for users: it changes without notice.
 
 #[cfg(feature = "simulation")]
 mod hooks;

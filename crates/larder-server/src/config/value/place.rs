@@ -116,6 +116,13 @@ fn redis(text: &str) -> Result<(), String> {
         "rediss+sentinel",
         "redis+cluster",
         "rediss+cluster",
+        "valkey",
+        "valkeys",
+        "valkey+unix",
+        "valkey+sentinel",
+        "valkeys+sentinel",
+        "valkey+cluster",
+        "valkeys+cluster",
     ];
     if !known.contains(&scheme) {
         return Err(format!("has the unknown scheme {scheme}"));
@@ -123,7 +130,7 @@ fn redis(text: &str) -> Result<(), String> {
     if rest.is_empty() {
         return Err("names no server".into());
     }
-    if matches!(scheme, "redis" | "rediss") {
+    if matches!(scheme, "redis" | "rediss" | "valkey" | "valkeys") {
         Url::parse(text).map_err(|error| format!("is no URL ({error})"))?;
     }
     Ok(())
@@ -190,6 +197,7 @@ mod tests {
             "redis://localhost",
             "rediss://u:p@h:6380/1",
             "unix:///run/redis.sock",
+            "valkeys://h:6380/1",
             "redis+sentinel://a:1,b:2/main",
             "rediss+sentinel://:pw@a,b/main/1?sentinel_password=pw",
             "redis+cluster://a,b",
