@@ -1,5 +1,5 @@
-//! Random histories of the whole engine on a server in memory, checked against what is promised: two nodes, their callers,
-//! writers, faults of every kind.
+//! Random histories of the whole engine on a server in memory, checked against what is promised: three nodes, their
+//! callers, writers who wait for acknowledgements or pass stamps on, faults of every kind.
 //!
 //! A history follows from its seed, as far as real timers (retries, waits for leases) do not come in between; now and then
 //! it sleeps so that they do. `LARDER_HISTORIES=500` runs more of them.
@@ -7,24 +7,29 @@
 use crate::cache::Cache;
 use crate::clock::{Clock, Moment};
 use crate::error::ErrorKind;
+use crate::journal::Ticket;
 use crate::key;
 use crate::key::Key;
 use crate::loader::LoadContext;
 use crate::policy::Policy;
 use crate::prefix;
 use crate::scope::{Selection, all, first_segment, glob, tag};
+use crate::stamp::Stamp;
 use crate::store::StoreErrorKind;
 use crate::testing::{Call, Chance, Fault, Node, Server, Snapshot};
 use parking_lot::Mutex as Lock;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 const LEASE: Duration = Duration::from_millis(20);
 const KEEP: Duration = Duration::from_millis(40);
 const KEYS: u64 = 3;
+const NODES: u64 = 3;
+/// Scopes in a journal before it is folded, in every other history.
+const SHORT_JOURNAL: usize = 3;
 
 fn key(index: u64) -> Key {
     if index < 2 { key!("a", index) } else { key!("b", index) }
@@ -47,7 +52,12 @@ struct Written {
     version: u64,
     node: u64,
     returned: Moment,
-    deferred: bool,
+    /// Set while it is deferred, and its ticket has not come back.
+    deferred: Option<Ticket>,
+    /// Set once Redis has been told.
+    stamp: Option<Stamp>,
+    /// Whether the caller had waited for acknowledgements.
+    acked: bool,
     /// Whether Redis had been silent for all nodes for longer than a lease when it came back: then it must be made good
     /// whatever becomes of its node. (A node that was cut off by itself before may defer at once, and nobody knows.)
     by_outage: bool,
@@ -62,6 +72,15 @@ struct Slot {
 }
 
 impl Slot {
+    /// As far as nothing is under way.
+    async fn shut_down(&self) {
+        if let Ok(node) = self.node.try_lock()
+            && self.cache.engine().tasks.is_empty()
+        {
+            node.shut_down().await;
+        }
+    }
+
     fn cut(&self, server: &Server) {
         server.cut(&self.cache.engine().remote.as_ref().unwrap().node);
     }
@@ -75,6 +94,7 @@ struct World {
     /// When the last outage began.
     down_since: AtomicU64,
     reads: AtomicU64,
+    short_journals: bool,
 }
 
 impl World {
@@ -87,6 +107,9 @@ impl World {
             options.lease = LEASE;
             options.outage_memory_ttl = Some(KEEP);
         });
+        if self.short_journals {
+            node.remote.bound_journal(SHORT_JOURNAL);
+        }
         let cache = Cache::over(Arc::clone(&node.engine));
         Slot { id, node: Arc::new(Mutex::new(node)), cache, cut_off: 0 }
     }
@@ -99,19 +122,49 @@ impl World {
         let binds = |one: &&Written| {
             one.key == key
                 && (one.node == slot
-                    || !one.deferred && now.since(one.returned) > bound
+                    || one.deferred.is_none() && now.since(one.returned) > bound
+                    || one.acked && mirror.is_good()
                     || one.by_outage && mirror.is_good() && self.server.is_up())
         };
         let highest = written.iter().filter(binds).max_by_key(|one| one.version);
         highest.map_or((0, String::new()), |one| {
-            let why = format!("node {} deferred {} at {:?}", one.node, one.deferred, one.returned);
+            let (deferred, acked) = (one.deferred.is_some(), one.acked);
+            let why = format!("node {} deferred {deferred} acked {acked} at {:?}", one.node, one.returned);
             (one.version, why)
         })
     }
 
+    /// What a reader knows who was given the stamp of some write to this key.
+    fn stamped(&self, key: u64, chance: &Chance) -> Option<(u64, Stamp)> {
+        let written = self.written.lock();
+        let stamped = |one: &Written| Some((one.version, one.stamp.clone().filter(|_| one.key == key)?));
+        let all: Vec<_> = written.iter().rev().filter_map(stamped).take(4).collect();
+        let at = chance.below(4);
+        all.into_iter().nth(usize::try_from(at).expect("small"))
+    }
+
+    /// Tickets that have come back.
+    fn collect_tickets(&self) {
+        let now = self.now();
+        for one in self.written.lock().iter_mut() {
+            if let Some(stamp) = one.deferred.as_ref().and_then(Ticket::stamp) {
+                (one.deferred, one.stamp, one.returned) = (None, Some(stamp), now);
+            }
+        }
+    }
+
     async fn read(self: Arc<Self>, slot: u64, cache: Cache, chance: Chance) {
         let index = chance.below(KEYS);
-        let (needed, why) = self.needed(slot, &cache, index);
+        let (mut needed, mut why) = self.needed(slot, &cache, index);
+        let mut acme = cache.tenant("acme");
+        if chance.below(5) == 0
+            && let Some((version, stamp)) = self.stamped(index, &chance)
+        {
+            if version > needed {
+                (needed, why) = (version, format!("at least {stamp}"));
+            }
+            acme = acme.at_least(stamp);
+        }
         let began = self.now();
         let good = cache.engine().mirror.is_good();
         let world = Arc::clone(&self);
@@ -122,7 +175,7 @@ impl World {
             chance.delay().await;
             Ok::<_, Infallible>(Some(value))
         };
-        let found = cache.tenant("acme").fetch_with(key(index), policy(index), load).await;
+        let found = acme.fetch_with(key(index), policy(index), load).await;
         self.reads.fetch_add(1, Ordering::SeqCst);
         match found {
             Ok((value, status)) if *value.as_deref().unwrap() < needed => {
@@ -150,25 +203,31 @@ impl World {
         };
         let commit = |key: &u64| (*key, self.rows[at(*key)].fetch_add(1, Ordering::SeqCst) + 1);
         let versions: Vec<(u64, u64)> = keys.iter().map(commit).collect();
-        let result = if in_tenant {
-            cache.tenant("acme").invalidate(selection).await
-        } else {
-            cache.invalidate(selection).await
-        };
-        let deferred = match result {
-            Ok(_) => false,
-            Err(error) if error.kind() == ErrorKind::Deferred => true,
+        let told =
+            if in_tenant { cache.tenant("acme").invalidate(selection) } else { cache.invalidate(selection) };
+        let (wait, began) = (chance.below(4) == 0, Instant::now());
+        let result = if wait { told.acked().await } else { told.await };
+        let (stamp, deferred) = match result {
+            Ok(stamp) => (Some(stamp), None),
+            Err(error) if error.kind() == ErrorKind::Deferred => (None, error.ticket().cloned()),
             Err(error) => return self.broken.lock().push(format!("{error:?}")),
         };
+        let acked = wait && stamp.is_some();
+        if acked {
+            // It may have waited for leases to run out, by real time.
+            self.server.clock.advance(began.elapsed());
+        }
         let down_since = Moment::from_nanos(self.down_since.load(Ordering::SeqCst));
-        let by_outage = deferred && !self.server.is_up() && self.now().since(down_since) > LEASE;
+        let by_outage = deferred.is_some() && !self.server.is_up() && self.now().since(down_since) > LEASE;
         let returned = self.now();
         self.written.lock().extend(versions.into_iter().map(|(key, version)| Written {
             key,
             version,
             node: slot,
             returned,
-            deferred,
+            deferred: deferred.clone(),
+            stamp: stamp.clone(),
+            acked,
             by_outage,
         }));
     }
@@ -186,13 +245,15 @@ async fn history(seed: u64, steps: u64) -> (Vec<String>, u64) {
         broken: Lock::default(),
         down_since: AtomicU64::new(0),
         reads: AtomicU64::new(0),
+        short_journals: seed % 2 == 1,
     });
-    let mut slots: Vec<Slot> = (0..2).map(|id| world.slot(id)).collect();
-    let (mut ids, mut snapshot): (u64, Option<Snapshot>) = (2, None);
+    let mut slots: Vec<Slot> = (0..NODES).map(|id| world.slot(id)).collect();
+    let (mut ids, mut snapshot): (u64, Option<Snapshot>) = (NODES, None);
     for step in 0..steps {
         server.chance.faults(if step % 200 > 100 { 20 } else { 0 });
         server.clock.advance(Duration::from_millis(chance.pick(&[0, 0, 0, 0, 1, 1, 3])));
-        let index = at(chance.below(2));
+        world.collect_tickets();
+        let index = at(chance.below(NODES));
         let slot = &slots[index];
         let (caller, cache) = (Arc::clone(&world), slot.cache.clone());
         let mut called = None;
@@ -221,6 +282,9 @@ async fn history(seed: u64, steps: u64) -> (Vec<String>, u64) {
             986..988 => snapshot = Some(server.snapshot()),
             988..990 if server.is_up() => snapshot.iter().for_each(|snapshot| server.restore(snapshot)),
             990..993 => {
+                if chance.below(3) == 0 {
+                    slot.shut_down().await;
+                }
                 slot.cut(&server);
                 slots[index] = world.slot(ids);
                 ids += 1;
@@ -242,6 +306,12 @@ async fn history(seed: u64, steps: u64) -> (Vec<String>, u64) {
     let mut broken = std::mem::take(&mut *world.broken.lock());
     if broken.is_empty() {
         broken = quiet(&server, &slots).await;
+        world.collect_tickets();
+        let alive = |one: &&Written| one.deferred.is_some() && slots.iter().any(|slot| slot.id == one.node);
+        let lost = world.written.lock().iter().filter(alive).count();
+        if lost > 0 {
+            broken.push(format!("{lost} tickets that nobody honours"));
+        }
     }
     (broken, world.reads.load(Ordering::SeqCst))
 }

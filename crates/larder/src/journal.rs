@@ -84,6 +84,9 @@ pub(crate) struct Journal {
     ids: u64,
     /// Nobody will be told any more.
     given_up: bool,
+    /// Another bound than the usual one.
+    #[cfg(test)]
+    pub(crate) short: Option<usize>,
 }
 
 impl Journal {
@@ -108,7 +111,7 @@ impl Journal {
         };
         self.weight += entry.weight();
         self.entries.push_back(entry);
-        if self.weight > limit(Limit::Undelivered, MAX_UNDELIVERED) {
+        if self.weight > self.bound() {
             self.fold(mirror);
         }
         Ticket { deferred: vec![ticket], told: Stamp::default() }
@@ -144,10 +147,18 @@ impl Journal {
         self.entries.push_front(entry);
     }
 
+    fn bound(&self) -> usize {
+        #[cfg(test)]
+        if let Some(short) = self.short {
+            return short;
+        }
+        limit(Limit::Undelivered, MAX_UNDELIVERED)
+    }
+
     fn fold(&mut self, mirror: &Mirror) {
         let tenants: HashSet<Option<Arc<str>>> =
             self.entries.iter().map(|entry| entry.tenant.clone()).collect();
-        let whole = tenants.len() > limit(Limit::Undelivered, MAX_UNDELIVERED) / 2 || tenants.contains(&None);
+        let whole = tenants.len() > self.bound() / 2 || tenants.contains(&None);
         let mut folded: VecDeque<Deferred> = VecDeque::new();
         let mut places: HashMap<Option<Arc<str>>, usize> = HashMap::new();
         for entry in std::mem::take(&mut self.entries) {

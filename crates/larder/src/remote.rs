@@ -241,6 +241,12 @@ impl Remote {
         self.journal.lock().oldest()
     }
 
+    /// Folds the journal sooner than usual.
+    #[cfg(test)]
+    pub(crate) fn bound_journal(&self, scopes: usize) {
+        self.journal.lock().short = Some(scopes);
+    }
+
     /// This node delivers nothing any more.
     pub(crate) fn give_up(&self) {
         self.journal.lock().give_up();

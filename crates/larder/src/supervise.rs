@@ -27,12 +27,7 @@ pub(crate) async fn supervise(engine: Arc<Engine>, remote: Arc<Remote>) {
         () = ending.cancelled() => {}
         () = task.run() => {}
     }
-    // Whoever has something undelivered stays on the register: after an outage it is missed, and so made good.
-    let owes_nothing = |_: &Arc<dyn Link>| task.remote.undelivered_count() == 0;
-    if let Some(link) = task.remote.link().filter(owes_nothing) {
-        let _ = link.leave(task.beat()).await;
-    }
-    task.remote.give_up();
+    task.end().await;
 }
 
 pub(crate) struct Supervisor {
@@ -52,6 +47,16 @@ pub(crate) type Ended = String;
 impl Supervisor {
     pub(crate) fn new(engine: Arc<Engine>, remote: Arc<Remote>) -> Self {
         Self { engine, remote, acking: Arc::new(Semaphore::new(MAX_ACKS)) }
+    }
+
+    /// Nothing is under way any more.
+    pub(crate) async fn end(&self) {
+        // Whoever has something undelivered stays on the register: after an outage it is missed, and so made good.
+        let owes_nothing = |_: &Arc<dyn Link>| self.remote.undelivered_count() == 0;
+        if let Some(link) = self.remote.link().filter(owes_nothing) {
+            let _ = link.leave(self.beat()).await;
+        }
+        self.remote.give_up();
     }
 
     fn beat(&self) -> Duration {

@@ -133,6 +133,11 @@ impl Node {
         }
     }
 
+    /// What the coherence task does last.
+    pub(crate) async fn shut_down(&self) {
+        self.supervisor.end().await;
+    }
+
     pub(crate) fn cut(&self, server: &Server) {
         server.cut(&self.remote.node);
     }
