@@ -9,6 +9,8 @@ use crate::testing::{Call, Fault, Gate, LEASE, Node, Row, Server};
 use std::future::Future;
 use std::pin::pin;
 
+mod delivering;
+
 type Invalidated = tokio::task::JoinHandle<Result<Stamp, Error>>;
 
 /// Begins an invalidation that fails, and is given up, when the gate opens; until then, heartbeats go through.

@@ -305,6 +305,13 @@ impl Server {
         coherence.outage = coherence.last_heartbeat;
     }
 
+    /// Another outage, on top of one that is not settled.
+    pub(crate) fn another_outage(&self) {
+        let mut state = self.state.lock();
+        let coherence = state.coherence.as_mut().unwrap();
+        coherence.outage = coherence.outage.map(|outage| outage - 1);
+    }
+
     async fn run<R>(
         &self,
         call: Call,
