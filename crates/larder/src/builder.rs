@@ -1,5 +1,6 @@
 //! Building a cache: every setting with its default, and all contradictions refused at once.
 
+use crate::announcer::Announcer;
 use crate::buckets::{Buckets, check_spread};
 use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
@@ -185,10 +186,12 @@ impl CacheBuilder {
             return Ok(Cache::new(self.namespace, Buckets::new(vec![engine], self.spread)));
         };
         let node = random_name();
+        let announcer = Arc::new(Announcer::new(connector.buckets()));
         let bucket = |bucket: u16| {
             let mirror = Arc::new(Mirror::following(Arc::clone(&self.clock), bucket));
             let (connector, clock) = (Arc::clone(&connector), Arc::clone(&self.clock));
-            let remote = Remote::new(connector, node.clone(), clock, Arc::clone(&mirror), Arc::clone(&stats));
+            let (stats, announcer) = (Arc::clone(&stats), Arc::clone(&announcer));
+            let remote = Remote::new(connector, node.clone(), clock, Arc::clone(&mirror), stats, announcer);
             (mirror, Some(Arc::new(remote)))
         };
         let (mirror, remote) = bucket(0);

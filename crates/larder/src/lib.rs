@@ -28,6 +28,7 @@
 
 mod account;
 mod acks;
+mod announcer;
 mod audit;
 mod breaker;
 mod buckets;

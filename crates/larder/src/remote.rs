@@ -1,5 +1,6 @@
 //! This node's side of the shared tier: the link as long as there is one, and what is known of the server.
 
+use crate::announcer::Announcer;
 use crate::breaker::Breaker;
 use crate::clock::{Clock, Moment};
 use crate::coherence::{Mirror, Stamped};
@@ -90,6 +91,7 @@ pub(crate) struct Remote {
     clock: Arc<dyn Clock>,
     mirror: Arc<Mirror>,
     stats: Arc<Stats>,
+    pub(crate) announcer: Arc<Announcer>,
 }
 
 impl Remote {
@@ -99,6 +101,7 @@ impl Remote {
         clock: Arc<dyn Clock>,
         mirror: Arc<Mirror>,
         stats: Arc<Stats>,
+        announcer: Arc<Announcer>,
     ) -> Self {
         Self {
             connector,
@@ -118,6 +121,7 @@ impl Remote {
             clock,
             mirror,
             stats,
+            announcer,
         }
     }
 
@@ -163,7 +167,9 @@ impl Remote {
     fn lose_now(&self, reason: &str) {
         self.link.store(None);
         if self.mirror.end_trust() {
-            tracing::warn!(target: "larder::redis", reason, "Redis unavailable, using memory cache");
+            if let Some(words) = self.announcer.lost(self.mirror.bucket) {
+                tracing::warn!(target: "larder::redis", reason, "{words}");
+            }
             self.state.send_replace(RedisState::Unavailable { reason: reason.to_owned() });
         }
         self.lost.notify_one();

@@ -35,6 +35,8 @@ pub(crate) struct Supervisor {
     remote: Arc<Remote>,
     /// Places for acknowledgements under way.
     acking: Arc<Semaphore>,
+    /// Some link was good enough to be followed.
+    has_followed: bool,
 }
 
 /// Acknowledgements under way at once. One beyond it is not sent: whoever waits for it waits until this node's lease has
@@ -46,7 +48,7 @@ pub(crate) type Ended = String;
 
 impl Supervisor {
     pub(crate) fn new(engine: Arc<Engine>, remote: Arc<Remote>) -> Self {
-        Self { engine, remote, acking: Arc::new(Semaphore::new(MAX_ACKS)) }
+        Self { engine, remote, acking: Arc::new(Semaphore::new(MAX_ACKS)), has_followed: false }
     }
 
     /// Nothing is under way any more.
@@ -69,6 +71,7 @@ impl Supervisor {
             match self.establish().await {
                 Ok(followed) => {
                     failures = 0;
+                    self.has_followed = true;
                     let ended = self.follow(followed).await;
                     self.remote.lose(&ended);
                 }
@@ -86,9 +89,12 @@ impl Supervisor {
             StoreErrorKind::Unsupported => RedisState::Unsupported { missing: error.detail.to_string() },
             _ => RedisState::Unavailable { reason: error.to_string() },
         };
-        if failures == 0 && *self.remote.state.borrow() != state {
+        if failures == 0
+            && *self.remote.state.borrow() != state
+            && let Some(words) = self.remote.announcer.lost(self.engine.mirror.bucket)
+        {
             let address = self.remote.connector.address();
-            tracing::warn!(target: "larder::redis", %address, %error, "Redis unavailable, using memory cache");
+            tracing::warn!(target: "larder::redis", %address, %error, "{words}");
         }
         self.remote.state.send_replace(state);
     }
@@ -114,7 +120,17 @@ impl Supervisor {
     async fn open(&self, force: bool) -> Result<Opened, StoreError> {
         let (link, recovered) = self.connect(force).await?;
         if recovered.bumped {
-            tracing::info!(target: "larder::redis", "a new epoch begins: what Redis held before is not used");
+            let (bucket, of) = (self.engine.mirror.bucket, self.remote.connector.buckets());
+            if of == 1 {
+                tracing::info!(target: "larder::redis", "a new epoch begins: what Redis held before is not used");
+            } else if self.has_followed {
+                tracing::info!(
+                    target: "larder::redis",
+                    bucket,
+                    of,
+                    "a new epoch of one bucket begins: what Redis held of it before is not used"
+                );
+            }
         }
         let pushes = link.pushes().ok_or_else(|| StoreError::new(StoreErrorKind::Protocol, "no stream"))?;
         let (state, outage) = self.register(&link).await?;
@@ -172,8 +188,10 @@ impl Supervisor {
         self.engine.flights.detach_all();
         let tls = if link.tls() { " (TLS)" } else { "" };
         let (server, address) = (link.server().to_owned(), self.remote.connector.address());
-        tracing::info!(target: "larder::redis", %server, %address, "Redis connected{tls}");
-        for advice in link.advice() {
+        if self.remote.announcer.connected(self.engine.mirror.bucket) {
+            tracing::info!(target: "larder::redis", %server, %address, "Redis connected{tls}");
+        }
+        for advice in link.advice().iter().filter(|advice| self.remote.announcer.advises(advice)) {
             tracing::warn!(target: "larder::redis", "{advice}");
         }
         let advice = link.advice().to_vec();

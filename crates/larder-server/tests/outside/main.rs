@@ -3,6 +3,7 @@
 
 mod cache;
 mod client;
+mod cluster;
 mod house;
 mod input;
 mod nodes;

@@ -1,6 +1,7 @@
 //! A node whose coherence task does nothing by itself.
 
 use super::{Gate, Server};
+use crate::announcer::Announcer;
 use crate::cache::Cache;
 use crate::coherence::Mirror;
 use crate::engine::{Engine, Options};
@@ -63,6 +64,7 @@ impl Node {
             clock.clone(),
             Arc::clone(&mirror),
             Arc::clone(&stats),
+            Arc::new(Announcer::new(1)),
         ));
         let engine = Arc::new(Engine::new(options, clock, mirror, stats, Some(Arc::clone(&remote))));
         let supervisor = Supervisor::new(Arc::clone(&engine), Arc::clone(&remote));

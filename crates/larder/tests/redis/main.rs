@@ -4,6 +4,7 @@
 
 mod barrier;
 mod checking;
+mod cluster;
 mod coherence;
 mod connecting;
 mod damage;

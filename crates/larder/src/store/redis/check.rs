@@ -38,7 +38,7 @@ const KEY_LIVES_MS: &str = "10000";
 pub struct CheckStep {
     /// What: `sentinel host:port` …, `node host:port` … and `cluster`, `connect`, `authenticate`, `ping`, `server`,
     /// `command ZMSCORE` …, `script flags`, `set`, `get`, `delete`, `sharded pub/sub`, `eviction policy`, `replicas`; in a
-    /// Cluster for each primary, after its address.
+    /// Cluster for each primary, after its address, with the commands that are allowed as one step `commands`.
     pub name: String,
     /// How long it took.
     pub took: Duration,
@@ -176,6 +176,7 @@ impl Steps {
     ) -> Result<(), Ended> {
         // These don't depend on each other: all are tried.
         let Ok(token) = random_token() else { return Err(Ended) };
+        let first = self.done.len();
         for (name, tried) in probe::needed(keys, &token) {
             let try_it = async {
                 // Not `ask_one`: a refused command must not end the check.
@@ -186,6 +187,9 @@ impl Steps {
             };
             let _ = self.step(&format!("command {name}"), |()| "allowed".into(), try_it).await;
         }
+        if self.at.is_some() {
+            self.fold(first);
+        }
         let script = load_one(wire, TINY_SCRIPT, within);
         let _ = self.step("script flags", |_| "understood".into(), script).await;
         let channel = keys.probe(&token);
@@ -193,6 +197,16 @@ impl Steps {
         let published = publish(dialer, wire, &channel, &token, within);
         let _ = self.step("sharded pub/sub", |()| "a message came back".into(), published).await;
         Ok(())
+    }
+
+    /// Of the commands from `first` on, those that are allowed become one step: there are several servers to read about.
+    fn fold(&mut self, first: usize) {
+        let (allowed, refused): (Vec<_>, Vec<_>) =
+            self.done.drain(first..).partition(|step| step.result.is_ok());
+        let name = self.at.as_ref().map_or_else(|| "commands".to_owned(), |at| format!("{at} commands"));
+        let (took, count) = (allowed.iter().map(|step| step.took).sum(), allowed.len());
+        self.done.push(CheckStep { name, took, result: Ok(format!("{count} allowed")) });
+        self.done.extend(refused);
     }
 
     /// A step that is told of only when it fails.

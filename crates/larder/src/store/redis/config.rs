@@ -28,6 +28,9 @@ pub struct RedisConfig {
     /// `redis+sentinel://` (`rediss+sentinel://` with TLS to all) names Sentinels, whose default port is 26379, and what
     /// they call the primary: `redis+sentinel://user:password@s1,s2,s3:26380/main/0`. User and password are those of the
     /// data servers; Sentinels that want some get them from `?sentinel_user=u&sentinel_password=p`.
+    ///
+    /// `redis+cluster://` (`rediss+cluster://` with TLS) names some nodes of a Redis Cluster, which name the others:
+    /// `redis+cluster://user:password@h1,h2:7001`. There is no database but 0.
     pub url: String,
     /// For making one connection, TLS handshake included. Default 2 s.
     pub connect_timeout: Duration,
@@ -35,7 +38,7 @@ pub struct RedisConfig {
     pub command_timeout: Duration,
     /// The Redis budget of one request, retry included. Default 200 ms.
     pub read_timeout: Duration,
-    /// Upper bound on connections to the server, at least 2. Default 10.
+    /// Upper bound on connections to the server, in a Cluster to each primary; at least 2. Default 10.
     pub pool_size: usize,
     /// How many of them carry data; one more carries coherence. One pipelined connection is nearly always best: raise
     /// it where measured to help. Default 1.
