@@ -30,6 +30,8 @@ pub(super) struct Tls {
     pub(super) ca: String,
     cert: String,
     key: String,
+    /// Certificate and key that it shows to other servers.
+    as_client: [String; 2],
     client_certificate: bool,
 }
 
@@ -68,6 +70,7 @@ impl RedisOptions {
             ca: text(files.ca()),
             cert: text(files.cert()),
             key: text(files.key()),
+            as_client: [text(files.client_cert()), text(files.client_key())],
             client_certificate,
         });
         self
@@ -161,6 +164,8 @@ impl RedisOptions {
         if let Some(tls) = &self.tls {
             line.extend(["0", "--tls-port", &port, "--tls-ca-cert-file", &tls.ca].map(str::to_owned));
             line.extend(["--tls-cert-file", &tls.cert, "--tls-key-file", &tls.key].map(str::to_owned));
+            let [cert, key] = &tls.as_client;
+            line.extend(["--tls-client-cert-file", cert, "--tls-client-key-file", key].map(str::to_owned));
             line.extend(
                 ["--tls-auth-clients", if tls.client_certificate { "yes" } else { "no" }].map(str::to_owned),
             );
