@@ -31,9 +31,9 @@ impl Breaker {
 }
 
 /// The pause before attempt number `attempt` (from 0) to connect: doubling, with up to a quarter taken off by `random`
-/// (0 to 1), so that nodes do not come back in step.
-pub(crate) fn pause(attempt: u32, random: f64) -> Duration {
-    let doubled = FIRST_PAUSE.saturating_mul(1 << attempt.min(10)).min(LONGEST_PAUSE);
+/// (0 to 1), so that nodes do not come back in step. At most a lease: after an outage others wait for two.
+pub(crate) fn pause(attempt: u32, random: f64, lease: Duration) -> Duration {
+    let doubled = FIRST_PAUSE.saturating_mul(1 << attempt.min(10)).min(LONGEST_PAUSE).min(lease);
     doubled.mul_f64(1.0 - random.clamp(0.0, 1.0) / 4.0)
 }
 
@@ -54,9 +54,11 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_longest() {
-        assert_eq!(pause(0, 0.0), FIRST_PAUSE);
-        assert_eq!(pause(1, 0.0), FIRST_PAUSE * 2);
-        assert_eq!(pause(30, 0.0), LONGEST_PAUSE);
-        assert_eq!(pause(0, 1.0), FIRST_PAUSE.mul_f64(0.75));
+        let lease = Duration::from_secs(60);
+        assert_eq!(pause(0, 0.0, lease), FIRST_PAUSE);
+        assert_eq!(pause(1, 0.0, lease), FIRST_PAUSE * 2);
+        assert_eq!(pause(30, 0.0, lease), LONGEST_PAUSE);
+        assert_eq!(pause(0, 1.0, lease), FIRST_PAUSE.mul_f64(0.75));
+        assert_eq!(pause(30, 0.0, Duration::from_secs(1)), Duration::from_secs(1));
     }
 }

@@ -77,7 +77,7 @@ impl Supervisor {
                 }
                 Err(error) => {
                     self.report(&error, failures);
-                    tokio::time::sleep(pause(failures, random_part()).min(self.engine.options.lease)).await;
+                    tokio::time::sleep(pause(failures, random_part(), self.engine.options.lease)).await;
                     failures = failures.saturating_add(1);
                 }
             }
