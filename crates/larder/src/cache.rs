@@ -153,12 +153,20 @@ impl Cache {
         self.entries_named(rendered).await.into_iter().next()
     }
 
-    /// How the shared tier stands.
+    /// How the shared tier stands. Of a Cluster: connected if all of its parts are; else what keeps the first from it.
     pub fn redis_state(&self) -> RedisState {
-        let mut states = self.remotes().map(|remote| remote.state.borrow().clone());
-        let Some(first) = states.next() else { return RedisState::Disabled };
-        let connected = |state: &RedisState| matches!(state, RedisState::Connected { .. });
-        if connected(&first) { states.find(|state| !connected(state)).unwrap_or(first) } else { first }
+        let mut all = None;
+        for state in self.remotes().map(|remote| remote.state.borrow().clone()) {
+            match (&mut all, state) {
+                (Some(RedisState::Connected { advice, .. }), RedisState::Connected { advice: more, .. }) => {
+                    let new: Vec<String> = more.into_iter().filter(|one| !advice.contains(one)).collect();
+                    advice.extend(new);
+                }
+                (None, connected @ RedisState::Connected { .. }) => all = Some(connected),
+                (_, other) => return other,
+            }
+        }
+        all.unwrap_or(RedisState::Disabled)
     }
 
     /// This node's side of every bucket.
