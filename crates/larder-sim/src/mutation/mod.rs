@@ -3,7 +3,7 @@
 mod scripts;
 
 use crate::redis::Edit;
-use crate::schedules::{self, Schedule};
+use crate::schedules;
 use crate::simulation::{Options, simulate};
 use larder::simulation::Mutant;
 use scripts::{Change, SCRIPTS};
@@ -70,8 +70,7 @@ impl Mutation {
     /// What notices it: the directed schedules first, then so many simulations.
     pub fn hunt(&self, simulations: u64) -> Option<Noticed> {
         let options = self.options();
-        let fails = |schedule: &&Schedule| !schedules::holds(schedule, &options);
-        if let Some(schedule) = schedules::ALL.iter().find(fails) {
+        if let Some(schedule) = schedules::all().find(|schedule| !schedule.holds(&options)) {
             return Some(Noticed::Schedule(schedule.name));
         }
         (0..simulations).find_map(|seed| {

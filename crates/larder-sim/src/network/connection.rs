@@ -91,6 +91,18 @@ enum Next {
     End,
 }
 
+impl Connection {
+    /// Delivers the next that is on its way, now. Whether there was anything.
+    pub(super) fn let_through(&self) -> bool {
+        let mut wire = self.wire.lock();
+        let next = wire.outbox.pop_front();
+        if let Some((_, bytes)) = &next {
+            wire.arrive(bytes);
+        }
+        next.is_some()
+    }
+}
+
 /// Runs what arrives, in order.
 pub(super) async fn serve(network: Network, connection: Arc<Connection>) {
     let chance = network.0.chance.clone();
@@ -119,7 +131,9 @@ pub(super) async fn serve(network: Network, connection: Arc<Connection>) {
                 if gone || chance.in_10_000(weather.lost_before) {
                     break;
                 }
+                network.held(&connection, &command, false).await;
                 let reply = network.run(&connection, &command);
+                network.held(&connection, &command, true).await;
                 if chance.in_10_000(weather.lost_after) {
                     break;
                 }
@@ -160,9 +174,6 @@ pub(super) async fn deliver(network: Network, connection: Arc<Connection>) {
         };
         tokio::time::sleep_until(at).await;
         network.until(|inner| !inner.deaf.contains(&connection.node)).await;
-        let mut wire = connection.wire.lock();
-        if let Some((_, bytes)) = wire.outbox.pop_front() {
-            wire.arrive(&bytes);
-        }
+        connection.let_through();
     }
 }

@@ -1,9 +1,11 @@
 //! The network between nodes and the server, and the server's fate.
 
 mod connection;
+mod direct;
 mod socket;
 mod weather;
 
+pub use direct::{of_an_entry, of_the_state, reads_stamps};
 pub use weather::Weather;
 
 use crate::chance::Chance;
@@ -40,6 +42,10 @@ struct Inner {
     deaf: BTreeSet<usize>,
     mute: BTreeSet<usize>,
     commands: u64,
+    /// Where a command is held up.
+    hold: Option<direct::Hold>,
+    /// Nodes that miss the next push.
+    misses: BTreeSet<usize>,
 }
 
 /// The network and the server. Clones share them.
@@ -70,6 +76,8 @@ impl Network {
             deaf: BTreeSet::new(),
             mute: BTreeSet::new(),
             commands: 0,
+            hold: None,
+            misses: BTreeSet::new(),
         };
         let weather = Mutex::new(Weather::calm());
         let (inner, changed) = (Mutex::new(inner), watch::channel(()).0);
@@ -245,7 +253,9 @@ impl Network {
         ));
         for (client, bytes) in published {
             let subscriber = self.0.inner.lock().connections.get(&client).cloned();
-            if let Some(subscriber) = subscriber {
+            if let Some(subscriber) = subscriber
+                && !self.0.inner.lock().misses.remove(&subscriber.node)
+            {
                 self.send(&subscriber, bytes);
             }
         }

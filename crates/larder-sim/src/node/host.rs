@@ -32,6 +32,9 @@ struct Gate {
     paused: bool,
     dead: bool,
     waiting: Vec<Waker>,
+    /// Where the next poll that gets there stops until it is told to go on.
+    stop_at: Option<Place>,
+    stands: bool,
 }
 
 /// What a node runs on.
@@ -44,8 +47,6 @@ pub struct Host {
     limits: Limits,
     clock: HostClock,
     gate: Mutex<Gate>,
-    /// Where the next poll that gets there stops.
-    pub stop_at: Mutex<Option<Place>>,
 }
 
 impl Host {
@@ -60,8 +61,8 @@ impl Host {
         // P3: clocks differ by less than a thousandth.
         let drift = i32::try_from(chance.below(800)).expect("it is small") - 400;
         let clock = HostClock::new(Instant::now(), drift);
-        let (gate, stop_at) = (Mutex::default(), Mutex::new(None));
-        Arc::new(Self { id, chance, network, mutant, limits, clock, gate, stop_at })
+        let gate = Mutex::default();
+        Arc::new(Self { id, chance, network, mutant, limits, clock, gate })
     }
 
     pub(super) fn clock(&self) -> HostClock {
@@ -102,6 +103,26 @@ impl Host {
         self.gate.lock().paused
     }
 
+    /// The next task that gets to this place stops there until [`Host::go_on`].
+    pub fn stop_at(&self, place: Place) {
+        self.gate.lock().stop_at = Some(place);
+    }
+
+    /// Whether a task stands where it was told to stop.
+    pub fn stands(&self) -> bool {
+        self.gate.lock().stands
+    }
+
+    /// Whoever stands goes on.
+    pub fn go_on(&self) {
+        let waiting = {
+            let mut gate = self.gate.lock();
+            (gate.stands, gate.stop_at) = (false, None);
+            std::mem::take(&mut gate.waiting)
+        };
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
     /// Nothing of it ever runs again, and its connections break.
     pub fn crash(&self) {
         self.gate.lock().dead = true;
@@ -136,14 +157,13 @@ impl Simulator for Simulated {
         if place == Place::Changing || !stage::is_here() {
             return;
         }
-        let mut stop_at = self.0.stop_at.lock();
-        let stops = match *stop_at {
-            Some(at) => at == place,
-            None => self.0.chance.below(2) == 0,
+        let stops = {
+            let mut gate = self.0.gate.lock();
+            let told = gate.stop_at.take_if(|at| *at == place).is_some();
+            gate.stands |= told;
+            told || gate.stop_at.is_none() && !gate.stands && self.0.chance.below(2) == 0
         };
         if stops {
-            *stop_at = None;
-            drop(stop_at);
             stage::stop();
         }
     }
@@ -173,6 +193,10 @@ impl Task {
         Self { host: Arc::clone(host), task: Some(task), stopped: None }
     }
 
+    fn late_ms(&self) -> u64 {
+        self.host.chance.pick(&[0, 0, 1, 2, 5, 30, 300, 1100])
+    }
+
     fn act(&mut self, act: Act, cx: &mut Context<'_>) -> Poll<Erased> {
         match act {
             Act::Polled(Ok(output)) => Poll::Ready(output),
@@ -181,7 +205,8 @@ impl Task {
                 Poll::Pending
             }
             Act::Stopped(stopped) => {
-                let ms = self.host.chance.pick(&[0, 0, 1, 2, 5, 30, 300, 1100]);
+                let told = self.host.gate.lock().stands;
+                let ms = if told { 0 } else { self.late_ms() };
                 let mut sleep = Box::pin(tokio::time::sleep(Duration::from_millis(ms)));
                 if sleep.as_mut().poll(cx).is_ready() {
                     cx.waker().wake_by_ref();
@@ -207,6 +232,15 @@ impl Future for Task {
             }
         }
         if let Some((stopped, mut sleep)) = self.stopped.take() {
+            {
+                let host = Arc::clone(&self.host);
+                let mut gate = host.gate.lock();
+                if gate.stands {
+                    gate.waiting.push(cx.waker().clone());
+                    self.stopped = Some((stopped, sleep));
+                    return Poll::Pending;
+                }
+            }
             if sleep.as_mut().poll(cx).is_pending() {
                 self.stopped = Some((stopped, sleep));
                 return Poll::Pending;
@@ -220,7 +254,7 @@ impl Future for Task {
         }
         let simulator = self.host.simulator();
         let mut task = self.task.take().expect("it is polled until it ends");
-        let wanted = self.host.stop_at.lock().is_some();
+        let wanted = self.host.gate.lock().stop_at.is_some();
         let preempted = self.host.network.weather().preempted;
         if wanted || self.host.chance.in_10_000(preempted) {
             let act = stage::poll(task, simulator, cx.waker().clone());

@@ -1,9 +1,235 @@
-//! x
+//! Where schedules are played: two nodes, one row, and a network that does what it is told.
+
+use crate::chance::Chance;
+use crate::executor::Executor;
+use crate::network::{Network, Weather};
+use crate::node::{Host, Limits, Node, Settings};
+use crate::redis::{Data, State, Value};
 use crate::simulation::Options;
+use crate::trace::Trace;
 use futures_util::future::BoxFuture;
-pub(super) struct Stage;
+use larder::{Error, Key, LoadContext, Policy, Selection, Stamp, Tier, key};
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// What a schedule comes to: what it saw, and the least that it may see.
+pub(super) type Seen = (u64, u64);
+
+/// A schedule, written down.
+pub(super) type Play = fn(Arc<Stage>) -> BoxFuture<'static, Seen>;
+
+/// How long each coherence lease is.
+pub(super) const LEASE: u64 = 1000;
+
+/// How long what was loaded without Redis is kept.
+pub(super) const KEEP: u64 = 2000;
+
+/// Two nodes, one row.
+pub(super) struct Stage {
+    pub(super) network: Network,
+    options: Options,
+    chance: Chance,
+    limits: Limits,
+    row: AtomicU64,
+    /// How many loads have begun.
+    loads: AtomicU64,
+    /// Closed: loaders have looked at the row and wait.
+    gate: watch::Sender<bool>,
+}
+
+pub(super) fn the_key() -> Key {
+    key!("a", 1)
+}
+
 impl Stage {
-    pub(super) fn play(_options: &Options, _play: fn(Stage) -> BoxFuture<'static, ()>) -> bool {
-        true
+    /// Plays a schedule. Whether it saw what it had to see, and came to its end.
+    pub(super) fn play(options: &Options, limits: Limits, play: Play) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let runtime = runtime.expect("a runtime without drivers needs nothing");
+        // What a schedule takes for granted, and a mutant breaks, ends it as well.
+        let played =
+            std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(Self::run(options, limits, play))));
+        played.unwrap_or(false)
+    }
+
+    async fn run(options: &Options, limits: Limits, play: Play) -> bool {
+        let chance = Chance::new(1);
+        let executor = Executor::new(chance.clone());
+        tokio::spawn(executor.clone().run());
+        let network = Network::new(executor, chance.clone(), Trace::new(false), options.edit.clone());
+        network.set_weather(Weather::still());
+        let (row, loads, gate) = (AtomicU64::new(1), AtomicU64::new(0), watch::channel(true).0);
+        let stage = Arc::new(Self { network, options: options.clone(), chance, limits, row, loads, gate });
+        let played = tokio::time::timeout(Duration::from_secs(120), play(stage)).await;
+        played.is_ok_and(|(seen, needed)| seen >= needed)
+    }
+
+    /// Lets time pass.
+    pub(super) async fn pass(&self, ms: u64) {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+
+    /// Waits until something is so; gives up after a while.
+    pub(super) async fn until(&self, so: impl Fn() -> bool) {
+        for _ in 0..20_000 {
+            if so() {
+                return;
+            }
+            self.pass(1).await;
+        }
+    }
+
+    /// A node that follows the stream.
+    pub(super) async fn node(&self, id: usize) -> Node {
+        let host = Host::new(id, self.chance.clone(), self.network.clone(), self.options.mutant, self.limits);
+        let ms = Duration::from_millis;
+        let settings = Settings { lease: ms(LEASE), outage_memory_ttl: ms(KEEP), data_connections: 2 };
+        let node = Node::start(host, settings).await;
+        self.good(&node).await;
+        node
+    }
+
+    /// Two nodes, which have been there for a while.
+    pub(super) async fn two(&self) -> (Node, Node) {
+        let nodes = (self.node(0).await, self.node(1).await);
+        self.pass(3 * LEASE).await;
+        nodes
+    }
+
+    /// Waits until a node follows the stream.
+    pub(super) async fn good(&self, node: &Node) {
+        self.until(|| node.inside().good).await;
+    }
+
+    /// The row changes; its new version.
+    pub(super) fn commit(&self) -> u64 {
+        self.row.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// How many loads have begun.
+    pub(super) fn loads(&self) -> u64 {
+        self.loads.load(Ordering::SeqCst)
+    }
+
+    /// Loaders look at the row and then wait.
+    pub(super) fn hold_loaders(&self) {
+        self.gate.send_replace(false);
+    }
+
+    /// They go on.
+    pub(super) fn let_loaders_go(&self) {
+        self.gate.send_replace(true);
+    }
+
+    /// A read that is under way.
+    pub(super) fn reading(self: &Arc<Self>, node: &Node) -> JoinHandle<(u64, Tier)> {
+        self.reading_at_least(node, None)
+    }
+
+    /// The same, of somebody who brings a stamp.
+    pub(super) fn reading_at_least(
+        self: &Arc<Self>,
+        node: &Node,
+        stamp: Option<Stamp>,
+    ) -> JoinHandle<(u64, Tier)> {
+        let (stage, acme) = (Arc::clone(self), node.cache.tenant("acme"));
+        let acme = stamp.map_or_else(|| acme.clone(), |stamp| acme.at_least(stamp));
+        let load = move |context: LoadContext| async move {
+            stage.loads.fetch_add(1, Ordering::SeqCst);
+            let version = stage.row.load(Ordering::SeqCst);
+            context.tag("late");
+            let _ = stage.gate.subscribe().wait_for(|open| *open).await;
+            Ok::<_, Infallible>(Some(version))
+        };
+        let policy = Policy::ttl(Duration::from_secs(600)).tag("one").load_timeout(Duration::from_secs(3));
+        let reading = async move { acme.fetch_with(the_key(), policy, load).await };
+        let running = node.host.run(reading);
+        tokio::spawn(async move {
+            let (value, status) = running.await.expect("the loader does not fail");
+            (*value.expect("the row is there"), status.tier)
+        })
+    }
+
+    /// Somebody reads; what he gets.
+    pub(super) async fn read(self: &Arc<Self>, node: &Node) -> u64 {
+        self.reading(node).await.expect("it runs to its end").0
+    }
+
+    /// Reads until it comes from memory, so that nothing is newly admitted by the last.
+    pub(super) async fn warm(self: &Arc<Self>, node: &Node) {
+        for _ in 0..3 {
+            self.read(node).await;
+        }
+    }
+
+    /// An invalidation under way.
+    pub(super) fn invalidating(
+        &self,
+        node: &Node,
+        what: impl Into<Selection>,
+        acked: bool,
+    ) -> JoinHandle<Result<Stamp, Error>> {
+        let invalidation = node.cache.tenant("acme").invalidate(what);
+        let invalidation = if acked { invalidation.acked() } else { invalidation };
+        tokio::spawn(node.host.run(invalidation.into_future()))
+    }
+
+    /// Invalidates; when it has come back.
+    pub(super) async fn invalidate(&self, node: &Node, what: impl Into<Selection>) -> Result<Stamp, Error> {
+        self.invalidating(node, what, false).await.expect("it runs to its end")
+    }
+
+    /// Cuts a node off until its lease has run out.
+    pub(super) async fn cut(&self, node: &Node) {
+        self.network.cut(node.host.id, true, true);
+        self.until(|| !node.inside().good).await;
+        self.pass(LEASE / 10).await;
+    }
+
+    /// Lets it back.
+    pub(super) async fn back(&self, node: &Node) {
+        self.network.disconnect(Some(node.host.id));
+        self.network.join(node.host.id);
+        self.good(node).await;
+    }
+
+    /// Everything that Redis holds.
+    pub(super) fn snapshot(&self) -> Data {
+        self.network.with_server(|server| server.data.clone())
+    }
+
+    /// Takes keys away.
+    pub(super) fn evict(&self, ending: &str) {
+        self.network.with_server(|server| {
+            let now = server.now_ms();
+            let chosen = |name: &&[u8]| name.ends_with(ending.as_bytes());
+            let names: Vec<Vec<u8>> = server.data.keys(now).filter(chosen).map(<[u8]>::to_vec).collect();
+            for name in names {
+                server.data.remove(&name, now);
+            }
+        });
+    }
+
+    /// Sets a member of the coherence state.
+    pub(super) fn set_state(&self, member: &str, score: f64) {
+        self.network.with_server(|server: &mut State| {
+            let now = server.now_ms();
+            let name =
+                server.data.keys(now).find(|name| name.ends_with(b"}:i")).expect("it is there").to_vec();
+            if let Some(Value::ZSet(members)) = server.data.get_mut(&name, now) {
+                members.set(member.as_bytes(), score);
+            }
+        });
+    }
+
+    /// Whether something comes to its end within so many ms.
+    pub(super) async fn ends<T>(&self, work: &mut (impl Future<Output = T> + Unpin), ms: u64) -> bool {
+        tokio::time::timeout(Duration::from_millis(ms), work).await.is_ok()
     }
 }

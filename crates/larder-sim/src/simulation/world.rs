@@ -17,6 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::task::JoinSet;
 
+/// A stamp, and what was written before it.
+type Stamped = (Stamp, Vec<(usize, u64)>);
+
 /// Everything that one simulation consists of.
 pub(super) struct World {
     /// What was asked for.
@@ -32,7 +35,7 @@ pub(super) struct World {
     /// What was promised.
     pub history: History,
     /// Stamps that were given out, each with what was written before it.
-    pub(super) stamps: Mutex<VecDeque<(Stamp, Vec<(usize, u64)>)>>,
+    stamps: Mutex<VecDeque<Stamped>>,
     /// What broke.
     broken: Mutex<Vec<String>>,
     counts: Mutex<Counts>,
@@ -148,7 +151,7 @@ impl World {
     }
 
     /// One of the stamps that were given out lately, with what was written before it.
-    pub(super) fn some_stamp(&self) -> Option<(Stamp, Vec<(usize, u64)>)> {
+    pub(super) fn some_stamp(&self) -> Option<Stamped> {
         let stamps = self.stamps.lock();
         if stamps.is_empty() { None } else { stamps.get(self.chance.index(stamps.len())).cloned() }
     }

@@ -1,0 +1,80 @@
+//! Directing the network by hand: what is held up where.
+
+use super::Network;
+use super::connection::Connection;
+use crate::redis::Command;
+
+/// A command of a node's that is held up, before it is run or before its answer is sent.
+pub(super) struct Hold {
+    node: usize,
+    chosen: fn(&Command) -> bool,
+    after: bool,
+    reached: bool,
+}
+
+/// Whether a command is a call of a script with an entry among its keys: a lease, a fill, or the invalidation of a key.
+pub fn of_an_entry(command: &Command) -> bool {
+    is(command, b"EVALSHA") && command.iter().any(|word| word.windows(3).any(|three| three == b":e:"))
+}
+
+/// The last of the three commands of a read.
+pub fn reads_stamps(command: &Command) -> bool {
+    is(command, b"ZMSCORE") && command.len() > 5
+}
+
+/// A call of a script on the state alone: a heartbeat, the invalidation of scopes.
+pub fn of_the_state(command: &Command) -> bool {
+    is(command, b"EVALSHA") && !of_an_entry(command)
+}
+
+fn is(command: &Command, name: &[u8]) -> bool {
+    command[0].eq_ignore_ascii_case(name)
+}
+
+impl Network {
+    /// Holds the next such command of a node up, before it is run, or after it, before its answer is sent.
+    pub fn hold(&self, node: usize, chosen: fn(&Command) -> bool, after: bool) {
+        self.change(|inner| inner.hold = Some(Hold { node, chosen, after, reached: false }));
+    }
+
+    /// Waits until that command is held up.
+    pub async fn reached(&self) {
+        self.until(|inner| inner.hold.as_ref().is_none_or(|hold| hold.reached)).await;
+    }
+
+    /// Lets it go.
+    pub fn release(&self) {
+        self.change(|inner| inner.hold = None);
+    }
+
+    /// Delivers to a node that hears nothing the next message on each connection.
+    pub fn let_through(&self, node: usize) {
+        let connections: Vec<_> = {
+            let inner = self.0.inner.lock();
+            inner.connections.values().filter(|one| one.node == node).cloned().collect()
+        };
+        connections.iter().for_each(|connection| {
+            connection.let_through();
+        });
+    }
+
+    /// The next push does not reach a node, and nobody notices.
+    pub fn miss_a_push(&self, node: usize) {
+        self.change(|inner| {
+            inner.misses.insert(node);
+        });
+    }
+
+    pub(super) async fn held(&self, connection: &Connection, command: &Command, after: bool) {
+        let concerned = {
+            let mut inner = self.0.inner.lock();
+            let hold = inner.hold.as_mut().filter(|hold| !hold.reached && hold.after == after);
+            let hold = hold.filter(|hold| hold.node == connection.node && (hold.chosen)(command));
+            hold.map(|hold| hold.reached = true).is_some()
+        };
+        if concerned {
+            self.0.changed.send_replace(());
+            self.until(|inner| inner.hold.is_none()).await;
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Values that were loaded without Redis.
+
+use super::Schedule;
+use super::stage::{KEEP, LEASE, Seen, Stage, the_key};
+use larder::tag;
+use std::sync::Arc;
+
+pub(super) const ALL: &[Schedule] = &[
+    Schedule::new("s21 trust returns: no longer than a lease", |stage| Box::pin(back_in_time(stage))),
+    Schedule::new("s22 it never becomes a trusted entry", |stage| Box::pin(promoted(stage))),
+    Schedule::new("s22 it belongs to one outage", |stage| Box::pin(second_outage(stage))),
+    Schedule::new("s28 it is kept from the start of its load", |stage| Box::pin(slow_load(stage))),
+    Schedule::new("s29 the own invalidation takes it", |stage| Box::pin(own(stage))),
+    Schedule::new("s30 the own invalidation during its load", |stage| Box::pin(own_meanwhile(stage))),
+    Schedule::new("s31 with trust the untrusted period ends", |stage| Box::pin(trusted_without_lease(stage))),
+    Schedule::new("s31 with a renewed lease the untrusted period ends", |stage| Box::pin(lapsed(stage))),
+    Schedule::new("s33 a flight from before an invalidation", |stage| Box::pin(old_flight(stage))),
+    Schedule::new("s33 a flight from before trust", |stage| Box::pin(flight_across_trust(stage))),
+];
+
+async fn back_in_time(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.cut(&b).await;
+    stage.warm(&b).await;
+    let needed = stage.commit();
+    stage.invalidate(&a, the_key()).await.expect("Redis is there");
+    stage.back(&b).await;
+    (stage.read(&b).await, needed)
+}
+
+async fn promoted(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.cut(&b).await;
+    stage.warm(&b).await;
+    let needed = stage.commit();
+    stage.invalidate(&a, the_key()).await.expect("Redis is there");
+    stage.back(&b).await;
+    stage.pass(KEEP + LEASE).await;
+    (stage.read(&b).await, needed)
+}
+
+async fn second_outage(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.cut(&b).await;
+    stage.warm(&b).await;
+    stage.back(&b).await;
+    // Trusted for a moment only: it learns of this invalidation, and remembers nothing of it for what it had loaded.
+    let needed = stage.commit();
+    stage.network.miss_a_push(1);
+    stage.invalidate(&a, the_key()).await.expect("Redis is there");
+    stage.network.disconnect(Some(1));
+    stage.network.cut(1, true, true);
+    stage.until(|| !b.inside().good).await;
+    (stage.read(&b).await, needed)
+}
+
+async fn slow_load(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.cut(&b).await;
+    stage.hold_loaders();
+    let reading = stage.reading(&b);
+    stage.until(|| stage.loads() == 1).await;
+    let needed = stage.commit();
+    stage.invalidate(&a, the_key()).await.expect("Redis is there");
+    stage.pass(KEEP - 100).await;
+    stage.let_loaders_go();
+    let _ = reading.await;
+    stage.pass(KEEP - 100).await;
+    (stage.read(&b).await, needed)
+}
+
+async fn own(stage: Arc<Stage>) -> Seen {
+    let (_, b) = stage.two().await;
+    stage.cut(&b).await;
+    stage.warm(&b).await;
+    let needed = stage.commit();
+    let told = stage.invalidate(&b, tag("one")).await;
+    assert!(told.is_err(), "it is cut off");
+    (stage.read(&b).await, needed)
+}
+
+async fn own_meanwhile(stage: Arc<Stage>) -> Seen {
+    let (_, b) = stage.two().await;
+    stage.cut(&b).await;
+    stage.hold_loaders();
+    let reading = stage.reading(&b);
+    stage.until(|| stage.loads() == 1).await;
+    let needed = stage.commit();
+    let told = stage.invalidate(&b, tag("one")).await;
+    assert!(told.is_err(), "it is cut off");
+    stage.let_loaders_go();
+    let _ = reading.await;
+    (stage.read(&b).await, needed)
+}
+
+/// Trust has begun, the heartbeat that begins the lease is under way.
+async fn trusted_without_lease(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.cut(&b).await;
+    stage.warm(&b).await;
+    let needed = stage.commit();
+    stage.invalidate(&a, the_key()).await.expect("Redis is there");
+    stage.network.disconnect(Some(1));
+    stage.until(|| !b.cache.stats().trusted).await;
+    stage.network.join(1);
+    stage.until(|| b.cache.stats().trusted).await;
+    stage.network.cut(1, true, true);
+    stage.pass(20).await;
+    if b.inside().good {
+        // Too late: it has its lease. What it may serve then is another schedule's matter.
+        return (needed, needed);
+    }
+    (stage.read(&b).await, needed)
+}
+
+/// The link stays, and only the lease runs out.
+async fn lapsed(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    // Two heartbeats without an answer are no reason to give the link up.
+    stage.network.cut(1, true, false);
+    stage.until(|| !b.inside().good).await;
+    let trusted = b.cache.stats().trusted;
+    stage.warm(&b).await;
+    stage.network.join(1);
+    stage.until(|| b.inside().good).await;
+    let needed = stage.commit();
+    stage.network.miss_a_push(1);
+    stage.invalidate(&a, the_key()).await.expect("Redis is there");
+    stage.network.cut(1, true, true);
+    stage.until(|| !b.inside().good).await;
+    // Served without a lease, it would be as old as its load; the invalidation is older than a lease by now.
+    let seen = stage.read(&b).await;
+    (if trusted { seen } else { needed.max(seen) }, needed)
+}
+
+async fn old_flight(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.cut(&b).await;
+    stage.hold_loaders();
+    let reading = stage.reading(&b);
+    stage.until(|| stage.loads() == 1).await;
+    let needed = stage.commit();
+    stage.invalidate(&a, the_key()).await.expect("Redis is there");
+    stage.pass(KEEP + 1).await;
+    let second = stage.reading(&b);
+    stage.pass(20).await;
+    stage.let_loaders_go();
+    let _ = reading.await;
+    (second.await.expect("it runs to its end").0, needed)
+}
+
+async fn flight_across_trust(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    // It begins in good state, and outlasts what puts everything in doubt.
+    stage.hold_loaders();
+    let reading = stage.reading(&b);
+    stage.until(|| stage.loads() == 1).await;
+    stage.network.cut(1, true, true);
+    stage.until(|| !b.inside().good).await;
+    let needed = stage.commit();
+    stage.invalidate(&a, the_key()).await.expect("Redis is there");
+    stage.back(&b).await;
+    let second = stage.reading(&b);
+    stage.pass(20).await;
+    stage.let_loaders_go();
+    let _ = reading.await;
+    (second.await.expect("it runs to its end").0, needed)
+}

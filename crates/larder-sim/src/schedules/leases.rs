@@ -1,0 +1,152 @@
+//! Who loads, who waits, and who acknowledges. What is counted here is loads and time, not versions.
+
+use super::Schedule;
+use super::stage::{LEASE, Seen, Stage, the_key};
+use crate::network::of_an_entry;
+use larder::tag;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+pub(super) const ALL: &[Schedule] = &[
+    Schedule::new("I5 one of all nodes loads", |stage| Box::pin(once(stage))),
+    Schedule::new("I6 who waits is woken by the fill", |stage| Box::pin(woken(stage, false))),
+    Schedule::new("I6 who waits is woken by the invalidation", |stage| Box::pin(woken(stage, true))),
+    Schedule::new("I7 a dead loader is waited for no longer than a lease", |stage| Box::pin(dead(stage))),
+    Schedule::new("I12 a request that came too late leaves no lease", |stage| Box::pin(too_late(stage))),
+    Schedule::new("I12 a fill takes its lease with it", |stage| Box::pin(left_behind(stage, false))),
+    Schedule::new("I12 an invalidation takes leases with it", |stage| Box::pin(left_behind(stage, true))),
+    Schedule::new("s14 acked waits for a paused holder", |stage| Box::pin(acked(stage, Holder::Paused))),
+    Schedule::new("s17 acked waits for a holder that reconnects", |stage| {
+        Box::pin(acked(stage, Holder::Reconnects))
+    }),
+    Schedule::new("acked waits where an epoch is young", |stage| Box::pin(acked(stage, Holder::Forgotten))),
+    Schedule::new("acked waits for holders of the last epoch", |stage| {
+        Box::pin(acked(stage, Holder::OfTheLastEpoch))
+    }),
+];
+
+async fn once(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.hold_loaders();
+    let readings = [stage.reading(&a), stage.reading(&b), stage.reading(&a), stage.reading(&b)];
+    stage.until(|| stage.loads() > 0).await;
+    stage.pass(100).await;
+    stage.let_loaders_go();
+    for reading in readings {
+        let _ = reading.await;
+    }
+    (u64::from(stage.loads() == 1), 1)
+}
+
+async fn woken(stage: Arc<Stage>, invalidated: bool) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.hold_loaders();
+    let loading = stage.reading(&a);
+    stage.until(|| stage.loads() == 1).await;
+    let waiting = stage.reading(&b);
+    stage.pass(50).await;
+    let began = Instant::now();
+    if invalidated {
+        stage.invalidate(&a, the_key()).await.expect("Redis is there");
+        // It is granted the lease at once.
+        stage.until(|| stage.loads() == 2).await;
+        let waited = began.elapsed().as_millis();
+        stage.let_loaders_go();
+        let _ = (loading.await, waiting.await);
+        return (u64::from(waited < 20), 1);
+    }
+    stage.let_loaders_go();
+    let _ = (loading.await, waiting.await);
+    (u64::from(began.elapsed().as_millis() < 20), 1)
+}
+
+async fn dead(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.hold_loaders();
+    let loading = stage.reading(&a);
+    stage.until(|| stage.loads() == 1).await;
+    let waiting = stage.reading(&b);
+    stage.pass(50).await;
+    a.host.crash();
+    loading.abort();
+    let began = Instant::now();
+    stage.until(|| stage.loads() == 2).await;
+    let waited = began.elapsed().as_millis();
+    stage.let_loaders_go();
+    let _ = waiting.await;
+    (u64::from(waited <= u128::from(LEASE + 200)), 1)
+}
+
+async fn too_late(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    // The request for a lease is run when its caller has long loaded without.
+    stage.network.hold(0, of_an_entry, false);
+    let reading = stage.reading(&a);
+    stage.network.reached().await;
+    let _ = reading.await;
+    stage.pass(300).await;
+    a.host.crash();
+    stage.network.release();
+    stage.pass(20).await;
+    let began = Instant::now();
+    stage.read(&b).await;
+    (u64::from(began.elapsed().as_millis() < 100), 1)
+}
+
+async fn left_behind(stage: Arc<Stage>, invalidated: bool) -> Seen {
+    let (a, b) = stage.two().await;
+    if invalidated {
+        stage.hold_loaders();
+        let loading = stage.reading(&a);
+        stage.until(|| stage.loads() == 1).await;
+        stage.invalidate(&b, the_key()).await.expect("Redis is there");
+        loading.abort();
+    } else {
+        stage.read(&a).await;
+        stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+        stage.pass(20).await;
+    }
+    let (began, loads) = (Instant::now(), stage.loads());
+    let reading = stage.reading(&b);
+    stage.until(|| stage.loads() > loads).await;
+    let waited = began.elapsed().as_millis();
+    stage.let_loaders_go();
+    let _ = reading.await;
+    (u64::from(waited < 100), 1)
+}
+
+enum Holder {
+    Paused,
+    Reconnects,
+    Forgotten,
+    OfTheLastEpoch,
+}
+
+async fn acked(stage: Arc<Stage>, holder: Holder) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&b).await;
+    // It hears nothing, and its lease holds.
+    match holder {
+        Holder::Paused => stage.network.cut(1, false, true),
+        Holder::Reconnects => {
+            stage.network.disconnect(Some(1));
+            stage.until(|| b.cache.stats().trusted).await;
+            stage.network.cut(1, false, true);
+            if !b.inside().good {
+                return (1, 1);
+            }
+        }
+        Holder::Forgotten | Holder::OfTheLastEpoch => {
+            stage.network.cut(1, false, true);
+            stage.evict("}:i");
+            if matches!(holder, Holder::Forgotten) {
+                stage.until(|| !a.inside().good).await;
+            }
+            stage.good(&a).await;
+        }
+    }
+    let needed = stage.commit();
+    let invalidating = stage.invalidating(&a, tag("one"), true);
+    let _ = invalidating.await;
+    (stage.read(&b).await, needed)
+}

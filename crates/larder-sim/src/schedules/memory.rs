@@ -1,0 +1,272 @@
+//! Hits in memory, and what keeps them right.
+
+use super::Schedule;
+use super::stage::{KEEP, LEASE, Seen, Stage, the_key};
+use crate::network::of_the_state;
+use larder::simulation::Place;
+use larder::{prefix, tag};
+use std::sync::Arc;
+
+pub(super) const ALL: &[Schedule] = &[
+    Schedule::new("s08 pushes unread for longer than a lease", |stage| Box::pin(unread(stage))),
+    Schedule::new("s08 a lease counts from when its heartbeat was sent", |stage| {
+        Box::pin(slow_heartbeat(stage))
+    }),
+    Schedule::new("s09 a heartbeat shows that a push is missing", |stage| Box::pin(missing_push(stage))),
+    Schedule::new("s19 an own invalidation holds before its push is here", |stage| {
+        Box::pin(before_its_push(stage))
+    }),
+    Schedule::small("s20 an entry that is not read until the map forgets", |stage| {
+        Box::pin(forgotten(stage))
+    }),
+    Schedule::new("s23 the lease is looked at before the counter", |stage| Box::pin(counter_first(stage))),
+    Schedule::new("s24 a push after the look at the map", |stage| {
+        Box::pin(stopped_hit(stage, Place::MapChecked))
+    }),
+    Schedule::small("s25 the map forgets while a hit is under way", |stage| {
+        Box::pin(forgotten_meanwhile(stage))
+    }),
+    Schedule::small("s26 a push while the sweep goes on", |stage| Box::pin(swept(stage))),
+    Schedule::new("s34 an own invalidation that was not delivered", |stage| Box::pin(blocked(stage))),
+    Schedule::new("s34 an own invalidation that is under way", |stage| Box::pin(blocked_meanwhile(stage))),
+    Schedule::new("s35 a push while an entry is admitted", |stage| Box::pin(admitted(stage))),
+    Schedule::new("a heartbeat from before the trust", |stage| Box::pin(old_heartbeat(stage))),
+    Schedule::new("a new epoch ends every entry", |stage| Box::pin(other_epoch(stage))),
+    Schedule::new("a caller's stamp is waited for", |stage| Box::pin(at_least(stage))),
+    Schedule::new("a reply of an epoch that was left", |stage| Box::pin(left_epoch(stage))),
+];
+
+async fn unread(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&b).await;
+    stage.network.cut(1, false, true);
+    let needed = stage.commit();
+    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    stage.pass(LEASE + 2).await;
+    (stage.read(&b).await, needed)
+}
+
+async fn slow_heartbeat(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&b).await;
+    stage.network.hold(1, of_the_state, true);
+    stage.network.reached().await;
+    stage.network.cut(1, false, true);
+    stage.network.release();
+    stage.pass(5).await;
+    let needed = stage.commit();
+    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    stage.pass(LEASE * 4 / 10).await;
+    // The reply, not the push behind it.
+    stage.network.let_through(1);
+    stage.network.let_through(1);
+    stage.pass(LEASE * 6 / 10 + 5).await;
+    (stage.read(&b).await, needed)
+}
+
+async fn missing_push(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&b).await;
+    let needed = stage.commit();
+    stage.network.miss_a_push(1);
+    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    stage.pass(LEASE + 2).await;
+    (stage.read(&b).await, needed)
+}
+
+async fn before_its_push(stage: Arc<Stage>) -> Seen {
+    let (a, _) = stage.two().await;
+    stage.warm(&a).await;
+    let needed = stage.commit();
+    stage.network.miss_a_push(0);
+    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    (stage.read(&a).await, needed)
+}
+
+/// Lets the map forget everything that it can.
+async fn forget(stage: &Arc<Stage>, by: &crate::node::Node) {
+    for other in 0..20 {
+        stage.invalidate(by, tag(format!("other {other}"))).await.expect("Redis is there");
+    }
+    // Pruning comes with heartbeats too.
+    stage.pass(LEASE).await;
+}
+
+async fn forgotten(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&b).await;
+    let needed = stage.commit();
+    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    stage.pass(50).await;
+    forget(&stage, &a).await;
+    (stage.read(&b).await, needed)
+}
+
+async fn counter_first(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&b).await;
+    // Its lease runs out, with a push unread.
+    stage.network.cut(1, false, true);
+    let needed = stage.commit();
+    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    stage.pass(LEASE + 2).await;
+    b.host.stop_at(Place::HitBegins);
+    let reading = stage.reading(&b);
+    stage.until(|| b.host.stands()).await;
+    // It gets a link and a lease.
+    stage.back(&b).await;
+    b.host.go_on();
+    (reading.await.expect("it runs to its end").0, needed)
+}
+
+async fn stopped_hit(stage: Arc<Stage>, place: Place) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&b).await;
+    stage.invalidate(&a, prefix!("other")).await.expect("Redis is there");
+    stage.pass(50).await;
+    b.host.stop_at(place);
+    let reading = stage.reading(&b);
+    stage.until(|| b.host.stands()).await;
+    let needed = stage.commit();
+    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    stage.pass(50).await;
+    b.host.go_on();
+    let _ = reading.await;
+    (stage.read(&b).await, needed)
+}
+
+async fn forgotten_meanwhile(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&b).await;
+    let needed = stage.commit();
+    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    stage.pass(50).await;
+    b.host.stop_at(Place::CounterSeen);
+    let reading = stage.reading(&b);
+    stage.until(|| b.host.stands()).await;
+    forget(&stage, &a).await;
+    b.host.go_on();
+    (reading.await.expect("it runs to its end").0, needed)
+}
+
+async fn swept(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&b).await;
+    // The sweep stands between its look at the entry and its stamp.
+    b.host.stop_at(Place::Swept);
+    for other in 0..10 {
+        stage.invalidate(&a, tag(format!("other {other}"))).await.expect("Redis is there");
+        stage.pass(5).await;
+    }
+    stage.until(|| b.host.stands()).await;
+    let needed = stage.commit();
+    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    stage.pass(20).await;
+    b.host.go_on();
+    stage.pass(50).await;
+    stage.good(&b).await;
+    (stage.read(&b).await, needed)
+}
+
+async fn blocked(stage: Arc<Stage>) -> Seen {
+    let (_, b) = stage.two().await;
+    stage.warm(&b).await;
+    // Heartbeats go through, and what is written does not.
+    stage.network.with_server(|server| server.lacks_replicas = true);
+    let needed = stage.commit();
+    let told = stage.invalidate(&b, tag("one")).await;
+    assert!(told.is_err(), "nobody took it");
+    (stage.read(&b).await, needed)
+}
+
+async fn blocked_meanwhile(stage: Arc<Stage>) -> Seen {
+    let (_, b) = stage.two().await;
+    stage.warm(&b).await;
+    stage.network.cut(1, true, false);
+    let invalidating = stage.invalidating(&b, tag("one"), false);
+    stage.pass(5).await;
+    let loads = stage.loads();
+    let reading = stage.reading(&b);
+    stage.pass(KEEP).await;
+    let _ = (invalidating.await, reading.await);
+    // Nothing that is being invalidated is served: that read had to load.
+    (stage.loads() - loads, 1)
+}
+
+async fn admitted(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    b.host.stop_at(Place::Admitted);
+    let reading = stage.reading(&b);
+    stage.until(|| b.host.stands()).await;
+    let needed = stage.commit();
+    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    stage.pass(50).await;
+    b.host.go_on();
+    let _ = reading.await;
+    (stage.read(&b).await, needed)
+}
+
+/// A link is lost while its heartbeat is under way, and its reply comes when the next link is being made.
+async fn old_heartbeat(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&b).await;
+    stage.network.hold(1, of_the_state, true);
+    stage.network.reached().await;
+    // Something else finds the link to be of no use: trust ends before the reply is here.
+    let (host, needed) = (Arc::clone(&b.host), stage.commit());
+    host.pause();
+    stage.network.release();
+    stage.pass(5).await;
+    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    stage.pass(LEASE + 2).await;
+    host.resume();
+    (stage.read(&b).await, needed)
+}
+
+async fn other_epoch(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.network.with_server(|server| server.time.offset_us += 600_000_000);
+    stage.invalidate(&a, prefix!("other")).await.expect("Redis is there");
+    stage.pass(3 * LEASE).await;
+    stage.good(&b).await;
+    stage.warm(&b).await;
+    // The state is lost, and the new epoch's stamps begin below those of the old one.
+    stage.network.with_server(|server| server.time.offset_us -= 600_000_000);
+    stage.network.cut(1, true, true);
+    stage.evict("}:i");
+    stage.pass(LEASE / 2).await;
+    stage.good(&a).await;
+    let needed = stage.commit();
+    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    stage.pass(2 * LEASE).await;
+    stage.back(&b).await;
+    (stage.read(&b).await, needed)
+}
+
+async fn at_least(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&b).await;
+    stage.network.cut(1, false, true);
+    let needed = stage.commit();
+    let stamp = stage.invalidate(&a, the_key()).await.expect("Redis is there");
+    (stage.reading_at_least(&b, Some(stamp)).await.expect("it runs to its end").0, needed)
+}
+
+async fn left_epoch(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&b).await;
+    // Its invalidation is run in an epoch that ends before the answer is here.
+    stage.network.hold(0, of_the_state, true);
+    let needed = stage.commit();
+    let invalidating = stage.invalidating(&a, tag("one"), false);
+    stage.network.reached().await;
+    let old = stage.snapshot();
+    stage.network.release();
+    let _ = invalidating.await;
+    stage.network.restart(old);
+    stage.pass(2 * LEASE).await;
+    stage.good(&a).await;
+    stage.good(&b).await;
+    (stage.read(&a).await.min(stage.read(&b).await), needed)
+}

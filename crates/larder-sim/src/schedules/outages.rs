@@ -1,0 +1,109 @@
+//! Outages, and invalidations that Redis could not be told of.
+
+use super::Schedule;
+use super::stage::{LEASE, Seen, Stage, the_key};
+use larder::{ErrorKind, tag};
+use std::sync::Arc;
+
+pub(super) const ALL: &[Schedule] = &[
+    Schedule::new("s12 who deferred in an outage dies in it", |stage| Box::pin(died(stage, false))),
+    Schedule::new("s12 and has been forgotten by Redis", |stage| Box::pin(died(stage, true))),
+    Schedule::new("s13 who deferred in an outage is slow to come back", |stage| Box::pin(slow(stage))),
+    Schedule::new("an outage is settled once all are back", |stage| Box::pin(settled(stage))),
+    Schedule::new("what was deferred is delivered", |stage| Box::pin(delivered(stage))),
+    Schedule::new("an invalidation outlasts a short outage", |stage| Box::pin(short(stage))),
+    Schedule::new("who is about to defer has not delivered", |stage| Box::pin(unfinished(stage))),
+];
+
+async fn died(stage: Arc<Stage>, forgotten: bool) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    stage.network.set_down(true);
+    let needed = stage.commit();
+    let told = stage.invalidate(&a, tag("one")).await;
+    assert_eq!(told.expect_err("Redis is away").kind(), ErrorKind::Deferred);
+    a.host.crash();
+    if forgotten {
+        // What is registered is lost with the state, and what others know is not.
+        stage.set_state(&format!("!n{}", a.inside().node), -1.0);
+    }
+    stage.network.set_down(false);
+    stage.pass(10).await;
+    stage.good(&b).await;
+    (stage.read(&b).await, needed)
+}
+
+async fn slow(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    stage.network.set_down(true);
+    let needed = stage.commit();
+    let told = stage.invalidate(&a, tag("one")).await;
+    assert!(told.is_err(), "Redis is away");
+    stage.network.cut(0, true, true);
+    stage.network.set_down(false);
+    stage.pass(LEASE / 2).await;
+    let early = stage.read(&b).await;
+    stage.back(&a).await;
+    stage.good(&b).await;
+    (early.min(stage.read(&b).await), needed)
+}
+
+/// All who were there come back: Redis is trusted again, with what it holds.
+async fn settled(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    stage.network.set_down(true);
+    stage.pass(3 * LEASE).await;
+    stage.network.set_down(false);
+    stage.good(&a).await;
+    stage.good(&b).await;
+    let loads = stage.loads();
+    let fresh = stage.node(2).await;
+    stage.read(&fresh).await;
+    (u64::from(stage.loads() == loads), 1)
+}
+
+async fn delivered(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    stage.cut(&a).await;
+    let needed = stage.commit();
+    let told = stage.invalidate(&a, tag("one")).await;
+    assert!(told.is_err(), "it is cut off");
+    stage.back(&a).await;
+    stage.pass(2 * LEASE).await;
+    (stage.read(&b).await.min(stage.read(&a).await), needed)
+}
+
+async fn short(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    stage.network.set_down(true);
+    let needed = stage.commit();
+    let mut invalidating = stage.invalidating(&a, tag("one"), false);
+    stage.pass(LEASE / 4).await;
+    // It has not given up yet, or everybody would rely on Redis without it.
+    let early = stage.ends(&mut invalidating, 1).await;
+    stage.network.set_down(false);
+    a.host.crash();
+    stage.pass(10).await;
+    stage.good(&b).await;
+    (if early { stage.read(&b).await } else { needed }, needed)
+}
+
+async fn unfinished(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    stage.network.set_down(true);
+    stage.pass(LEASE + LEASE / 10).await;
+    let needed = stage.commit();
+    let invalidating = stage.invalidating(&a, the_key(), false);
+    stage.pass(5).await;
+    stage.network.set_down(false);
+    let _ = invalidating.await;
+    stage.good(&a).await;
+    stage.good(&b).await;
+    stage.pass(LEASE + 2).await;
+    (stage.read(&b).await, needed)
+}

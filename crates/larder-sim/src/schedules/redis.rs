@@ -1,0 +1,292 @@
+//! Values on their way from and to Redis.
+
+use super::Schedule;
+use super::stage::{LEASE, Seen, Stage, the_key};
+use crate::network::{of_an_entry, reads_stamps};
+use larder::{prefix, tag};
+use std::sync::Arc;
+
+pub(super) const ALL: &[Schedule] = &[
+    Schedule::new("s01 a fill that a key's invalidation overtook", |stage| Box::pin(overtaken(stage, None))),
+    Schedule::new("s02 a fill that a late tag's invalidation overtook", |stage| {
+        Box::pin(overtaken(stage, Some("late")))
+    }),
+    Schedule::new("s03 a value has the version of its lease", |stage| Box::pin(version_of_the_lease(stage))),
+    Schedule::new("s04 an invalidation between value and stamps of a read", |stage| {
+        Box::pin(within_a_read(stage))
+    }),
+    Schedule::new("s05 a push overtakes the reply of a read", |stage| Box::pin(push_overtakes_reply(stage))),
+    Schedule::new("s06 a push is missed while a reply is under way", |stage| Box::pin(missed_push(stage))),
+    Schedule::new("s07 nobody joins a flight from before an own invalidation", |stage| {
+        Box::pin(no_join(stage))
+    }),
+    Schedule::new("s10 an old snapshot comes back", |stage| Box::pin(old_snapshot(stage))),
+    Schedule::new("s10 and what it held is in nobody's epoch", |stage| Box::pin(old_entry(stage))),
+    Schedule::new("s11 the coherence state alone is lost", |stage| Box::pin(state_lost(stage))),
+    Schedule::new("s15 a lease that ran out fills nothing", |stage| Box::pin(late_fill(stage))),
+    Schedule::new("s18 the state is lost and the clock goes back", |stage| Box::pin(clock_back(stage))),
+    Schedule::new("the clock goes back and stamps do not", |stage| Box::pin(stamps_rise(stage, -60_000_000))),
+    Schedule::new("the clock stands still and stamps do not", |stage| Box::pin(same_microsecond(stage))),
+    Schedule::small("what the state has forgotten stays invalid", |stage| Box::pin(floor(stage))),
+    Schedule::small("what the state has forgotten is not filled", |stage| Box::pin(floor_at_fill(stage))),
+    Schedule::new("an entry of a tag that was invalidated is not offered", |stage| Box::pin(retry(stage))),
+    Schedule::new("a fill of another epoch", |stage| Box::pin(fill_across_epochs(stage))),
+];
+
+async fn overtaken(stage: Arc<Stage>, late: Option<&'static str>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.hold_loaders();
+    let reading = stage.reading(&a);
+    stage.until(|| stage.loads() == 1).await;
+    let needed = stage.commit();
+    let told = match late {
+        None => stage.invalidate(&b, the_key()).await,
+        Some(late) => stage.invalidate(&b, tag(late)).await,
+    };
+    told.expect("Redis is there");
+    stage.let_loaders_go();
+    let _ = reading.await;
+    stage.pass(5).await;
+    (stage.read(&a).await.min(stage.read(&b).await), needed)
+}
+
+async fn version_of_the_lease(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.hold_loaders();
+    let reading = stage.reading(&a);
+    stage.until(|| stage.loads() == 1).await;
+    let needed = stage.commit();
+    stage.invalidate(&b, tag("one")).await.expect("Redis is there");
+    // The push is here before the fill.
+    stage.pass(50).await;
+    stage.let_loaders_go();
+    let _ = reading.await;
+    (stage.read(&b).await, needed)
+}
+
+async fn within_a_read(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    stage.network.hold(1, reads_stamps, false);
+    let reading = stage.reading(&b);
+    stage.network.reached().await;
+    let needed = stage.commit();
+    stage.invalidate(&a, the_key()).await.expect("Redis is there");
+    stage.pass(50).await;
+    stage.network.release();
+    let _ = reading.await;
+    stage.pass(5).await;
+    (stage.read(&b).await, needed)
+}
+
+async fn push_overtakes_reply(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    stage.network.hold(1, reads_stamps, true);
+    let reading = stage.reading(&b);
+    stage.network.reached().await;
+    let needed = stage.commit();
+    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    stage.pass(50).await;
+    stage.network.release();
+    let _ = reading.await;
+    stage.pass(5).await;
+    (stage.read(&b).await, needed)
+}
+
+async fn missed_push(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    stage.network.hold(1, reads_stamps, true);
+    let reading = stage.reading(&b);
+    stage.network.reached().await;
+    let needed = stage.commit();
+    stage.network.miss_a_push(1);
+    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    // What is pushed next shows that something is missing.
+    stage.invalidate(&a, prefix!("other")).await.expect("Redis is there");
+    stage.pass(20).await;
+    stage.network.release();
+    let _ = reading.await;
+    stage.pass(5).await;
+    (stage.read(&b).await, needed)
+}
+
+async fn no_join(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&b).await;
+    stage.network.hold(0, reads_stamps, true);
+    let reading = stage.reading(&a);
+    stage.network.reached().await;
+    let needed = stage.commit();
+    stage.invalidate(&a, the_key()).await.expect("Redis is there");
+    let second = stage.reading(&a);
+    stage.pass(20).await;
+    stage.network.release();
+    let _ = reading.await;
+    (second.await.expect("it runs to its end").0, needed)
+}
+
+async fn old_snapshot(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    let old = stage.snapshot();
+    let needed = stage.commit();
+    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    stage.pass(2 * LEASE).await;
+    stage.network.restart(old);
+    stage.pass(20).await;
+    stage.good(&a).await;
+    stage.good(&b).await;
+    (stage.read(&b).await, needed)
+}
+
+/// The new epoch's floor is what it is worth only where numbers repeat: so the snapshot's clock was ahead.
+async fn old_entry(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.network.with_server(|server| server.time.offset_us += 60_000_000);
+    stage.invalidate(&a, tag("other")).await.expect("Redis is there");
+    stage.good(&a).await;
+    stage.read(&a).await;
+    let old = stage.snapshot();
+    let needed = stage.commit();
+    stage.invalidate(&a, the_key()).await.expect("Redis is there");
+    stage.network.with_server(|server| server.time.offset_us -= 60_000_000);
+    stage.network.restart(old);
+    stage.pass(20).await;
+    stage.good(&b).await;
+    (stage.read(&b).await, needed)
+}
+
+async fn state_lost(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    let needed = stage.commit();
+    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    stage.evict("}:i");
+    stage.pass(2 * LEASE).await;
+    stage.good(&b).await;
+    (stage.read(&b).await, needed)
+}
+
+async fn late_fill(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.network.hold(0, of_an_entry, false);
+    let reading = stage.reading(&a);
+    stage.network.reached().await;
+    stage.network.release();
+    stage.hold_loaders();
+    stage.until(|| stage.loads() == 1).await;
+    stage.evict(":l:4:acme:a:1");
+    let needed = stage.commit();
+    stage.invalidate(&b, the_key()).await.expect("Redis is there");
+    stage.let_loaders_go();
+    stage.read(&b).await;
+    let _ = reading.await;
+    stage.pass(2 * LEASE).await;
+    let third = stage.node(2).await;
+    (stage.read(&third).await, needed)
+}
+
+async fn clock_back(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.network.with_server(|server| server.time.offset_us += 600_000_000);
+    stage.invalidate(&a, tag("other")).await.expect("Redis is there");
+    stage.pass(3 * LEASE).await;
+    stage.good(&a).await;
+    stage.read(&a).await;
+    let needed = stage.commit();
+    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    stage.network.with_server(|server| server.time.offset_us -= 600_000_000);
+    stage.evict("}:i");
+    stage.pass(2 * LEASE).await;
+    stage.good(&b).await;
+    (stage.read(&b).await, needed)
+}
+
+async fn stamps_rise(stage: Arc<Stage>, step_us: i64) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    stage.network.with_server(|server| server.time.offset_us += step_us);
+    let needed = stage.commit();
+    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    stage.pass(2 * LEASE).await;
+    (stage.read(&b).await, needed)
+}
+
+async fn same_microsecond(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    // The head is ahead of the clock, so the next stamp is not the time.
+    stage.network.with_server(|server| server.time.offset_us += 60_000_000);
+    stage.invalidate(&a, prefix!("other")).await.expect("Redis is there");
+    stage.network.with_server(|server| server.time.offset_us -= 60_000_000);
+    stage.pass(3 * LEASE).await;
+    stage.good(&a).await;
+    stage.good(&b).await;
+    stage.read(&a).await;
+    let needed = stage.commit();
+    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    stage.pass(2 * LEASE).await;
+    (stage.read(&b).await, needed)
+}
+
+async fn floor(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    let needed = stage.commit();
+    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    for other in 0..100 {
+        stage.invalidate(&a, tag(format!("other {other}"))).await.expect("Redis is there");
+    }
+    stage.pass(2 * LEASE).await;
+    (stage.read(&b).await, needed)
+}
+
+async fn floor_at_fill(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.hold_loaders();
+    let reading = stage.reading(&a);
+    stage.until(|| stage.loads() == 1).await;
+    let needed = stage.commit();
+    stage.invalidate(&b, tag("one")).await.expect("Redis is there");
+    for other in 0..100 {
+        stage.invalidate(&b, tag(format!("other {other}"))).await.expect("Redis is there");
+    }
+    stage.pass(50).await;
+    stage.let_loaders_go();
+    let _ = reading.await;
+    (stage.read(&a).await, needed)
+}
+
+/// The lease must not send a reader back to what is not valid: he would go in circles.
+async fn retry(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    let needed = stage.commit();
+    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    stage.pass(50).await;
+    stage.read(&b).await;
+    // What it loaded is in Redis for all.
+    let third = stage.node(2).await;
+    let (version, tier) = stage.reading(&third).await.expect("it runs to its end");
+    (if tier == larder::Tier::Redis { version } else { 0 }, needed)
+}
+
+async fn fill_across_epochs(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.hold_loaders();
+    let reading = stage.reading(&a);
+    stage.until(|| stage.loads() == 1).await;
+    let needed = stage.commit();
+    stage.invalidate(&b, tag("one")).await.expect("Redis is there");
+    // The state is lost, the lease is not; the clock goes back, so that stamps repeat.
+    stage.network.with_server(|server| server.time.offset_us -= 60_000_000);
+    stage.evict("}:i");
+    stage.good(&b).await;
+    stage.until(|| !b.inside().good).await;
+    stage.good(&b).await;
+    stage.good(&a).await;
+    stage.let_loaders_go();
+    let _ = reading.await;
+    (stage.read(&a).await.min(stage.read(&b).await), needed)
+}
