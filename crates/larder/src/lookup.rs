@@ -202,7 +202,10 @@ impl Engine {
                     let freshness = freshness(landed.expiry, Engine::windows(policy), self.now());
                     landed.tier == Tier::Redis && freshness > Freshness::StaleUsable
                 };
-                if joined && landing.as_ref().is_ok_and(|landed| too_old(landed) || too_stale(landed)) {
+                if joined
+                    && !is(Mutant::JoinedUnchecked)
+                    && landing.as_ref().is_ok_and(|landed| too_old(landed) || too_stale(landed))
+                {
                     continue;
                 }
                 let counters = self.stats.counters(&key.tenant, key.key.first_segment());

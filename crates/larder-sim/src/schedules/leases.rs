@@ -15,6 +15,8 @@ pub(super) const ALL: &[Schedule] = &[
     Schedule::new("I12 a request that came too late leaves no lease", |stage| Box::pin(too_late(stage))),
     Schedule::new("I12 a fill takes its lease with it", |stage| Box::pin(left_behind(stage, false))),
     Schedule::new("I12 an invalidation takes leases with it", |stage| Box::pin(left_behind(stage, true))),
+    Schedule::new("I12 a load that failed lets another try", |stage| Box::pin(failed(stage))),
+    Schedule::new("a lease is given back by its holder only", |stage| Box::pin(not_ours(stage))),
     Schedule::new("s14 acked waits for a paused holder", |stage| Box::pin(acked(stage, Holder::Paused))),
     Schedule::new("s17 acked waits for a holder that reconnects", |stage| {
         Box::pin(acked(stage, Holder::Reconnects))
@@ -113,6 +115,43 @@ async fn left_behind(stage: Arc<Stage>, invalidated: bool) -> Seen {
     stage.let_loaders_go();
     let _ = reading.await;
     (u64::from(waited < 100), 1)
+}
+
+/// Who waits loads as soon as the load that he waits for has failed.
+async fn failed(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.hold_loaders();
+    stage.fail_a_load();
+    let loading = stage.reading(&a);
+    stage.until(|| stage.loads() == 1).await;
+    let waiting = stage.reading(&b);
+    stage.pass(50).await;
+    let began = Instant::now();
+    stage.let_loaders_go();
+    let _ = loading.await;
+    let (version, _) = waiting.await.expect("it runs to its end");
+    (u64::from(version == 1 && began.elapsed().as_millis() < 50), 1)
+}
+
+/// Somebody whose request for a lease was not answered gives back what he may hold, and no more.
+async fn not_ours(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.hold_loaders();
+    let loading = stage.reading(&a);
+    stage.until(|| stage.loads() == 1).await;
+    stage.network.hold(1, of_an_entry, true);
+    let degraded = stage.reading(&b);
+    stage.network.reached().await;
+    stage.until(|| stage.loads() == 2).await;
+    stage.network.release();
+    stage.pass(300).await;
+    let third = stage.node(2).await;
+    let waiting = stage.reading(&third);
+    stage.pass(100).await;
+    let loads = stage.loads();
+    stage.let_loaders_go();
+    let _ = (loading.await, degraded.await, waiting.await);
+    (u64::from(loads == 2), 1)
 }
 
 enum Holder {

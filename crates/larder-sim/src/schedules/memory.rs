@@ -12,6 +12,7 @@ pub(super) const ALL: &[Schedule] = &[
     Schedule::new("s08 a lease counts from when its heartbeat was sent", |stage| {
         Box::pin(slow_heartbeat(stage))
     }),
+    Schedule::new("s09 nothing is missed where nothing is missing", |stage| Box::pin(nothing_missed(stage))),
     Schedule::new("s09 a heartbeat shows that a push is missing", |stage| Box::pin(missing_push(stage))),
     Schedule::new("s19 an own invalidation holds before its push is here", |stage| {
         Box::pin(before_its_push(stage))
@@ -30,10 +31,8 @@ pub(super) const ALL: &[Schedule] = &[
     Schedule::new("s34 an own invalidation that was not delivered", |stage| Box::pin(blocked(stage))),
     Schedule::new("s34 an own invalidation that is under way", |stage| Box::pin(blocked_meanwhile(stage))),
     Schedule::new("s35 a push while an entry is admitted", |stage| Box::pin(admitted(stage))),
-    Schedule::new("a heartbeat from before the trust", |stage| Box::pin(old_heartbeat(stage))),
     Schedule::new("a new epoch ends every entry", |stage| Box::pin(other_epoch(stage))),
     Schedule::new("a caller's stamp is waited for", |stage| Box::pin(at_least(stage))),
-    Schedule::new("a reply of an epoch that was left", |stage| Box::pin(left_epoch(stage))),
 ];
 
 async fn unread(stage: Arc<Stage>) -> Seen {
@@ -59,7 +58,6 @@ async fn slow_heartbeat(stage: Arc<Stage>) -> Seen {
     stage.pass(LEASE * 4 / 10).await;
     // The reply, not the push behind it.
     stage.network.let_through(1);
-    stage.network.let_through(1);
     stage.pass(LEASE * 6 / 10 + 5).await;
     (stage.read(&b).await, needed)
 }
@@ -72,6 +70,15 @@ async fn missing_push(stage: Arc<Stage>) -> Seen {
     stage.invalidate(&a, tag("one")).await.expect("Redis is there");
     stage.pass(LEASE + 2).await;
     (stage.read(&b).await, needed)
+}
+
+async fn nothing_missed(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    for other in 0..10 {
+        stage.invalidate(&a, tag(format!("other {other}"))).await.expect("Redis is there");
+    }
+    stage.pass(LEASE).await;
+    (u64::from(b.cache.stats().missed_pushes == 0), 1)
 }
 
 async fn before_its_push(stage: Arc<Stage>) -> Seen {
@@ -152,18 +159,18 @@ async fn forgotten_meanwhile(stage: Arc<Stage>) -> Seen {
 async fn swept(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     stage.warm(&b).await;
-    // The sweep stands between its look at the entry and its stamp.
-    b.host.stop_at(Place::Swept);
+    // Its map is full, and it sweeps after an invalidation of its own: in a thread of that caller's.
     for other in 0..10 {
         stage.invalidate(&a, tag(format!("other {other}"))).await.expect("Redis is there");
-        stage.pass(5).await;
     }
+    b.host.stop_at(Place::Swept);
+    let sweeping = stage.invalidating(&b, tag("another"), false);
     stage.until(|| b.host.stands()).await;
     let needed = stage.commit();
     stage.invalidate(&a, tag("one")).await.expect("Redis is there");
     stage.pass(20).await;
     b.host.go_on();
-    stage.pass(50).await;
+    let _ = sweeping.await;
     stage.good(&b).await;
     (stage.read(&b).await, needed)
 }
@@ -194,6 +201,7 @@ async fn blocked_meanwhile(stage: Arc<Stage>) -> Seen {
 }
 
 async fn admitted(stage: Arc<Stage>) -> Seen {
+    stage.without_late_tags();
     let (a, b) = stage.two().await;
     stage.read(&a).await;
     b.host.stop_at(Place::Admitted);
@@ -204,23 +212,6 @@ async fn admitted(stage: Arc<Stage>) -> Seen {
     stage.pass(50).await;
     b.host.go_on();
     let _ = reading.await;
-    (stage.read(&b).await, needed)
-}
-
-/// A link is lost while its heartbeat is under way, and its reply comes when the next link is being made.
-async fn old_heartbeat(stage: Arc<Stage>) -> Seen {
-    let (a, b) = stage.two().await;
-    stage.warm(&b).await;
-    stage.network.hold(1, of_the_state, true);
-    stage.network.reached().await;
-    // Something else finds the link to be of no use: trust ends before the reply is here.
-    let (host, needed) = (Arc::clone(&b.host), stage.commit());
-    host.pause();
-    stage.network.release();
-    stage.pass(5).await;
-    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
-    stage.pass(LEASE + 2).await;
-    host.resume();
     (stage.read(&b).await, needed)
 }
 
@@ -251,22 +242,4 @@ async fn at_least(stage: Arc<Stage>) -> Seen {
     let needed = stage.commit();
     let stamp = stage.invalidate(&a, the_key()).await.expect("Redis is there");
     (stage.reading_at_least(&b, Some(stamp)).await.expect("it runs to its end").0, needed)
-}
-
-async fn left_epoch(stage: Arc<Stage>) -> Seen {
-    let (a, b) = stage.two().await;
-    stage.warm(&b).await;
-    // Its invalidation is run in an epoch that ends before the answer is here.
-    stage.network.hold(0, of_the_state, true);
-    let needed = stage.commit();
-    let invalidating = stage.invalidating(&a, tag("one"), false);
-    stage.network.reached().await;
-    let old = stage.snapshot();
-    stage.network.release();
-    let _ = invalidating.await;
-    stage.network.restart(old);
-    stage.pass(2 * LEASE).await;
-    stage.good(&a).await;
-    stage.good(&b).await;
-    (stage.read(&a).await.min(stage.read(&b).await), needed)
 }

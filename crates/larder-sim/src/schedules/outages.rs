@@ -8,6 +8,9 @@ use std::sync::Arc;
 pub(super) const ALL: &[Schedule] = &[
     Schedule::new("s12 who deferred in an outage dies in it", |stage| Box::pin(died(stage, false))),
     Schedule::new("s12 and has been forgotten by Redis", |stage| Box::pin(died(stage, true))),
+    Schedule::new("s12 and all who knew it die with it", |stage| Box::pin(all_died(stage))),
+    Schedule::new("s12 and was registered before the last epoch", |stage| Box::pin(registered_before(stage))),
+    Schedule::new("a new epoch is told at once", |stage| Box::pin(told(stage))),
     Schedule::new("s13 who deferred in an outage is slow to come back", |stage| Box::pin(slow(stage))),
     Schedule::new("an outage is settled once all are back", |stage| Box::pin(settled(stage))),
     Schedule::new("what was deferred is delivered", |stage| Box::pin(delivered(stage))),
@@ -31,6 +34,55 @@ async fn died(stage: Arc<Stage>, forgotten: bool) -> Seen {
     stage.pass(10).await;
     stage.good(&b).await;
     (stage.read(&b).await, needed)
+}
+
+/// Only Redis knows who was there: a node that has just come must ask it.
+async fn all_died(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    stage.network.set_down(true);
+    let needed = stage.commit();
+    let told = stage.invalidate(&a, tag("one")).await;
+    assert!(told.is_err(), "Redis is away");
+    a.host.crash();
+    b.host.crash();
+    stage.network.set_down(false);
+    let third = stage.node(2).await;
+    (stage.read(&third).await, needed)
+}
+
+/// A new epoch began shortly before the outage, and not all have registered in it.
+async fn registered_before(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.network.cut(0, true, true);
+    stage.network.restart(stage.snapshot());
+    stage.until(|| b.cache.stats().epoch_bumps > 0).await;
+    stage.good(&b).await;
+    stage.read(&b).await;
+    stage.network.set_down(true);
+    stage.network.join(0);
+    let needed = stage.commit();
+    let told = stage.invalidate(&a, tag("one")).await;
+    assert!(told.is_err(), "Redis is away");
+    a.host.crash();
+    b.host.crash();
+    stage.pass(LEASE).await;
+    // Of those who were there only the one that has nothing to deliver says so.
+    stage.set_state(&format!("!n{}", b.inside().node), -1.0);
+    stage.network.set_down(false);
+    let third = stage.node(2).await;
+    (stage.read(&third).await, needed)
+}
+
+async fn told(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    // It hears, and cannot ask.
+    stage.network.cut(0, true, false);
+    let before = a.cache.stats().epoch_bumps;
+    stage.evict("}:i");
+    stage.until(|| b.cache.stats().epoch_bumps > before).await;
+    stage.pass(20).await;
+    (u64::from(a.cache.stats().epoch_bumps > before), 1)
 }
 
 async fn slow(stage: Arc<Stage>) -> Seen {

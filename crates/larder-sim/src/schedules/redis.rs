@@ -20,6 +20,12 @@ pub(super) const ALL: &[Schedule] = &[
     Schedule::new("s07 nobody joins a flight from before an own invalidation", |stage| {
         Box::pin(no_join(stage))
     }),
+    Schedule::new("s07 nobody waits for a load from before an own invalidation", |stage| {
+        Box::pin(no_wait(stage))
+    }),
+    Schedule::new("s07 a joined flight brings what a late tag has invalidated", |stage| {
+        Box::pin(late_join(stage))
+    }),
     Schedule::new("s10 an old snapshot comes back", |stage| Box::pin(old_snapshot(stage))),
     Schedule::new("s10 and what it held is in nobody's epoch", |stage| Box::pin(old_entry(stage))),
     Schedule::new("s11 the coherence state alone is lost", |stage| Box::pin(state_lost(stage))),
@@ -65,6 +71,7 @@ async fn version_of_the_lease(stage: Arc<Stage>) -> Seen {
 }
 
 async fn within_a_read(stage: Arc<Stage>) -> Seen {
+    stage.without_late_tags();
     let (a, b) = stage.two().await;
     stage.read(&a).await;
     stage.network.hold(1, reads_stamps, false);
@@ -80,6 +87,7 @@ async fn within_a_read(stage: Arc<Stage>) -> Seen {
 }
 
 async fn push_overtakes_reply(stage: Arc<Stage>) -> Seen {
+    stage.without_late_tags();
     let (a, b) = stage.two().await;
     stage.read(&a).await;
     stage.network.hold(1, reads_stamps, true);
@@ -95,6 +103,7 @@ async fn push_overtakes_reply(stage: Arc<Stage>) -> Seen {
 }
 
 async fn missed_push(stage: Arc<Stage>) -> Seen {
+    stage.without_late_tags();
     let (a, b) = stage.two().await;
     stage.read(&a).await;
     stage.network.hold(1, reads_stamps, true);
@@ -113,6 +122,7 @@ async fn missed_push(stage: Arc<Stage>) -> Seen {
 }
 
 async fn no_join(stage: Arc<Stage>) -> Seen {
+    stage.without_late_tags();
     let (a, b) = stage.two().await;
     stage.read(&b).await;
     stage.network.hold(0, reads_stamps, true);
@@ -125,6 +135,34 @@ async fn no_join(stage: Arc<Stage>) -> Seen {
     stage.network.release();
     let _ = reading.await;
     (second.await.expect("it runs to its end").0, needed)
+}
+
+async fn no_wait(stage: Arc<Stage>) -> Seen {
+    let (a, _) = stage.two().await;
+    stage.hold_loaders();
+    let old = stage.reading(&a);
+    stage.until(|| stage.loads() == 1).await;
+    stage.invalidate(&a, the_key()).await.expect("Redis is there");
+    let new = stage.reading(&a);
+    stage.pass(100).await;
+    let loads = stage.loads();
+    stage.let_loaders_go();
+    let _ = (old.await, new.await);
+    (loads, 2)
+}
+
+async fn late_join(stage: Arc<Stage>) -> Seen {
+    let (a, _) = stage.two().await;
+    stage.hold_loaders();
+    let old = stage.reading(&a);
+    stage.until(|| stage.loads() == 1).await;
+    let needed = stage.commit();
+    stage.invalidate(&a, tag("late")).await.expect("Redis is there");
+    let new = stage.reading(&a);
+    stage.pass(20).await;
+    stage.let_loaders_go();
+    let _ = old.await;
+    (new.await.expect("it runs to its end").0, needed)
 }
 
 async fn old_snapshot(stage: Arc<Stage>) -> Seen {

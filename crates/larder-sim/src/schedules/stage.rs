@@ -9,11 +9,10 @@ use crate::simulation::Options;
 use crate::trace::Trace;
 use futures_util::future::BoxFuture;
 use larder::{Error, Key, LoadContext, Policy, Selection, Stamp, Tier, key};
-use std::convert::Infallible;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -39,6 +38,10 @@ pub(super) struct Stage {
     row: AtomicU64,
     /// How many loads have begun.
     loads: AtomicU64,
+    /// Whether the loader brings a tag of its own.
+    late: AtomicBool,
+    /// Whether the next load fails.
+    fails: AtomicBool,
     /// Closed: loaders have looked at the row and wait.
     gate: watch::Sender<bool>,
 }
@@ -64,10 +67,41 @@ impl Stage {
         tokio::spawn(executor.clone().run());
         let network = Network::new(executor, chance.clone(), Trace::new(false), options.edit.clone());
         network.set_weather(Weather::still());
+        let (late, fails) = (AtomicBool::new(true), AtomicBool::new(false));
         let (row, loads, gate) = (AtomicU64::new(1), AtomicU64::new(0), watch::channel(true).0);
-        let stage = Arc::new(Self { network, options: options.clone(), chance, limits, row, loads, gate });
+        let stage = Arc::new(Self {
+            network,
+            options: options.clone(),
+            chance,
+            limits,
+            row,
+            loads,
+            late,
+            fails,
+            gate,
+        });
         let played = tokio::time::timeout(Duration::from_secs(120), play(stage)).await;
         played.is_ok_and(|(seen, needed)| seen >= needed)
+    }
+
+    /// Loaders bring no tags of their own: everything is known before.
+    pub(super) fn without_late_tags(&self) {
+        self.late.store(false, Ordering::SeqCst);
+    }
+
+    /// The next load fails.
+    pub(super) fn fail_a_load(&self) {
+        self.fails.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until something is so, and goes on in the same moment. No time passes.
+    pub(super) async fn at_once(&self, so: impl Fn() -> bool) {
+        for _ in 0..100_000 {
+            if so() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Lets time pass.
@@ -143,16 +177,22 @@ impl Stage {
         let load = move |context: LoadContext| async move {
             stage.loads.fetch_add(1, Ordering::SeqCst);
             let version = stage.row.load(Ordering::SeqCst);
-            context.tag("late");
+            if stage.late.load(Ordering::SeqCst) {
+                context.tag("late");
+            }
             let _ = stage.gate.subscribe().wait_for(|open| *open).await;
-            Ok::<_, Infallible>(Some(version))
+            if stage.fails.swap(false, Ordering::SeqCst) {
+                return Err(std::io::Error::other("the origin is ill"));
+            }
+            Ok(Some(version))
         };
         let policy = Policy::ttl(Duration::from_secs(600)).tag("one").load_timeout(Duration::from_secs(3));
         let reading = async move { acme.fetch_with(the_key(), policy, load).await };
         let running = node.host.run(reading);
         tokio::spawn(async move {
-            let (value, status) = running.await.expect("the loader does not fail");
-            (*value.expect("the row is there"), status.tier)
+            running
+                .await
+                .map_or((0, Tier::Origin), |(value, status)| (*value.expect("the row is there"), status.tier))
         })
     }
 

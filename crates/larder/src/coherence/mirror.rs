@@ -210,7 +210,7 @@ impl Mirror {
     }
 
     fn judge_degraded(&self, ticket: &Ticket, scopes: &[ScopeHash]) -> Option<Verdict> {
-        if self.is_good() && !is(Mutant::DegradedWhileGood) || self.clock.now() >= ticket.until {
+        if self.is_good() || self.clock.now() >= ticket.until {
             return None;
         }
         let map = self.map.read();
@@ -321,9 +321,11 @@ impl Mirror {
     pub(crate) fn settle<'a>(&self, what: impl Into<Change<'a>>, at: Stamped) -> bool {
         let (what, now) = (what.into(), self.clock.now());
         self.changing(|map, change| {
-            let settled = at.epoch == map.epoch || is(Mutant::SettledInAnyEpoch);
-            if settled && !is(Mutant::ReplyNotApplied) {
-                raise(map, what, at.stamp, change, now);
+            let settled = at.epoch == map.epoch;
+            if settled {
+                if !is(Mutant::ReplyNotApplied) {
+                    raise(map, what, at.stamp, change, now);
+                }
                 what.scopes.iter().for_each(|scope| map.unblock(*scope));
             }
             settled
@@ -415,7 +417,7 @@ impl Mirror {
             missed();
         }
         let current = self.is_trusted() && self.trust.load(Ordering::Acquire) == trust;
-        if !current && !is(Mutant::AnyHeartbeatRenews) {
+        if !current {
             return;
         }
         let end = sent.plus(lease);
