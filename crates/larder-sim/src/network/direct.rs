@@ -9,6 +9,8 @@ pub(super) struct Hold {
     node: usize,
     chosen: fn(&Command) -> bool,
     after: bool,
+    /// How many of them pass first.
+    skip: u32,
     reached: bool,
 }
 
@@ -34,7 +36,12 @@ fn is(command: &Command, name: &[u8]) -> bool {
 impl Network {
     /// Holds the next such command of a node up, before it is run, or after it, before its answer is sent.
     pub fn hold(&self, node: usize, chosen: fn(&Command) -> bool, after: bool) {
-        self.change(|inner| inner.hold = Some(Hold { node, chosen, after, reached: false }));
+        self.hold_later(node, chosen, after, 0);
+    }
+
+    /// The same of a later one: so many pass first.
+    pub fn hold_later(&self, node: usize, chosen: fn(&Command) -> bool, after: bool, skip: u32) {
+        self.change(|inner| inner.hold = Some(Hold { node, chosen, after, skip, reached: false }));
     }
 
     /// Waits until that command is held up.
@@ -70,7 +77,11 @@ impl Network {
             let mut inner = self.0.inner.lock();
             let hold = inner.hold.as_mut().filter(|hold| !hold.reached && hold.after == after);
             let hold = hold.filter(|hold| hold.node == connection.node && (hold.chosen)(command));
-            hold.map(|hold| hold.reached = true).is_some()
+            hold.is_some_and(|hold| {
+                hold.reached = hold.skip == 0;
+                hold.skip = hold.skip.saturating_sub(1);
+                hold.reached
+            })
         };
         if concerned {
             self.0.changed.send_replace(());

@@ -2,6 +2,7 @@
 
 use super::Schedule;
 use super::stage::{KEEP, LEASE, Seen, Stage, the_key};
+use crate::network::of_the_state;
 use larder::tag;
 use std::sync::Arc;
 
@@ -98,14 +99,17 @@ async fn trusted_without_lease(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     stage.cut(&b).await;
     stage.warm(&b).await;
-    let needed = stage.commit();
-    stage.invalidate(&a, the_key()).await.expect("Redis is there");
     stage.network.disconnect(Some(1));
     stage.until(|| !b.cache.stats().trusted).await;
+    // Recovery asks the state once and registers twice; then comes the heartbeat that begins the lease.
+    stage.network.hold_later(1, of_the_state, false, 3);
     stage.network.join(1);
-    stage.at_once(|| b.cache.stats().trusted).await;
+    stage.network.reached().await;
     assert!(b.cache.stats().trusted && !b.inside().good, "the lease begins later");
-    stage.network.cut(1, true, true);
+    // What it does not hear of from here on it would learn with that heartbeat.
+    let needed = stage.commit();
+    stage.network.miss_a_push(1);
+    stage.invalidate(&a, the_key()).await.expect("Redis is there");
     (stage.read(&b).await, needed)
 }
 

@@ -94,16 +94,6 @@ impl Stage {
         self.fails.store(true, Ordering::SeqCst);
     }
 
-    /// Waits until something is so, and goes on in the same moment. No time passes.
-    pub(super) async fn at_once(&self, so: impl Fn() -> bool) {
-        for _ in 0..100_000 {
-            if so() {
-                return;
-            }
-            tokio::task::yield_now().await;
-        }
-    }
-
     /// Lets time pass.
     pub(super) async fn pass(&self, ms: u64) {
         tokio::time::sleep(Duration::from_millis(ms)).await;
