@@ -26,6 +26,9 @@ pub(super) fn mget(state: &mut State, command: &[Vec<u8>]) -> Answer {
 pub(super) fn getrange(state: &mut State, command: &[Vec<u8>]) -> Answer {
     let (start, stop) = (integer(&command[2])?, integer(&command[3])?);
     let bytes = read(state, &command[1])?.unwrap_or_default();
+    // An end before the first byte is the first byte, unless the start is behind it.
+    let length = i64::try_from(bytes.len()).expect("a length fits");
+    let stop = if start > stop { stop } else { stop.max(-length) };
     Ok(Reply::bulk(&bytes[range(start, stop, bytes.len())]))
 }
 
