@@ -85,7 +85,7 @@ pub(crate) fn seal(header: &Header, key: &str, payload: Option<&[u8]>) -> Bytes 
     out.into()
 }
 
-fn checksum(bytes: &[u8]) -> [u8; CHECKSUM] {
+pub(crate) fn checksum(bytes: &[u8]) -> [u8; CHECKSUM] {
     let hash = blake3::hash(bytes);
     *hash.as_bytes().first_chunk().expect("a hash has 32 bytes")
 }

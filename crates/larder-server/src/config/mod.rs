@@ -69,6 +69,18 @@ pub(crate) fn of_test(environment: &[(&str, &str)]) -> Config {
     read(&Sources { environment, ..Sources::default() }).expect("a right configuration").config
 }
 
+/// For fuzzing: reads texts as `larder.toml` and `.env`. Whatever they are, the outcome is a configuration or a list of
+/// problems.
+#[doc(hidden)]
+pub fn fuzz(toml: &str, dotenv: &str) {
+    let mut sources = Sources::default();
+    sources.read_toml(toml);
+    sources.read_dotenv(dotenv);
+    if let Err(problems) = read(&sources) {
+        assert!(!problems.problems.is_empty());
+    }
+}
+
 fn read(sources: &Sources) -> Result<Loaded, Problems> {
     let mut reading = Reading::new(sources);
     let ttl = reading.ttls();

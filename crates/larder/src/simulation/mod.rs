@@ -5,6 +5,8 @@
 //! that no simulator has entered (`within`). None of this is for users: it changes without notice.
 
 #[cfg(feature = "simulation")]
+pub mod fuzz;
+#[cfg(feature = "simulation")]
 mod hooks;
 #[cfg(feature = "simulation")]
 pub use hooks::{Erased, Inside, Lying, Simulator, Socket, inside, open, within};

@@ -211,6 +211,16 @@ fn change(message: &[u8]) -> Option<Push> {
     })
 }
 
+/// For fuzzing: reads a message as a change and as a wake-up.
+#[cfg(feature = "simulation")]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    if let Some(Push::Invalidated { globs, .. }) = change(bytes) {
+        // Written again it is the same.
+        globs.iter().for_each(|one| assert_eq!(glob(&pattern(one)).as_ref(), Some(one)));
+    }
+    let _ = wake(bytes);
+}
+
 /// How a pattern stands in a message: `p`, its scope, then the pattern.
 pub(super) fn pattern(glob: &Glob) -> Vec<u8> {
     [b"p", &glob.scope.as_bytes()[..], glob.pattern.as_bytes()].concat()

@@ -504,6 +504,21 @@ fn heartbeat_reply(answer: &Value) -> Result<HeartbeatReply, StoreError> {
     })
 }
 
+/// For fuzzing: reads an answer as that of each script.
+#[cfg(feature = "simulation")]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let Ok(value) = redis::parse_redis_value(bytes) else { return };
+    let _ = fill_reply(&value);
+    let _ = heartbeat_reply(&value);
+    let _ = Answer::new(&value).and_then(|answer| holders(&answer));
+    if let Value::Array(scores) = &value
+        && scores.len() >= 4
+    {
+        let _ = state(scores);
+    }
+    let _ = reply::info(&value);
+}
+
 fn with_scopes(mut call: Cmd, scopes: &[ScopeHash]) -> Cmd {
     for scope in scopes {
         call.arg(scope.as_bytes());

@@ -40,3 +40,8 @@ pub use check::{CheckStep, check};
 pub use config::{RedisConfig, TlsFiles};
 pub use connect::RedisConnector;
 pub use keys::{KeyName, MAX_NAMESPACE, MAX_PLAIN_KEY, RawKey, check_namespace, parse_raw_key};
+
+#[cfg(feature = "simulation")]
+pub(crate) use health::fuzz as fuzz_message;
+#[cfg(feature = "simulation")]
+pub(crate) use link::fuzz as fuzz_reply;
