@@ -171,9 +171,7 @@ impl Flights {
 
     /// From now on nobody joins any flight that is under way.
     pub(crate) fn detach_all(&self) {
-        if !is(Mutant::FlightsStayAcrossTrust) {
-            self.detach_where(|_| true);
-        }
+        self.detach_where(|_| true);
     }
 
     fn detach_where(&self, concerned: impl Fn(&dyn AnyFlight) -> bool) {

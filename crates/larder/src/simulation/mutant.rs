@@ -5,7 +5,8 @@
 /// Not here, since a simulation cannot get between their steps or another rule holds as well; the unit tests of
 /// `coherence` hold them: that the map changes before the counter; that good state hides what was loaded without Redis
 /// before its period has ended; that a heartbeat renews nothing in a later trust (one task makes heartbeats and links); that
-/// a reply of an epoch that was left settles nothing.
+/// a reply of an epoch that was left settles nothing; and that nobody joins a flight from before a doubt (what was missed puts every
+/// flight from before in doubt for those who join as well).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mutant {
     /// A hit does not look at the lease.
@@ -50,8 +51,6 @@ pub enum Mutant {
     DegradedFromTheEnd,
     /// An invalidation does not detach flights.
     FlightsStay,
-    /// Flights are not detached when all are in doubt.
-    FlightsStayAcrossTrust,
     /// What a joined flight brings is not looked at.
     JoinedUnchecked,
     /// Every flight may be joined.
@@ -104,7 +103,6 @@ impl Mutant {
         Self::DegradedUnguarded,
         Self::DegradedFromTheEnd,
         Self::FlightsStay,
-        Self::FlightsStayAcrossTrust,
         Self::JoinedUnchecked,
         Self::JoinAny,
         Self::StampsIgnored,
