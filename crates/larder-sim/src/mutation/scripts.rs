@@ -62,7 +62,7 @@ pub(super) const SCRIPTS: &[Change] = &[
         "lease",
         "a dead holder is waited for",
         "if alive and -tonumber(alive) > now then",
-        "if alive then",
+        "if alive then alive = '-9e15'",
     ),
     Change::new("lease", "a late request leaves a lease", "if now > deadline then", "if false then"),
     Change::new(
