@@ -1,5 +1,6 @@
 //! Many keys at once: one round trip, one loader call, the same flights.
 
+use crate::coherence::Stamped;
 use crate::engine::Engine;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::flight::Landed;
@@ -8,7 +9,7 @@ use crate::job::{Job, Pending};
 use crate::key::Key;
 use crate::l1::FullKey;
 use crate::limits::MAX_BULK_KEYS;
-use crate::loader::{LoadFuture, Loaded, Loader, Many, Says, Wanted};
+use crate::loader::{LoadFuture, Loaded, Loader, Many, Nothing, Says, Wanted};
 use crate::lookup::{Answer, Remembered, answer_landed, scopes_of};
 use crate::nested::Hurry;
 use crate::policy::Policy;
@@ -92,9 +93,18 @@ impl Tenant {
         if values.is_empty() {
             return self.home.any().check_open();
         }
-        let values = last_of_each(values);
+        let mut values = last_of_each(values);
+        while !values.is_empty() {
+            let rest = values.split_off(values.len().min(SET_AT_ONCE));
+            self.set_some(values, policy).await?;
+            values = rest;
+        }
+        Ok(())
+    }
+
+    async fn set_some<T: Value>(&self, values: Vec<(Key, T)>, policy: &Policy) -> Result<(), Error> {
         let selectors: Vec<Selector> = values.iter().map(|(key, _)| Selector::Key(key.clone())).collect();
-        self.invalidate(selectors).await?;
+        let stamp = self.invalidate(selectors).await?;
         if !self.home.any().options.enabled {
             return Ok(());
         }
@@ -104,7 +114,8 @@ impl Tenant {
             let take = |place: usize| values[place].take().expect("each is in one group");
             let values: Vec<(Key, T)> = places.into_iter().map(take).collect();
             let keys: Vec<FullKey> = values.iter().map(|(key, _)| self.full(key.clone())).collect();
-            let given = Given(values.into_iter().map(|(key, value)| (key, Some(value))).collect());
+            let values = values.into_iter().map(|(key, value)| (key, Some(value))).collect();
+            let given = Given { values, made: stamp.of(engine.mirror.bucket) };
             engine.begin_all(&keys, policy, Box::new(given)).await?;
         }
         Ok(())
@@ -154,11 +165,18 @@ fn last_of_each<T>(values: Vec<(Key, T)>) -> Vec<(Key, T)> {
 }
 
 /// Values that are there already.
-struct Given<T>(Vec<(Key, Option<T>)>);
+struct Given<T> {
+    values: Vec<(Key, Option<T>)>,
+    /// The caller's own invalidation: they are no older than that.
+    made: Option<Stamped>,
+}
+
+/// Values that are set as one: their keys are invalidated in one step.
+const SET_AT_ONCE: usize = 500;
 
 impl<T: Send + 'static> Loader<T> for Given<T> {
     fn load(&mut self, wanted: &[Wanted]) -> LoadFuture<T> {
-        let mut take = |key: &Key| self.0.iter_mut().find(|(there, _)| there == key)?.1.take();
+        let mut take = |key: &Key| self.values.iter_mut().find(|(there, _)| there == key)?.1.take();
         let load = |wanted: &Wanted| Loaded { value: take(&wanted.key), says: Says::default() };
         let loaded = wanted.iter().map(load).collect();
         Box::pin(std::future::ready(Ok(loaded)))
@@ -166,6 +184,10 @@ impl<T: Send + 'static> Loader<T> for Given<T> {
 
     fn waits_for_others(&self) -> bool {
         false
+    }
+
+    fn made_at(&self) -> Option<Stamped> {
+        self.made
     }
 }
 
@@ -233,7 +255,7 @@ impl Engine {
             let counters = self.stats.counters(&key.tenant, key.key.first_segment());
             pending.push(Pending::new(key.clone(), scopes, flight, sender, counters, self.mirror.change()));
         }
-        let mut job = Job::new(Arc::clone(self), policy.clone(), Box::new(Given(Vec::new())), hurry);
+        let mut job = Job::new(Arc::clone(self), policy.clone(), Box::new(Nothing), hurry);
         // A second round for entries with tags that only their loaders knew.
         for _ in 0..2 {
             let Some(link) = remote.good_link().filter(|_| !pending.is_empty()) else { break };

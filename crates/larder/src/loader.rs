@@ -1,5 +1,6 @@
 //! Loaders: how a value is made when no tier has it.
 
+use crate::coherence::Stamped;
 use crate::error::BoxError;
 use crate::key::Key;
 use crate::l1::Stored;
@@ -138,6 +139,11 @@ pub(crate) trait Loader<T>: Send {
     /// Whether what another node is loading will do as well, and is worth waiting for.
     fn waits_for_others(&self) -> bool {
         true
+    }
+
+    /// Set where nothing is loaded: the caller's own invalidation, as of which its values were made.
+    fn made_at(&self) -> Option<Stamped> {
+        None
     }
 }
 

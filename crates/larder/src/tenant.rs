@@ -207,7 +207,8 @@ impl Tenant {
     }
 
     /// Makes `value` what is cached under `key`, on all nodes. What was there, or was being loaded, is invalidated
-    /// first. The value must be no older than this call; for values that are read from somewhere use
+    /// first, and the value counts as made at that moment: whatever is invalidated later drops it. What others invalidate
+    /// between the call and that moment does not: for values that are read from somewhere use
     /// [`Tenant::get_or_load`].
     ///
     /// # Errors

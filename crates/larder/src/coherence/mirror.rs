@@ -499,6 +499,13 @@ impl Mirror {
         self.map.read().blocked()
     }
 
+    /// Whether the invalidation at `at` is the last of this scope that is known. To be asked of a recent one: what is
+    /// forgotten counts as later.
+    pub(crate) fn is_last(&self, scope: ScopeHash, at: Stamped) -> bool {
+        let map = self.map.read();
+        map.judge((&[scope]).into(), at.epoch, at.stamp).is_some()
+    }
+
     /// Whether this scope was invalidated not too long ago.
     pub(crate) fn knows(&self, scope: &ScopeHash) -> bool {
         self.map.read().knows(scope)

@@ -4,6 +4,7 @@
 //! it, the lease's; while it is out of reach, a ticket.
 
 mod fill;
+mod given;
 mod lease;
 mod load;
 mod read;
@@ -146,7 +147,7 @@ impl<T: Value> Job<T> {
     /// Without other nodes: the fence is the mirror's own head.
     async fn load_alone(&mut self, pending: Vec<Pending<T>>) {
         let pending = self.without_cooling(pending);
-        let at = self.engine.mirror.fence_alone();
+        let at = self.loader.made_at().unwrap_or_else(|| self.engine.mirror.fence_alone());
         let loaded = self.load(pending.iter()).await;
         self.land_loaded(pending, loaded, Some(Fence::Stamped(at)), at.stamp);
     }
@@ -154,7 +155,7 @@ impl<T: Value> Job<T> {
     /// Past Redis, whose stream this node follows all the same: the fence is the last stamp that is known. What is stamped later
     /// is yet to come, and what was stamped before is older than the load.
     async fn load_for_memory(&mut self, pending: Vec<Pending<T>>) {
-        let at = self.engine.mirror.fence_alone();
+        let at = self.loader.made_at().unwrap_or_else(|| self.engine.mirror.fence_alone());
         if !self.engine.mirror.is_good() {
             return self.load_degraded(pending).await;
         }
@@ -165,6 +166,9 @@ impl<T: Value> Job<T> {
 
     /// While Redis is out of reach: the value is kept for a short while at most.
     async fn load_degraded(&mut self, pending: Vec<Pending<T>>) {
+        if self.loader.made_at().is_some() {
+            return self.give_way(pending).await;
+        }
         let pending = self.without_cooling(pending);
         let keep = self.engine.options.outage_memory_ttl.unwrap_or(self.policy.ttl);
         let mut ticket = self.engine.mirror.ticket(keep);
@@ -202,6 +206,14 @@ impl<T: Value> Job<T> {
                         all.append(&mut again);
                         return all;
                     }
+                }
+            }
+            if let Some(made) = self.loader.made_at() {
+                let granted = std::mem::take(&mut leased.granted);
+                let (granted, overtaken) = self.as_of(remote, granted, made).await;
+                leased.granted = granted;
+                if !overtaken.is_empty() {
+                    self.give_way(overtaken).await;
                 }
             }
             if !leased.granted.is_empty() {

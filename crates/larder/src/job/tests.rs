@@ -247,3 +247,30 @@ async fn setting_a_value_waits_for_nobodys_load() {
     assert_eq!(elsewhere.await.unwrap().unwrap(), 0);
     assert_eq!(node.read(&row).await.unwrap(), 0, "all nodes have the same");
 }
+
+#[tokio::test]
+async fn a_value_that_was_set_is_not_kept_if_it_was_invalidated_before_it_could_be_stored() {
+    let (tag, key) = (ScopeHash::of_tag("acme", "t"), ScopeHash::of_key("acme", &key!("k")));
+    for (scope, kept) in [(tag, false), (key, false), (ScopeHash::of_tag("acme", "other"), true)] {
+        let server = Server::new();
+        let mut node = Node::ready(&server).await;
+        let acme = node.acme();
+        let held = server.hold(Call::Lease);
+        let setting = {
+            let acme = acme.clone();
+            tokio::spawn(async move { acme.set(key!("k"), 1u64, policy().tag("t")).await })
+        };
+        held.reached().await;
+        server.invalidate(&[scope]);
+        held.open();
+        while !setting.is_finished() {
+            node.beat().await;
+            tokio::task::yield_now().await;
+        }
+        setting.await.unwrap().unwrap();
+        node.settled().await;
+        let found = acme.get::<u64>(key!("k")).await.unwrap();
+        assert_eq!((found.is_some(), server.is_stored("acme", "k")), (kept, kept), "{scope:?}");
+        assert!(!server.is_leased("acme", "k"));
+    }
+}
