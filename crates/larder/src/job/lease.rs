@@ -100,6 +100,8 @@ impl<T: Value> Job<T> {
                     leased.certain = Some(leased.certain.map_or(certain, |other| other.min(certain)));
                 }
                 LeaseReply::Retry => leased.again.push(pending),
+                // What is given needs no load, so that one failed is no reason to fail.
+                LeaseReply::Failed(_) if self.loader.made_at().is_some() => leased.refused.push(pending),
                 LeaseReply::Failed(left) => self.land_cooling(&pending, left),
                 LeaseReply::Late | LeaseReply::Full | LeaseReply::Recover => {
                     leased.refused.push(pending);

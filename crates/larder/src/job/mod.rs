@@ -286,7 +286,7 @@ impl<T: Value> Job<T> {
     /// Those whose last load has not failed a moment ago; the others have landed with its error. Not asked for a lookup
     /// that must reflect something of which this node may not have heard: that may have been the end of it.
     fn without_cooling(&self, mut pending: Vec<Pending<T>>) -> Vec<Pending<T>> {
-        if self.policy.at_least.is_none() {
+        if self.policy.at_least.is_none() && self.loader.made_at().is_none() {
             let engine = &self.engine;
             pending.retain(|one| match engine.failures.of(&one.key, engine.now(), &engine.mirror) {
                 None => true,

@@ -274,3 +274,21 @@ async fn a_value_that_was_set_is_not_kept_if_it_was_invalidated_before_it_could_
         assert!(!server.is_leased("acme", "k"));
     }
 }
+
+#[tokio::test]
+async fn a_value_is_set_without_an_error_though_a_load_of_it_has_just_failed() {
+    let server = Server::new();
+    let (node, other) = (Node::ready(&server).await, Node::ready(&server).await);
+    let held = server.hold(Call::Lease);
+    let acme = node.acme();
+    let setting = tokio::spawn(async move { acme.set(key!("k"), 1u64, policy().tag("t")).await });
+    held.reached().await;
+    let cools = policy().failure_cooldown(LEASE * 10);
+    let failing = || async { Err::<u64, _>(BoxError::from("down")) };
+    other.acme().get_or_load(key!("k"), &cools, failing).await.unwrap_err();
+    other.settled().await;
+    held.open();
+    setting.await.unwrap().unwrap();
+    node.settled().await;
+    assert!(!server.is_stored("acme", "k"), "nobody stores it while it cools");
+}
