@@ -93,6 +93,7 @@ fn hot(tiers: larder::Tiers) -> Policy {
 async fn read_slowly(cache: &Cache, tiers: larder::Tiers, row: &Row) -> Fetched<u64> {
     let row = row.clone();
     let load = move || async move {
+        // What the load takes, by which the cache decides; nothing is waited for.
         tokio::time::sleep(Duration::from_millis(300)).await;
         Ok::<_, Infallible>(row.read())
     };

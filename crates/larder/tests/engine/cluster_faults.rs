@@ -73,7 +73,7 @@ async fn a_primary_that_stood_still_and_kept_its_place_leaves_redis_warm() {
     let lease = setting.lease;
     let stood_still = move || {
         fault.nodes()[0].pause();
-        // Longer than any lease, and than an invalidation is tried.
+        // Longer than any lease, and than an invalidation is tried. The fault itself is that time passes.
         std::thread::sleep(lease * 2);
         fault.nodes()[0].resume();
     };
