@@ -32,3 +32,5 @@ pub(crate) const REQUEST_ID_BYTES: usize = 128;
 pub(crate) const COMPRESS_FROM: u64 = 256;
 /// Text of a plain error that is passed on in a problem's detail.
 pub(crate) const DETAIL_BYTES: usize = 1024;
+/// Log lines that wait for standard error, some 250 bytes each: a burst of a second, 4 MB. Beyond it they are dropped.
+pub(crate) const LOG_BACKLOG: usize = 16_384;

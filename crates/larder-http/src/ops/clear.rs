@@ -1,7 +1,7 @@
 //! Clearing: nothing that a pattern covers is served again. Costs the same, however much that is.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRequest, Request, State};
 use larder::{ErrorKind, Stamp, all, first_segment};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
@@ -34,6 +34,23 @@ impl FromQuery for What {
     }
 }
 
+/// An empty body, or `{}`: who sends a pattern in the body would have everything cleared.
+pub(super) struct NoPattern;
+
+impl<S: Send + Sync> FromRequest<S> for NoPattern {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let body = axum::body::to_bytes(request.into_body(), LONGEST).await;
+        match body.as_deref().map(<[u8]>::trim_ascii) {
+            Ok(b"" | b"{}") => Ok(Self),
+            _ => Err(Problem::bad_request(
+                "the pattern goes into the query: /api/cache/clear?pattern=campaigns:*",
+            )),
+        }
+    }
+}
+
 /// What was cleared.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Cleared {
@@ -52,6 +69,7 @@ pub(super) async fn clear(
     State(ops): State<Ops>,
     SignedIn(who): SignedIn,
     Query(what): Query<What>,
+    _: NoPattern,
 ) -> Result<Json<Cleared>, Problem> {
     let pattern = what.pattern.as_deref().unwrap_or("*");
     let (whose, covers, result) = match who.role {

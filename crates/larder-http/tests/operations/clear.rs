@@ -139,3 +139,17 @@ async fn whoever_may_not_clear_changes_nothing() {
     assert_eq!(server.cache.stats().entries, 16);
     assert_eq!(server.cache.stats().invalidations, 0);
 }
+
+#[tokio::test]
+async fn a_pattern_in_the_body_is_refused_and_nothing_is_cleared() {
+    let server = filled().await;
+    for (body, status) in
+        [(r#"{"pattern":"posts:*"}"#, 400), ("pattern=posts:*", 400), ("{}", 200), ("", 200)]
+    {
+        let reply = server.post_with("owner@acme", "/api/cache/clear", body).await;
+        assert_eq!(reply.status, status, "{body}: {}", reply.text);
+        if status == 400 {
+            assert_eq!(server.cache.entries(&larder::EntryFilter::default(), None, 1000).entries.len(), 16);
+        }
+    }
+}

@@ -108,7 +108,11 @@ impl Server {
     }
 
     pub(crate) async fn post(&self, token: &str, path: &str) -> Reply {
-        self.send(request("POST", token, path).body(Body::empty()).unwrap()).await
+        self.post_with(token, path, "").await
+    }
+
+    pub(crate) async fn post_with(&self, token: &str, path: &str, body: &'static str) -> Reply {
+        self.send(request("POST", token, path).body(Body::from(body)).unwrap()).await
     }
 
     /// What Prometheus reads on this machine.

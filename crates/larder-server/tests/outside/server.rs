@@ -2,7 +2,7 @@
 
 use larder_testkit::{Program, assert_eventually};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Output};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -39,7 +39,11 @@ impl Server {
     }
 
     pub(crate) async fn start_in(dir: &Dir, env: &[(&str, &str)]) -> Self {
-        let launched = launch(dir, env);
+        Self::listening(dir, launch(dir, env)).await
+    }
+
+    /// Waits until what was launched in `dir` listens.
+    pub(crate) async fn listening(dir: &Dir, launched: Program) -> Self {
         let address = || address(&launched.output());
         assert_eventually!(
             address().is_some() || launched.exited().is_some(),
@@ -98,11 +102,15 @@ pub(crate) fn command(dir: &Dir, env: &[(&str, &str)], arguments: &[&str]) -> Ou
 
 /// Starts `larder serve` without waiting for anything.
 pub(crate) fn launch(dir: &Dir, env: &[(&str, &str)]) -> Program {
+    let log = std::fs::File::options().create(true).append(true).open(dir.path().join("log.txt")).unwrap();
+    launch_logging_to(log, dir, env)
+}
+
+/// As [`launch`], with another standard error.
+pub(crate) fn launch_logging_to(log: impl Into<Stdio>, dir: &Dir, env: &[(&str, &str)]) -> Program {
     let output = dir.path().join("stdout.txt");
     let _ = std::fs::remove_file(&output);
     Program::start(&binary(), &output, |command| {
-        let log =
-            std::fs::File::options().create(true).append(true).open(dir.path().join("log.txt")).unwrap();
         command.stderr(log).arg("serve");
         clean(command, dir, &[("LISTEN", "127.0.0.1:0"), ("SELLER_API_PORT", "0"), ("SAMPLE_DATA", "small")]);
         command.envs(env.iter().copied());

@@ -1,7 +1,7 @@
 //! Starting and stopping: what is printed, what is refused and how, and the exit codes.
 
 use crate::client::Client;
-use crate::server::{Dir, Server, command, launch, log};
+use crate::server::{Dir, Server, command, launch, launch_logging_to, log};
 use crate::stack::{Stack, on_every_stack};
 use larder_testkit::{PostgresServer, assert_eventually};
 use std::time::Duration;
@@ -85,6 +85,20 @@ async fn requests_in_flight_are_finished_after_sigterm() {
     gate.open();
     assert_eq!(request.await.unwrap().expect(200).json()["payload"]["late"], true);
     assert_eq!(server.program().wait(LONG).unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_no_request_up() {
+    let (unread, log) = std::io::pipe().unwrap();
+    let dir = Dir::new();
+    let server = Server::listening(&dir, launch_logging_to(log, &dir, &[])).await;
+    let anyone = Client::new(server.url());
+    // Two lines each of some 200 bytes: several times what a pipe holds.
+    for _ in 0..1000 {
+        anyone.get("/api/stats").await.expect(200);
+    }
+    drop(unread);
+    assert_eq!(server.stop().code(), Some(0));
 }
 
 #[tokio::test]
