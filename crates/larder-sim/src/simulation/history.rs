@@ -1,4 +1,6 @@
-//! What was promised so far: the lowest version that a read may bring.
+//! What was promised so far: the lowest version that a read may bring. The checker of simulations and of the soak.
+//!
+//! Times are numbers since some common beginning, in a unit that whoever makes the history chooses.
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -17,25 +19,41 @@ pub enum Returned {
     DeferredInOutage,
 }
 
-/// Versions that rise, each with the time from which on it was promised.
+/// Versions that rise, each with the time from which on it was promised. Both rise from one to the next.
 #[derive(Debug, Default)]
 struct Rising(Vec<(u64, u64, String)>);
 
 impl Rising {
-    fn add(&mut self, at_ms: u64, version: u64, why: &str) {
-        if self.0.last().is_none_or(|(_, last, _)| version > *last) {
-            self.0.push((at_ms, version, why.to_owned()));
+    /// Promises may come to be known later than others that were made after them.
+    fn add(&mut self, at: u64, version: u64, why: &str) {
+        let place = self.0.partition_point(|(earlier, ..)| *earlier <= at);
+        if place > 0 && self.0[place - 1].1 >= version {
+            return;
         }
+        // What says no more than the new one.
+        let begin = self.0[..place].partition_point(|(earlier, ..)| *earlier < at);
+        let end = place + self.0[place..].partition_point(|(_, later, _)| *later <= version);
+        self.0.splice(begin..end, [(at, version, why.to_owned())]);
+    }
+
+    /// The highest version that was promised by this time.
+    fn by(&self, at: u64) -> Option<&(u64, u64, String)> {
+        self.0[..self.0.partition_point(|(promised, ..)| *promised <= at)].last()
     }
 
     /// The highest version that was promised before this time.
-    fn before(&self, at_ms: u64) -> Option<&(u64, u64, String)> {
-        let count = self.0.partition_point(|(at, ..)| *at < at_ms);
-        self.0[..count].last()
+    fn before(&self, at: u64) -> Option<&(u64, u64, String)> {
+        at.checked_sub(1).and_then(|at| self.by(at))
     }
 
     fn last(&self) -> Option<&(u64, u64, String)> {
         self.0.last()
+    }
+
+    /// Nobody will ask what was promised by an earlier time.
+    fn forget(&mut self, until: u64) {
+        let known = self.0.partition_point(|(promised, ..)| *promised <= until);
+        self.0.drain(..known.saturating_sub(1));
     }
 }
 
@@ -89,56 +107,73 @@ pub struct Standing {
 #[derive(Debug)]
 pub struct History {
     rows: Mutex<Vec<OfRow>>,
-    good_bound_ms: u64,
-    bad_bound_ms: u64,
+    good_bound: u64,
+    bad_bound: u64,
 }
 
 impl History {
-    /// Of so many rows, under these bounds.
+    /// Of so many rows, under these bounds. Times are in milliseconds.
     pub fn new(rows: usize, lease: Duration, outage_memory_ttl: Duration) -> Self {
-        let ms = |time: Duration| u64::try_from(time.as_millis()).expect("a bound is short");
-        // Clocks differ by up to a thousandth, and tell whole milliseconds.
-        let bound = |time: Duration| ms(time) + ms(time) / 1000 + 1;
+        Self::in_units_of(Duration::from_millis(1), rows, lease, outage_memory_ttl)
+    }
+
+    /// Of so many rows, under these bounds. Times are in whole units.
+    pub fn in_units_of(unit: Duration, rows: usize, lease: Duration, outage_memory_ttl: Duration) -> Self {
+        let units =
+            |time: Duration| u64::try_from(time.as_nanos() / unit.as_nanos()).expect("a bound is short");
+        // Clocks differ by up to a thousandth, and tell whole units.
+        let bound = |time: Duration| units(time) + units(time) / 1000 + 1;
         Self {
             rows: Mutex::new((0..rows).map(|_| OfRow::default()).collect()),
-            good_bound_ms: bound(lease),
-            bad_bound_ms: bound(lease.max(outage_memory_ttl)),
+            good_bound: bound(lease),
+            bad_bound: bound(lease.max(outage_memory_ttl)),
         }
     }
 
     /// An invalidation came back to its caller.
-    pub fn returned(&self, node: usize, at_ms: u64, rows: &[(usize, u64)], how: Returned, what: &str) {
+    pub fn returned(&self, node: usize, at: u64, rows: &[(usize, u64)], how: Returned, what: &str) {
         let mut all = self.rows.lock();
         for (row, version) in rows {
             let of = &mut all[*row];
             let why = format!("node {node}, {what}, {how:?}");
-            of.own.entry(node).or_default().add(at_ms, *version, &why);
+            of.own.entry(node).or_default().add(at, *version, &why);
             match how {
-                Returned::Ok => of.done.add(at_ms, *version, &why),
+                Returned::Ok => of.done.add(at, *version, &why),
                 Returned::Acked => {
-                    of.done.add(at_ms, *version, &why);
-                    of.acked.add(at_ms, *version, &why);
+                    of.done.add(at, *version, &why);
+                    of.acked.add(at, *version, &why);
                 }
                 Returned::Deferred => {}
-                Returned::DeferredInOutage => of.outages.add(at_ms, *version, &why),
+                Returned::DeferredInOutage => of.outages.add(at, *version, &why),
             }
         }
     }
 
-    /// What a read of this row may not bring less than, if it begins now.
-    pub fn needed(&self, row: usize, now_ms: u64, standing: Standing) -> Needed {
+    /// What a read of this row may not bring less than, if it begins at this time.
+    pub fn needed(&self, row: usize, began: u64, standing: Standing) -> Needed {
         let all = self.rows.lock();
         let (of, mut needed) = (&all[row], Needed::default());
-        needed.raise(of.own.get(&standing.node).and_then(Rising::last), "I1");
-        let bound = if standing.good { self.good_bound_ms } else { self.bad_bound_ms };
-        needed.raise(of.done.before(now_ms.saturating_sub(bound)), "I2");
+        needed.raise(of.own.get(&standing.node).and_then(|own| own.by(began)), "I1");
+        let bound = if standing.good { self.good_bound } else { self.bad_bound };
+        needed.raise(of.done.before(began.saturating_sub(bound)), "I2");
         if standing.good {
-            needed.raise(of.acked.last(), "I3");
+            needed.raise(of.acked.by(began), "I3");
         }
         if standing.good && standing.server_up {
-            needed.raise(of.outages.last(), "I8");
+            needed.raise(of.outages.by(began), "I8");
         }
         needed
+    }
+
+    /// No read that began earlier will be asked about, and none of a node of which `alive` is false.
+    pub fn forget(&self, until: u64, alive: impl Fn(usize) -> bool) {
+        // What binds a read may be older than the read by as much as the longest bound.
+        let until = until.saturating_sub(self.good_bound.max(self.bad_bound) + 1);
+        for of in self.rows.lock().iter_mut() {
+            of.own.retain(|node, _| alive(*node));
+            let all = of.own.values_mut().chain([&mut of.done, &mut of.acked, &mut of.outages]);
+            all.for_each(|rising| rising.forget(until));
+        }
     }
 
     /// What an entry in Redis may not hold less than.
@@ -172,5 +207,30 @@ mod tests {
         history.returned(0, 200, &[(0, 5)], Returned::DeferredInOutage, "key");
         let needed = |good, server_up| history.needed(0, 9000, Standing { node: 1, good, server_up }).version;
         assert_eq!((needed(true, true), needed(false, true), needed(true, false)), (5, 0, 0));
+    }
+
+    #[test]
+    fn what_is_known_late_binds_as_if_it_had_been_known_and_what_is_forgotten_binds_no_less() {
+        let promises = [(50, 3), (10, 1), (30, 5), (30, 2), (20, 2), (60, 4), (70, 9)];
+        let bound = |history: &History, at| {
+            history.needed(0, at, Standing { node: 0, good: false, server_up: true }).version
+        };
+        let history = History::in_units_of(Duration::from_micros(1), 1, Duration::ZERO, Duration::ZERO);
+        for (at, version) in promises {
+            history.returned(0, at, &[(0, version)], Returned::Ok, "key");
+        }
+        let wanted = |at: u64| {
+            let by = promises.iter().filter(|(promised, _)| *promised <= at);
+            by.map(|(_, version)| *version).max().unwrap_or(0)
+        };
+        for at in 0..80 {
+            assert_eq!(bound(&history, at), wanted(at), "at {at}");
+        }
+        history.forget(45, |_| true);
+        for at in 45..80 {
+            assert_eq!(bound(&history, at), wanted(at), "at {at}");
+        }
+        history.forget(45, |_| false);
+        assert_eq!((bound(&history, 72), bound(&history, 70)), (9, 5), "others are bound a moment later");
     }
 }

@@ -9,7 +9,7 @@ pub mod fuzz;
 #[cfg(feature = "simulation")]
 mod hooks;
 #[cfg(feature = "simulation")]
-pub use hooks::{Erased, Inside, Lying, Simulator, Socket, inside, open, within};
+pub use hooks::{Erased, Inside, Lying, Simulator, Socket, inside, is_good, open, switch_off, within};
 #[cfg(feature = "simulation")]
 pub(crate) use hooks::{current, is, limit, pause, random, task};
 
