@@ -14,6 +14,8 @@ pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 pub(crate) const BODY_PAUSE: Duration = Duration::from_secs(30);
 /// How long requests in flight may take to finish after a signal.
 pub(crate) const GRACE: Duration = Duration::from_secs(30);
+/// How long idle connections of a proxy stay open after a signal: longer than it keeps idle ones (nginx.conf says 4 s).
+pub(crate) const LINGER: Duration = Duration::from_secs(5);
 /// An ordinary request body.
 pub(crate) const BODY_BYTES: usize = 1 << 20;
 /// The body of an import.

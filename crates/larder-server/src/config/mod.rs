@@ -5,6 +5,7 @@ pub(crate) mod declared;
 mod dotenv;
 pub(crate) mod nearest;
 mod problem;
+mod secret_files;
 mod sources;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::declared::{self, SETTINGS};
 use super::dotenv::{self, Assignment};
 use super::problem::Problem;
-use super::{nearest, ttl};
+use super::{nearest, secret_files, ttl};
 
 /// The file in the working directory that holds settings.
 pub(crate) const TOML_FILE: &str = "larder.toml";
@@ -24,6 +24,8 @@ pub enum Source {
     Default,
     /// `larder.toml`.
     Toml,
+    /// The file that a variable names, as `JWT_SECRET_FILE` does.
+    File,
     /// This line of `.env`.
     Dotenv(usize),
     /// An environment variable.
@@ -39,6 +41,7 @@ impl fmt::Display for Source {
             Self::Toml => f.write_str(TOML_FILE),
             Self::Dotenv(line) => write!(f, "{DOTENV_FILE} line {line}"),
             Self::Environment => f.write_str("environment"),
+            Self::File => f.write_str("file"),
             Self::Flag => f.write_str("flag"),
         }
     }
@@ -51,6 +54,8 @@ pub(crate) struct Sources {
     pub(crate) flags: BTreeMap<&'static str, String>,
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) dotenv: Vec<Assignment>,
+    /// Secrets from files, by variable name.
+    pub(crate) files: BTreeMap<&'static str, String>,
     /// By variable name.
     pub(crate) toml: BTreeMap<&'static str, String>,
     /// By TTL name.
@@ -73,7 +78,15 @@ impl Sources {
         if let Some(text) = sources.file(directory, TOML_FILE) {
             sources.read_toml(&text);
         }
+        sources.read_secret_files();
         sources
+    }
+
+    /// Takes the secrets from the files that variables name.
+    pub(crate) fn read_secret_files(&mut self) {
+        let (texts, problems) = secret_files::read(self);
+        self.files = texts;
+        self.problems.extend(problems);
     }
 
     fn file(&mut self, directory: &Path, name: &'static str) -> Option<String> {
@@ -156,9 +169,14 @@ impl Sources {
             let found = self.dotenv.iter().rev().find(|assignment| assignment.name == name)?;
             Some((found.value.trim(), Source::Dotenv(found.line)))
         };
+        let file = || self.files.get(name).map(|text| (text.as_str(), Source::File));
         let toml = || self.toml.get(name).map(|text| (text.trim(), Source::Toml));
         let usable = |found: Option<_>| found.filter(|(text, _)| counts(text));
-        usable(flag).or_else(|| usable(environment())).or_else(|| usable(dotenv())).or_else(|| usable(toml()))
+        usable(flag)
+            .or_else(|| usable(environment()))
+            .or_else(|| usable(dotenv()))
+            .or_else(|| usable(file()))
+            .or_else(|| usable(toml()))
     }
 
     /// Variables that look like misspelt ones of ours.
@@ -169,6 +187,7 @@ impl Sources {
         environment
             .chain(dotenv)
             .filter(|(name, _)| !known().any(|known| known == *name))
+            .filter(|(name, _)| !secret_files::variables().any(|(_, variable)| variable == **name))
             .filter_map(|(name, source)| {
                 let meant = nearest::misspelt(name, known())?;
                 Some(format!("{name} ({source}) is no setting and has no effect; did you mean {meant}?"))

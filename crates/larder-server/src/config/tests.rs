@@ -9,6 +9,7 @@ fn sources(flags: &[(&'static str, &str)], env: &[(&str, &str)], dotenv: &str, t
     };
     sources.read_dotenv(dotenv);
     sources.read_toml(toml);
+    sources.read_secret_files();
     sources
 }
 
@@ -228,5 +229,32 @@ fn a_cluster_has_the_longer_lease() {
         assert_eq!(row(&loaded, "COHERENCE_LEASE").value.as_deref(), Some("2s"));
         let chosen = env(&[("REDIS_URL", url), ("COHERENCE_LEASE", "5s")]).unwrap();
         assert_eq!(chosen.config.lease(), Duration::from_secs(5));
+    }
+}
+
+#[test]
+fn a_secret_may_stand_in_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("jwt"), "0123456789abcdef0123456789abcdef\n").unwrap();
+    std::fs::write(path("empty"), "\n").unwrap();
+    let loaded = env(&[("JWT_SECRET_FILE", &path("jwt"))]).unwrap();
+    assert_eq!(row(&loaded, "JWT_SECRET").source, Source::File);
+    assert!(loaded.config.jwt_secret.is_some() && loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    let problems = env(&[
+        ("JWT_SECRET", "0123456789abcdef0123456789abcdef"),
+        ("JWT_SECRET_FILE", &path("jwt")),
+        ("REDIS_URL_FILE", &path("missing")),
+        ("METRICS_TOKEN_FILE", &path("empty")),
+        ("DATABASE_URL_FILE", dir.path().to_str().unwrap()),
+    ]);
+    let said = lines(&problems.unwrap_err()).join("\n");
+    for part in [
+        "JWT_SECRET_FILE: is set beside JWT_SECRET",
+        "missing, which can't be opened",
+        "empty, which is empty",
+        "which can't be read",
+    ] {
+        assert!(said.contains(part), "{part} is missing in: {said}");
     }
 }

@@ -5,17 +5,19 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use http::header::CONNECTION;
+use http::{HeaderValue, StatusCode, Version};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
 
 use super::address::Peer;
@@ -70,41 +72,59 @@ impl Bound {
 
 /// How many connections are open.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Open(Arc<AtomicU64>);
+pub(crate) struct Open(watch::Sender<u64>);
 
 /// Counts one connection for as long as it lives.
-struct Counted(Arc<AtomicU64>);
+struct Counted(watch::Sender<u64>);
 
 impl Open {
     pub(crate) fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        *self.0.borrow()
     }
 
     fn one_more(&self) -> Counted {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Counted(Arc::clone(&self.0))
+        self.0.send_modify(|open| *open += 1);
+        Counted(self.0.clone())
+    }
+
+    /// Waits until none is.
+    async fn none(&self) {
+        // The sender is ours.
+        let _ = self.0.subscribe().wait_for(|open| *open == 0).await;
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.send_modify(|open| *open -= 1);
     }
 }
 
-/// Serves `routes` on `listener` until `shutdown`, then lets requests in flight finish for `grace` at most.
+/// How serving ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    /// How long connections that are idle stay open: whoever uses one meanwhile is answered, and told that it closes.
+    /// A reverse proxy can't know which of its connections are about to be closed, and must not repeat a `POST` that was
+    /// lost with one.
+    pub(crate) linger: Duration,
+    /// How long requests in flight may take after that.
+    pub(crate) grace: Duration,
+}
+
+/// Serves `routes` on `listener` until `shutdown`, then lets requests in flight finish.
 ///
-/// Returns whether all of them did.
+/// Returns whether all of them did in the time that `ending` leaves them.
 pub(crate) async fn serve(
     listener: TcpListener,
     routes: Router,
     open: &Open,
     shutdown: impl Future<Output = ()>,
-    grace: Duration,
+    ending: Ending,
 ) -> bool {
     let server = Arc::new(builder());
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let draining = Arc::new(AtomicBool::new(false));
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -114,14 +134,18 @@ pub(crate) async fn serve(
         };
         let (stream, peer, place) = accepted;
         let (server, routes, watcher) = (Arc::clone(&server), routes.clone(), graceful.watcher());
-        let counted = open.one_more();
+        let (counted, closes) = (open.one_more(), Arc::clone(&draining));
         tokio::spawn(async move {
             let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(Peer(peer));
-                let routes = routes.clone();
+                let (routes, closes) = (routes.clone(), Arc::clone(&closes));
                 async move {
-                    Ok::<_, Infallible>(routes.oneshot(request).await.unwrap_or_else(|never| match never {}))
+                    let mut response = routes.oneshot(request).await.unwrap_or_else(|never| match never {});
+                    if closes.load(Ordering::Relaxed) {
+                        announce_close(&mut response);
+                    }
+                    Ok::<_, Infallible>(response)
                 }
             });
             let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
@@ -133,7 +157,16 @@ pub(crate) async fn serve(
     }
     // From here on connecting is refused, which is what a load balancer needs to see.
     drop(listener);
-    tokio::time::timeout(grace, graceful.shutdown()).await.is_ok()
+    draining.store(true, Ordering::Relaxed);
+    let _ = tokio::time::timeout(ending.linger, open.none()).await;
+    tokio::time::timeout(ending.grace, graceful.shutdown()).await.is_ok()
+}
+
+/// Says that the connection closes after this response, where the protocol has a word for it.
+fn announce_close(response: &mut axum::response::Response) {
+    if response.version() <= Version::HTTP_11 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 fn builder() -> auto::Builder<TokioExecutor> {
@@ -191,7 +224,7 @@ mod tests {
     }
 
     /// A server whose `/slow` is answered when it is told to.
-    async fn running(grace: Duration) -> Running {
+    async fn running(linger: Duration, grace: Duration) -> Running {
         let bound = Bound::to("127.0.0.1:0").await.unwrap();
         let address = bound.address().unwrap();
         let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -206,7 +239,10 @@ mod tests {
         let shutdown = async { drop(stopped.await) };
         let (open, listener) = (Open::default(), bound.listen().unwrap());
         let counter = open.clone();
-        let ended = tokio::spawn(async move { serve(listener, routes, &open, shutdown, grace).await });
+        let ended =
+            tokio::spawn(
+                async move { serve(listener, routes, &open, shutdown, Ending { linger, grace }).await },
+            );
         Running { address, stop, ended, entered, leave, open: counter }
     }
 
@@ -225,7 +261,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_in_flight_is_finished_after_the_signal_and_new_ones_are_refused() {
-        let server = running(GRACE).await;
+        let server = running(Duration::ZERO, GRACE).await;
         let mut idle = ask(server.address, "/fast").await;
         let mut waiting = ask(server.address, "/slow").await;
         server.entered.notified().await;
@@ -246,8 +282,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_idle_connection_stays_for_one_more_request_where_it_lingers() {
+        let server = running(GRACE, GRACE).await;
+        let mut stream = ask(server.address, "/fast").await;
+        let mut first = [0; 1024];
+        while !String::from_utf8_lossy(&first).contains("fast") {
+            assert!(stream.read(&mut first).await.unwrap() > 0);
+        }
+        server.stop.send(()).unwrap();
+        let refused = || async { TcpStream::connect(server.address).await.is_err() };
+        larder_testkit::assert_eventually!(refused().await, GRACE, "nobody connects any more");
+        stream
+            .write_all(b"POST /fast HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+            .await
+            .unwrap();
+        let answer = read(&mut stream).await;
+        assert!(answer.contains("connection: close"), "{answer}");
+        // Nobody is left to linger for.
+        assert!(server.ended.await.unwrap());
+    }
+
+    #[tokio::test]
     async fn a_request_that_does_not_end_is_cut_off_after_the_grace() {
-        let server = running(Duration::from_millis(50)).await;
+        let server = running(Duration::ZERO, Duration::from_millis(50)).await;
         let _waiting = ask(server.address, "/slow").await;
         server.entered.notified().await;
         server.stop.send(()).unwrap();

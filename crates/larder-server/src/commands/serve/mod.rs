@@ -8,6 +8,7 @@ mod signals;
 
 use std::future::Future;
 use std::io;
+use std::time::Duration;
 
 use larder::Cache;
 use sample_backend::Backend;
@@ -16,8 +17,8 @@ use super::out;
 use crate::cli::SettingFlags;
 use crate::config::{self, Config};
 use crate::failure::Failure;
-use crate::http::listen::{self, Open};
-use crate::limits::GRACE;
+use crate::http::listen::{self, Ending, Open};
+use crate::limits::{GRACE, LINGER};
 use crate::logging;
 
 pub use crate::http::listen::Bound;
@@ -74,11 +75,17 @@ pub async fn run(
     let facts =
         Facts { address, cores: cores(), redis: &cache.redis_state(), seller: backend.seller_address };
     out(&greeting(&config, &facts))?;
-    if !listen::serve(listener, routes, &open, shutdown, GRACE).await {
+    if !listen::serve(listener, routes, &open, shutdown, ending(&config)).await {
         tracing::warn!(seconds = GRACE.as_secs(), "requests were still in flight and were cut off");
     }
     stop(backend, cache).await;
     Ok(())
+}
+
+/// Only a proxy keeps connections for other people's requests.
+fn ending(config: &Config) -> Ending {
+    let linger = if config.trusted_proxies.0.is_empty() { Duration::ZERO } else { LINGER };
+    Ending { linger, grace: GRACE }
 }
 
 /// Writes that were begun are finished before the cache that they invalidate goes.
