@@ -10,4 +10,5 @@ pub mod node;
 pub mod redis;
 pub mod schedules;
 pub mod simulation;
+pub mod soak;
 pub mod trace;

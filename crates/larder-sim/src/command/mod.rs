@@ -2,9 +2,12 @@
 
 #![expect(clippy::print_stdout, reason = "this is what the command is for")]
 
+mod soak;
+
 use crate::mutation::Mutation;
 use crate::schedules;
 use crate::simulation::{Counts, Options, Outcome, simulate};
+use crate::soak::NodeArgs;
 use clap::{Args, Parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::{Duration, Instant};
@@ -26,6 +29,11 @@ pub enum Command {
         #[arg(long, default_value = "")]
         only: String,
     },
+    /// Nodes that are processes, on real servers, under faults; checked as simulations are.
+    Soak(soak::Soak),
+    /// One node of a soak. It is started by the soak.
+    #[command(hide = true)]
+    SoakNode(NodeArgs),
     /// Runs one simulation and prints everything that happened.
     Replay {
         /// Its number.
@@ -88,6 +96,8 @@ impl Command {
                 println!("{} {}", if holds { "holds " } else { "BROKEN" }, schedule.name);
                 all && holds
             }),
+            Self::Soak(what) => what.run(),
+            Self::SoakNode(args) => soak::node(args),
             Self::Mutants { simulations, only } => mutants(simulations, &only),
             Self::Replay { seed, shape } => {
                 let outcome = simulate(seed, &Options { keep_trace: true, ..shape.options() });

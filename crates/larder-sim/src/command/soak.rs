@@ -1,0 +1,87 @@
+//! `soak`: what is asked, a bar while it runs, and a report at the end.
+
+#![expect(clippy::print_stderr, reason = "a node says on standard error why it cannot run")]
+
+use crate::soak::{self, NodeArgs, Topology, Verdict, parse_mutant, run_node};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use larder::simulation::Mutant;
+use std::time::Duration;
+
+/// What is asked of a soak.
+#[derive(Debug, Args)]
+pub struct Soak {
+    /// How long there are faults, in minutes.
+    #[arg(long, default_value_t = 10.0)]
+    minutes: f64,
+    /// What faults and calls follow from. Processes run as they run: a soak can't be replayed.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How Redis is set up.
+    #[arg(long, value_enum, default_value_t)]
+    topology: Topology,
+    /// How many nodes there are at a time.
+    #[arg(long, default_value_t = 4)]
+    nodes: usize,
+    /// Reads a second of each node. It writes once in 40 reads.
+    #[arg(long, default_value_t = 800)]
+    rate: u32,
+    /// Nothing goes wrong.
+    #[arg(long)]
+    calm: bool,
+    /// Switches a rule of the engine off in all nodes, to see that it is noticed: `NoLease`, `NoBlock`…
+    #[arg(long, value_parser = parse_mutant)]
+    switch_off: Option<Mutant>,
+}
+
+impl Soak {
+    pub(super) fn run(&self) -> bool {
+        let program = std::env::current_exe().expect("this program has a file");
+        let lasts = Duration::try_from_secs_f64(self.minutes * 60.0).unwrap_or(Duration::MAX);
+        let Self { seed, topology, nodes, rate, calm, switch_off, .. } = *self;
+        let what =
+            soak::Soak { topology, lasts, seed, nodes, rate, calm, switch_off, ..soak::Soak::new(program) };
+        let bar = ProgressBar::new(lasts.as_secs());
+        let style = "{bar:40} {elapsed} gone, {eta} to go, {msg}";
+        bar.set_style(ProgressStyle::with_template(style).expect("the template is right"));
+        let verdict = soak::soak(&what, |gone, [reads, told, faults, broken]| {
+            bar.set_position(gone.as_secs());
+            bar.set_message(format!(
+                "{reads} reads, {told} invalidations, {faults} faults, {broken} violations"
+            ));
+        });
+        bar.finish_and_clear();
+        self.report(&verdict);
+        verdict.broken.is_empty()
+    }
+
+    fn report(&self, verdict: &Verdict) {
+        let Verdict { counts, broken, nodes, rest } = verdict;
+        println!("{counts}");
+        broken.iter().for_each(|broken| println!("VIOLATION {broken}"));
+        let operations = counts.total("reads") + counts.total("invalidations");
+        let rest =
+            rest.map_or_else(|| "never at rest".to_owned(), |rest| format!("at rest after {rest:.1?}"));
+        println!(
+            "{:?}, seed {}: {operations} operations in {} min on {} nodes at a time ({nodes} in all), {} faults, {rest}, {} violations",
+            self.topology,
+            self.seed,
+            self.minutes,
+            self.nodes,
+            counts.total("faults"),
+            broken.len()
+        );
+    }
+}
+
+/// Runs a node. Whether all was well.
+pub(super) fn node(args: NodeArgs) -> bool {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    match runtime.expect("a runtime can be made").block_on(run_node(args)) {
+        Ok(()) => true,
+        Err(error) => {
+            eprintln!("the coordinator is not there: {error}");
+            false
+        }
+    }
+}
