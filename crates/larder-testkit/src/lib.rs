@@ -14,6 +14,7 @@ pub mod stub;
 mod tls;
 
 pub use poll::Poll;
+pub use ports::free as free_port;
 pub use postgres::PostgresServer;
 pub use program::Program;
 pub use proxy::{Fault, TcpProxy};

@@ -11,7 +11,11 @@ const RANGE: std::ops::Range<u16> = 11_000..32_000;
 /// A port of 127.0.0.1 that nobody listened on a moment ago.
 ///
 /// Somebody may take it before our server does: callers start again with another one when their server says "address in use".
-pub(crate) fn free() -> u16 {
+///
+/// # Panics
+/// Where none is free.
+#[must_use]
+pub fn free() -> u16 {
     // RandomState differs between threads and processes, which all search at once.
     let seed = RandomState::new().hash_one(std::process::id());
     let width = u64::from(RANGE.end - RANGE.start);

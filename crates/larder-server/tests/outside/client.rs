@@ -34,6 +34,12 @@ impl Client {
         Self { http, base: base.to_owned(), token: None }
     }
 
+    /// The same person, calling from another address of this machine.
+    pub(crate) fn from(&self, address: std::net::IpAddr) -> Self {
+        let builder = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30));
+        Self { http: builder.local_address(address).build().unwrap(), ..self.clone() }
+    }
+
     /// The same person, at another server.
     pub(crate) fn at(&self, base: &str) -> Self {
         Self { base: base.to_owned(), ..self.clone() }

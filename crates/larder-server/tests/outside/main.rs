@@ -6,6 +6,7 @@ mod client;
 mod cluster;
 mod house;
 mod input;
+mod nginx;
 mod nodes;
 mod openapi;
 mod origin;

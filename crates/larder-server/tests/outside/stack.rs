@@ -89,7 +89,13 @@ impl Stack {
 
     /// Another server on the same Redis and database.
     pub(crate) async fn second(&self) -> Server {
+        self.another(&[]).await
+    }
+
+    /// Another server on the same Redis and database, with more variables.
+    pub(crate) async fn another(&self, more: &[(&str, &str)]) -> Server {
         let mut env = self.env.clone();
+        env.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         // The other one's directory is its own; the database of SQLite is the first one's.
         let database = format!("sqlite://{}", self.server.dir().path().join("larder.db").display());
         env.entry("DATABASE_URL".to_owned()).or_insert(database);
