@@ -7,25 +7,43 @@ use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+/// An invalidation that others may not have applied yet.
+pub(crate) struct Unacknowledged {
+    acks: Acks,
+    /// Until when each of them may go on as before.
+    waiting: HashMap<String, Instant>,
+    /// Until when there may be holders from before the epoch began, of whom nobody knows.
+    unknown: Option<Instant>,
+}
+
 impl Acks {
-    /// Waits until every holder of a coherence lease has applied the invalidation, or holds none any more.
+    /// Of every holder of a coherence lease that the reply names, which has just come.
     ///
     /// The times of the reply are the server's, and clocks may differ in rate: hence one in a hundred more. Where its clock
     /// went back, a registration seems to hold for longer than any lease can.
-    pub(crate) async fn of_all(&mut self, holders: Holders, lease: Duration) {
+    pub(crate) fn of_all(self, holders: Holders, lease: Duration) -> Unacknowledged {
         let replied = Instant::now();
         let ends = |left: Duration| replied + left.min(lease).mul_f64(1.01) + Duration::from_millis(1);
-        let mut waiting: HashMap<String, Instant> =
-            holders.nodes.into_iter().map(|(node, left)| (node, ends(left))).collect();
-        while let Some(last) = waiting.values().max() {
-            match timeout_at(*last, self.next()).await {
-                Ok(Some(node)) => drop(waiting.remove(&node)),
+        let young = holders.epoch_age < lease && !is(Mutant::EpochOfAnyAge);
+        Unacknowledged {
+            acks: self,
+            waiting: holders.nodes.into_iter().map(|(node, left)| (node, ends(left))).collect(),
+            unknown: young.then(|| ends(lease - holders.epoch_age)),
+        }
+    }
+}
+
+impl Unacknowledged {
+    /// Waits until every holder has applied the invalidation, or holds no lease any more.
+    pub(crate) async fn applied(mut self) {
+        while let Some(last) = self.waiting.values().max() {
+            match timeout_at(*last, self.acks.next()).await {
+                Ok(Some(node)) => drop(self.waiting.remove(&node)),
                 Ok(None) | Err(_) => break,
             }
         }
-        // Of holders from before the epoch began nobody knows.
-        if holders.epoch_age < lease && !is(Mutant::EpochOfAnyAge) {
-            sleep_until(ends(lease - holders.epoch_age)).await;
+        if let Some(until) = self.unknown {
+            sleep_until(until).await;
         }
     }
 }
@@ -41,7 +59,7 @@ mod tests {
         let nodes = vec![("n2".to_owned(), Duration::from_secs(hour))];
         let holders = Holders { nodes, epoch_age: Duration::from_secs(hour) };
         let began = Instant::now();
-        node.remote.expect_acks().of_all(holders, lease).await;
+        node.remote.expect_acks().of_all(holders, lease).applied().await;
         assert!(began.elapsed() > lease);
     }
 }

@@ -6,6 +6,7 @@ use crate::builder::CacheBuilder;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
 use crate::event::EventStream;
+use crate::event_log::EventLog;
 use crate::inspect::{EntryFilter, EntryInfo, EntryPage};
 use crate::invalidate::Invalidation;
 use crate::l1::KeyRef;
@@ -89,7 +90,17 @@ impl Cache {
 
     /// The events that tenants [publish](Tenant::publish) in this process, from now on.
     pub fn subscribe(&self) -> EventStream {
-        EventStream(self.engine().events.subscribe())
+        EventStream::new(self.engine().events.subscribe(), None)
+    }
+
+    /// Those of them whose kind matches `pattern`: `campaign.*`, where `*` stands for anything.
+    pub fn subscribe_to(&self, pattern: &str) -> EventStream {
+        EventStream::new(self.engine().events.subscribe(), Some(pattern))
+    }
+
+    /// The tenants' event logs, which all nodes share.
+    pub fn event_log(&self) -> EventLog {
+        EventLog::new(Arc::clone(&self.buckets))
     }
 
     /// Whether lookups are cached at all.
@@ -111,6 +122,7 @@ impl Cache {
         for engine in self.buckets.all().iter() {
             engine.add_to(&mut stats);
         }
+        engine.logs.add_to(&mut stats);
         stats
     }
 
@@ -244,8 +256,8 @@ impl Cache {
         Ok((keys, more.then_some(next)))
     }
 
-    /// Ends the cache: takes no further calls, waits for loads and invalidations under way (each has its time-out), and
-    /// takes this node out of the register in Redis.
+    /// Ends the cache: takes no further calls, waits for loads, invalidations and events under way (each has its time-out),
+    /// and takes this node out of the register in Redis.
     pub async fn shutdown(&self) {
         self.engine().closing.cancel();
         self.engine().tasks.close();

@@ -6,6 +6,7 @@ use crate::clock::{Clock, Moment};
 use crate::coherence::{Fence, Mirror};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
+use crate::event_log::{Ends, Logs};
 use crate::failures::Failures;
 use crate::flight::Flights;
 use crate::freshness::{Expiry, Windows};
@@ -62,6 +63,7 @@ pub(crate) struct Engine {
     pub(crate) loads: Arc<Semaphore>,
     pub(crate) auditor: Option<Arc<Auditor>>,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
+    pub(crate) logs: Arc<Logs>,
 }
 
 impl Engine {
@@ -75,6 +77,8 @@ impl Engine {
         // A decoded value may weigh a few times its bytes.
         let largest = (options.max_value_size as u64).saturating_mul(4);
         let auditor = Auditor::new(options.audit).map(Arc::new);
+        let ends = Ends::default();
+        let logs = Logs::new(Arc::clone(&clock), remote.as_ref(), ends.clone());
         Self {
             l1: Arc::new(L1::new(options.memory, largest, options.tenant_memory, Arc::clone(&stats))),
             options,
@@ -84,14 +88,15 @@ impl Engine {
             failures: Failures::default(),
             stats,
             remote,
-            tasks: TaskTracker::new(),
-            closing: CancellationToken::new(),
-            background: TaskTracker::new(),
-            ending: CancellationToken::new(),
+            tasks: ends.tasks,
+            closing: ends.closing,
+            background: ends.background,
+            ending: ends.ending,
             pruning: Mutex::new(()),
             loads: Arc::new(Semaphore::new(MAX_CONCURRENT_LOADS)),
             auditor,
             events: broadcast::channel(crate::limits::EVENT_BACKLOG).0,
+            logs,
         }
     }
 
@@ -113,6 +118,7 @@ impl Engine {
             loads: Arc::clone(&self.loads),
             auditor: self.auditor.clone(),
             events: self.events.clone(),
+            logs: Arc::clone(&self.logs),
             failures: Failures::default(),
         }
     }

@@ -1,5 +1,6 @@
 //! An invalidation: here at once, then in Redis, which tells the other nodes.
 
+use crate::acks::Unacknowledged;
 use crate::coherence::Stamped;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -26,6 +27,24 @@ enum Until {
     Told,
     /// No node that holds a lease serves the old values any more.
     Applied,
+    /// Redis has it; who asked waits for the others by itself.
+    Watched,
+}
+
+/// What came of an invalidation in one bucket.
+type Told = (Stamp, Option<Unacknowledged>);
+
+/// When an invalidation is in force on all nodes.
+pub(crate) struct Applied(Vec<Unacknowledged>);
+
+impl Applied {
+    /// Waits for it.
+    pub(crate) async fn everywhere(self) {
+        // All began at the same time: one after the other takes as long as the longest.
+        for one in self.0 {
+            one.applied().await;
+        }
+    }
 }
 
 /// What becomes of the values.
@@ -81,38 +100,52 @@ impl IntoFuture for Invalidation {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move { self.carry_out().await.map(|(stamp, _)| stamp) })
+    }
+}
+
+impl Invalidation {
+    /// Tells Redis, and leaves it to the caller to wait for the other nodes.
+    pub(crate) async fn watched(mut self) -> Result<(Stamp, Applied), Error> {
+        self.until = Until::Watched;
+        self.carry_out().await
+    }
+
+    async fn carry_out(self) -> Result<(Stamp, Applied), Error> {
         let Self { parts, tenant, kind, until } = self;
-        Box::pin(async move {
-            let mut parts = parts?;
-            let any = parts.first().map(|(engine, _)| Arc::clone(engine));
-            let outcome = match (parts.pop(), parts.is_empty()) {
-                (Some((engine, selection)), true) => {
-                    engine.invalidate(tenant.clone(), selection, kind, until).await
-                }
-                (last, _) => {
-                    let all = parts.into_iter().chain(last);
-                    let told = all.map(|(engine, selection)| {
-                        let tenant = tenant.clone();
-                        async move { engine.invalidate(tenant, selection, kind, until).await }
-                    });
-                    together(join_all(told).await)
-                }
-            };
-            let is_done = outcome.as_ref().map_or_else(|error| error.ticket().is_some(), |_| true);
-            if let Some(engine) = any.filter(|_| is_done) {
-                engine.count_invalidation(tenant.as_deref());
+        let mut parts = parts?;
+        let any = parts.first().map(|(engine, _)| Arc::clone(engine));
+        let outcome = match (parts.pop(), parts.is_empty()) {
+            (Some((engine, selection)), true) => {
+                let told = engine.invalidate(tenant.clone(), selection, kind, until).await;
+                told.map(|(stamp, unacknowledged)| (stamp, Applied(unacknowledged.into_iter().collect())))
             }
-            outcome
-        })
+            (last, _) => {
+                let all = parts.into_iter().chain(last);
+                let told = all.map(|(engine, selection)| {
+                    let tenant = tenant.clone();
+                    async move { engine.invalidate(tenant, selection, kind, until).await }
+                });
+                together(join_all(told).await)
+            }
+        };
+        let is_done = outcome.as_ref().map_or_else(|error| error.ticket().is_some(), |_| true);
+        if let Some(engine) = any.filter(|_| is_done) {
+            engine.count_invalidation(tenant.as_deref());
+        }
+        outcome
     }
 }
 
 /// The outcome of an invalidation in several buckets.
-fn together(outcomes: Vec<Result<Stamp, Error>>) -> Result<Stamp, Error> {
-    let (mut told, mut deferred) = (Stamp::default(), Vec::new());
+fn together(outcomes: Vec<Result<Told, Error>>) -> Result<(Stamp, Applied), Error> {
+    let (mut told, mut deferred, mut unacknowledged) = (Stamp::default(), Vec::new(), Vec::new());
     for outcome in outcomes {
         match outcome {
-            Ok(stamp) => told.and(stamp),
+            Ok((stamp, more)) => {
+                told.and(stamp);
+                unacknowledged.extend(more);
+            }
             Err(error) => match error.ticket() {
                 Some(ticket) => deferred.push(ticket.clone()),
                 None => return Err(error),
@@ -120,7 +153,7 @@ fn together(outcomes: Vec<Result<Stamp, Error>>) -> Result<Stamp, Error> {
         }
     }
     match deferred.is_empty() {
-        true => Ok(told),
+        true => Ok((told, Applied(unacknowledged))),
         false => Err(Error::deferred(OUT_OF_REACH, Ticket::all(deferred, told))),
     }
 }
@@ -136,7 +169,7 @@ impl Engine {
         selection: Selection,
         kind: Kind,
         until: Until,
-    ) -> Result<Stamp, Error> {
+    ) -> Result<Told, Error> {
         self.check_open()?;
         let covered = Covered::of(tenant.as_deref(), selection)?;
         let covered = match tenant.as_deref() {
@@ -148,7 +181,7 @@ impl Engine {
             Kind::Expire => covered.softly(),
         };
         let result = match &self.remote {
-            None => Ok(self.invalidate_alone(&covered)),
+            None => Ok((self.invalidate_alone(&covered), None)),
             Some(remote) => {
                 // In a task of its own: a caller that goes away half-way leaves no block behind.
                 let (engine, remote) = (Arc::clone(self), Arc::clone(remote));
@@ -199,9 +232,9 @@ impl Engine {
         covered: Covered,
         tenant: Option<Arc<str>>,
         until: Until,
-    ) -> Result<Stamp, Error> {
+    ) -> Result<Told, Error> {
         let underway = remote.invalidating();
-        let mut acks = (until == Until::Applied).then(|| remote.expect_acks());
+        let mut acks = (until != Until::Told).then(|| remote.expect_acks());
         self.drop_entries(&covered);
         self.flights.detach(&blocked.scopes);
         let started = self.now();
@@ -219,12 +252,14 @@ impl Engine {
                 self.flights.detach(&blocked.scopes);
                 tell(&covered);
                 drop(underway);
-                if let Some(acks) = &mut acks
-                    && !is(Mutant::NobodyAcks)
+                let acks = acks.take().filter(|_| !is(Mutant::NobodyAcks));
+                let mut unacknowledged = acks.map(|acks| acks.of_all(holders, self.options.lease));
+                if until == Until::Applied
+                    && let Some(unacknowledged) = unacknowledged.take()
                 {
-                    acks.of_all(holders, self.options.lease).await;
+                    unacknowledged.applied().await;
                 }
-                return Ok(Stamp::new(self.mirror.bucket, at));
+                return Ok((Stamp::new(self.mirror.bucket, at), unacknowledged));
             }
             let left = patience.saturating_sub(self.now().since(started));
             if left.is_zero() {

@@ -42,6 +42,7 @@ mod engine;
 mod envelope;
 mod error;
 mod event;
+mod event_log;
 mod failures;
 mod flight;
 mod freshness;
@@ -60,6 +61,7 @@ mod lookup;
 mod nested;
 mod policy;
 mod prepared;
+mod publish;
 mod quota;
 mod recovery;
 mod remote;
@@ -83,6 +85,10 @@ pub use cache::{Cache, RedisCursor};
 pub use clock::{Clock, ManualClock, Moment, SystemClock};
 pub use error::{BoxError, Error, ErrorKind};
 pub use event::{Event, EventStream, Next};
+pub use event_log::{
+    EventLog, Follow, FollowNext, Gap, InvalidPosition, LoggedEvent, Member, Members, Position, Presence,
+    Replay, Watch, WatchNext,
+};
 pub use inspect::{EntryFilter, EntryInfo, EntryPage, matches};
 pub use invalidate::Invalidation;
 pub use journal::Ticket;
@@ -92,10 +98,11 @@ pub use key::Key;
 pub use larder_macros::cached;
 pub use loader::{LoadContext, Previous};
 pub use policy::{Policy, Tiers};
+pub use publish::{Logged, Publication};
 pub use remote::RedisState;
 pub use scope::{Glob, ScopeHash, Selection, Selector, all, first_segment, glob, tag};
 pub use stamp::{InvalidStamp, Stamp};
-pub use stats::{Counts, LOAD_BUCKETS, StatsSnapshot};
+pub use stats::{Counts, EventCounts, LOAD_BUCKETS, StatsSnapshot};
 pub use status::{Fetched, Outcome, Status, Tier};
 #[cfg(feature = "redis")]
 pub use store::redis::RedisConfig;

@@ -60,3 +60,59 @@ pub const MAX_COUNTERS: usize = 10_000;
 pub const MAX_ACCOUNTS: usize = 10_000;
 /// Events that a slow subscriber may fall behind before it is told that it missed some.
 pub const EVENT_BACKLOG: usize = 4096;
+/// Bytes of an event's data, encoded. It is sent to every connection of a tenant: what is larger is to be read again.
+pub const MAX_EVENT_BYTES: usize = 64 << 10;
+/// Bytes of an event's kind.
+pub const MAX_KIND_BYTES: usize = 128;
+/// Bytes of a room's name.
+pub const MAX_ROOM_BYTES: usize = 200;
+/// Bytes of an event's idempotency key, and of the id of what it changed.
+pub const MAX_EVENT_ID_BYTES: usize = 256;
+/// Bytes of a user's name in an event.
+pub const MAX_SENDER_BYTES: usize = 128;
+/// Events of one tenant that can be recovered, by anybody who comes back within [`EVENT_HISTORY_TTL`]. A reconnect storm
+/// after a deployment is over within seconds, in which few tenants have more.
+pub const EVENT_HISTORY: usize = 1000;
+/// How long after the last event of a tenant its history is kept.
+pub const EVENT_HISTORY_TTL: Duration = Duration::from_secs(300);
+/// How long a tenant's log keeps its epoch without an event. Who comes back later is told to start anew.
+pub const EVENT_LOG_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long an idempotency key is remembered: longer than the takeover of a relay that died between the log and its
+/// outbox.
+pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(600);
+/// Idempotency keys of one tenant that a log in memory remembers; beyond it the oldest is forgotten.
+pub const IDEMPOTENCY_KEYS: usize = 100_000;
+/// Bytes of recent events of one tenant that a node keeps for its watchers. Beyond it the oldest go, and who still needs
+/// them asks Redis, or starts anew.
+pub const MAX_RING_BYTES: usize = 4 << 20;
+/// The same of all tenants together. Beyond it the tenant that has an event pays with its own oldest.
+pub const MAX_RINGS_BYTES: usize = 128 << 20;
+/// Tenants whose log a node follows or holds. Beyond it those without a watcher make way, the longest idle first.
+pub const MAX_LOGS: usize = 65_536;
+/// Messages without a place in the log that wait for a slow watcher of a tenant; beyond it the oldest are lost.
+pub const MAX_SIGNALS: usize = 1024;
+/// Bytes of such a message.
+pub const MAX_SIGNAL_BYTES: usize = 64 << 10;
+/// Events of one tenant that wait on one node for their place in the log: for acknowledgements, or for Redis to come back.
+/// Beyond it they are dropped and the log begins a new epoch, so that everybody starts anew.
+pub const MAX_WAITING_EVENTS: usize = 10_000;
+/// Bytes of them.
+pub const MAX_WAITING_BYTES: usize = 16 << 20;
+/// Bytes of those of all tenants together. Beyond it the tenant that brings one more is the one that starts anew.
+pub const MAX_ALL_WAITING_BYTES: usize = 128 << 20;
+/// Events that enter the log in one step: nobody else is served by Redis meanwhile.
+pub const MAX_APPEND_EVENTS: usize = 64;
+/// Bytes of them; one event may have more.
+pub const MAX_APPEND_BYTES: usize = 256 << 10;
+/// Events that one call reads from the log.
+pub const MAX_REPLAY_EVENTS: usize = 1000;
+/// Bytes that one call reads from the log; one event may have more.
+pub const MAX_REPLAY_BYTES: usize = 4 << 20;
+/// Members of a room that one call names; all are counted. A list is for people, who read no more.
+pub const MAX_MEMBERS: usize = 1000;
+/// Connections in one room of one tenant. What is beyond is not among those present.
+pub const MAX_ROOM_CONNECTIONS: usize = 20_000;
+/// Bytes of what a member tells of itself, encoded.
+pub const MAX_MEMBER_INFO_BYTES: usize = 1024;
+/// How long somebody is counted as present without being refreshed: a node that died takes its members with it.
+pub const PRESENCE_TTL: Duration = Duration::from_secs(60);

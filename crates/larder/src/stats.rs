@@ -277,4 +277,28 @@ pub struct StatsSnapshot {
     pub breaker_open: bool,
     /// Invalidations that wait for Redis to come back.
     pub undelivered: u64,
+    /// The event logs.
+    pub events: EventCounts,
+}
+
+/// What the [event logs](crate::EventLog) of this node did, and how they stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EventCounts {
+    /// Events of this node that have entered a log.
+    pub appended: u64,
+    /// Events of this node that wait: for acknowledgements, for those before them, or for Redis.
+    pub waiting: u64,
+    /// Times that too many waited, so that those of a tenant were dropped and its log began anew.
+    pub overflows: u64,
+    /// Times that a log's watchers here had to start anew.
+    pub resets: u64,
+    /// Times that the connection to the logs in Redis has ended.
+    pub reconnects: u64,
+    /// Times that messages of other nodes were missed, so that logs were read again.
+    pub missed: u64,
+    /// Tenants whose log this node holds or follows.
+    pub logs: u64,
+    /// Of these, those that somebody watches.
+    pub watched: u64,
 }

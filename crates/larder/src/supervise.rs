@@ -329,6 +329,8 @@ impl Supervisor {
                 self.remote.acknowledged(ack, node);
                 None
             }
+            // They come on links of their own.
+            Some(Push::Appended(_) | Push::Signal { .. }) => None,
             Some(Push::Lost) | None => Some("the connection ended".to_owned()),
         }
     }

@@ -3,7 +3,6 @@
 use crate::account::TenantStats;
 use crate::buckets::Home;
 use crate::error::{BoxError, Error, ErrorKind};
-use crate::event::Event;
 use crate::invalidate::Invalidation;
 use crate::key::Key;
 use crate::l1::FullKey;
@@ -258,28 +257,6 @@ impl Tenant {
     /// the number of its endpoints, never in the number of entries.
     pub fn stats(&self) -> TenantStats {
         self.home.any().stats.of_tenant(&self.name)
-    }
-
-    /// Invalidates what the event touches, then tells everybody who [subscribed](crate::Cache::subscribe).
-    ///
-    /// # Errors
-    /// As [`Tenant::invalidate`]; on `Deferred` the subscribers of this process are told all the same.
-    pub async fn publish(&self, mut event: Event) -> Result<Option<Stamp>, Error> {
-        self.check()?;
-        event.tenant = Arc::clone(&self.name);
-        let stamp = match event.take_selection() {
-            Some(selection) => self.invalidate(selection).await.map(Some),
-            None => Ok(None),
-        };
-        let apply = match &stamp {
-            Ok(_) => true,
-            Err(error) => error.kind() == ErrorKind::Deferred,
-        };
-        if apply {
-            // Nobody listening is no error.
-            let _ = self.home.any().events.send(Arc::new(event));
-        }
-        stamp
     }
 }
 

@@ -16,6 +16,7 @@
 //! * **Deadlines.** Every call takes at most the time it is given, also when the server accepts connections and never
 //!   answers.
 
+pub mod log;
 #[cfg(feature = "redis")]
 pub mod redis;
 
@@ -269,6 +270,15 @@ pub enum Push {
         /// The node.
         node: String,
     },
+    /// Events entered a tenant's log. On a [`LogLink`](log::LogLink) only.
+    Appended(log::Appended),
+    /// A message to a tenant's watchers on all nodes. On a [`LogLink`](log::LogLink) only.
+    Signal {
+        /// The tenant.
+        tenant: Box<str>,
+        /// The message.
+        message: Bytes,
+    },
     /// The subscription or the connection ended: the link is dead.
     Lost,
 }
@@ -299,6 +309,20 @@ pub trait Connector: Send + Sync + 'static {
     /// [`MAX_BUCKETS`](crate::limits::MAX_BUCKETS), the same for all nodes and for ever.
     fn buckets(&self) -> u16 {
         1
+    }
+
+    /// Whether this store keeps event logs. Where it does not, each process has logs of its own, in its memory.
+    fn keeps_logs(&self) -> bool {
+        false
+    }
+
+    /// Connects to the event logs of a bucket, checks that the server can do what is needed, and subscribes.
+    ///
+    /// Takes at most the connect time-out and a few command time-outs.
+    fn connect_log<'a>(&'a self, node: &'a str, bucket: u16) -> StoreFuture<'a, Arc<dyn log::LogLink>> {
+        let _ = (node, bucket);
+        let error = StoreError::new(StoreErrorKind::Unsupported, "this store keeps no event logs");
+        Box::pin(std::future::ready(Err(error)))
     }
 
     /// The coherence lease where none is chosen. Default 1 s.
