@@ -1,6 +1,6 @@
 //! Many keys at once: one round trip, one loader call, the same flights.
 
-use crate::coherence::Stamped;
+use crate::coherence::{Made, Watch};
 use crate::engine::Engine;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::flight::Landed;
@@ -78,35 +78,52 @@ impl Tenant {
         Ok(places.into_iter().map(|place| answers[place].clone().and_then(present)).collect())
     }
 
-    /// [`Tenant::set`] of many values: one invalidation, one fill.
+    /// [`Tenant::set`] of many values: one invalidation and one fill for 500 of them. Each is kept or dropped by itself.
     ///
     /// # Errors
     /// As [`Tenant::set`]; `InvalidRequest` for more than 1,000 values.
+    ///
+    /// # Cancel safety
+    /// As [`Tenant::set`]. Of more than 500 values some may be set then, and others not.
     pub async fn set_many<T: Value>(
         &self,
         values: Vec<(Key, T)>,
         policy: impl AsRef<Policy>,
-    ) -> Result<(), Error> {
+    ) -> Result<Stamp, Error> {
         self.check_keys(values.iter().map(|(key, _)| key))?;
         let policy = policy.as_ref();
         policy.check(self.home.any().options.load_timeout)?;
+        let mut told = Stamp::default();
         if values.is_empty() {
-            return self.home.any().check_open();
+            return self.home.any().check_open().map(|()| told);
         }
         let mut values = last_of_each(values);
+        // Before anything else: the values are as old as this call.
+        let watches = self.watches(&values);
         while !values.is_empty() {
             let rest = values.split_off(values.len().min(SET_AT_ONCE));
-            self.set_some(values, policy).await?;
+            told.and_later(self.set_some(values, &watches, policy).await?);
             values = rest;
         }
-        Ok(())
+        Ok(told)
     }
 
-    async fn set_some<T: Value>(&self, values: Vec<(Key, T)>, policy: &Policy) -> Result<(), Error> {
+    /// What is known now in each bucket of these keys.
+    fn watches<T>(&self, values: &[(Key, T)]) -> Vec<(u16, Watch)> {
+        let groups = self.home.group(values.iter().map(|(key, _)| key));
+        groups.into_iter().map(|(engine, _)| (engine.mirror.bucket, engine.mirror.watch())).collect()
+    }
+
+    async fn set_some<T: Value>(
+        &self,
+        values: Vec<(Key, T)>,
+        watches: &[(u16, Watch)],
+        policy: &Policy,
+    ) -> Result<Stamp, Error> {
         let selectors: Vec<Selector> = values.iter().map(|(key, _)| Selector::Key(key.clone())).collect();
         let stamp = self.invalidate(selectors).await?;
         if !self.home.any().options.enabled {
-            return Ok(());
+            return Ok(stamp);
         }
         let groups = self.home.group(values.iter().map(|(key, _)| key));
         let mut values: Vec<Option<(Key, T)>> = values.into_iter().map(Some).collect();
@@ -115,10 +132,13 @@ impl Tenant {
             let values: Vec<(Key, T)> = places.into_iter().map(take).collect();
             let keys: Vec<FullKey> = values.iter().map(|(key, _)| self.full(key.clone())).collect();
             let values = values.into_iter().map(|(key, value)| (key, Some(value))).collect();
-            let given = Given { values, made: stamp.of(engine.mirror.bucket) };
-            engine.begin_all(&keys, policy, Box::new(given)).await?;
+            let bucket = engine.mirror.bucket;
+            let (_, watch) =
+                *watches.iter().find(|(of, _)| *of == bucket).expect("every key's bucket is watched");
+            let own = stamp.of(bucket).expect("every key's bucket was told");
+            engine.begin_all(&keys, policy, Box::new(Given { values, made: Made { watch, own } })).await?;
         }
-        Ok(())
+        Ok(stamp)
     }
 
     /// The keys, each once, and where each of those given stands among them.
@@ -167,8 +187,7 @@ fn last_of_each<T>(values: Vec<(Key, T)>) -> Vec<(Key, T)> {
 /// Values that are there already.
 struct Given<T> {
     values: Vec<(Key, Option<T>)>,
-    /// The caller's own invalidation: they are no older than that.
-    made: Option<Stamped>,
+    made: Made,
 }
 
 /// Values that are set as one: their keys are invalidated in one step.
@@ -186,8 +205,8 @@ impl<T: Send + 'static> Loader<T> for Given<T> {
         false
     }
 
-    fn made_at(&self) -> Option<Stamped> {
-        self.made
+    fn made_at(&self) -> Option<Made> {
+        Some(self.made)
     }
 }
 

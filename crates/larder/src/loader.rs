@@ -1,6 +1,6 @@
 //! Loaders: how a value is made when no tier has it.
 
-use crate::coherence::Stamped;
+use crate::coherence::Made;
 use crate::error::BoxError;
 use crate::key::Key;
 use crate::l1::Stored;
@@ -141,8 +141,8 @@ pub(crate) trait Loader<T>: Send {
         true
     }
 
-    /// Set where nothing is loaded: the caller's own invalidation, as of which its values were made.
-    fn made_at(&self) -> Option<Stamped> {
+    /// Set where nothing is loaded, because the caller brings the values.
+    fn made_at(&self) -> Option<Made> {
         None
     }
 }

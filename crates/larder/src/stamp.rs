@@ -31,6 +31,12 @@ impl Stamp {
         self.0.extend(other.0);
     }
 
+    /// Both; of each bucket the later.
+    pub(crate) fn and_later(&mut self, later: Self) {
+        self.0.retain(|part| later.of(part.bucket).is_none());
+        self.0.extend(later.0);
+    }
+
     /// The place in this bucket's order; `None` if the bucket was not touched.
     pub(crate) fn of(&self, bucket: u16) -> Option<Stamped> {
         let part = self.0.iter().find(|part| part.bucket == bucket)?;

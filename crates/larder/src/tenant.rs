@@ -206,14 +206,30 @@ impl Tenant {
     }
 
     /// Makes `value` what is cached under `key`, on all nodes. What was there, or was being loaded, is invalidated
-    /// first, and the value counts as made at that moment: whatever is invalidated later drops it. What others invalidate
-    /// between the call and that moment does not: for values that are read from somewhere use
-    /// [`Tenant::get_or_load`].
+    /// first; the [`Stamp`] of that is returned, for [`Tenant::at_least`].
+    ///
+    /// The value counts as made when this is first polled. Whatever is invalidated or expired after that, on whichever
+    /// node, and covers it (its key, a tag, a prefix, the tenant, …), drops it, also where that comes before it is stored:
+    /// then the call has invalidated the key, no tier keeps the value, and the next lookup loads. Of two who set the same
+    /// key at once, one value is kept or none. So it is with a value that another load or set overtook, or that is too
+    /// large, or where Redis did not answer in time. None of this is an error.
+    ///
+    /// What the value is made of must have been read (or committed) with nothing invalidated between that and the call:
+    /// nobody but you can know. A value that is read from somewhere is better left to [`Tenant::get_or_load`], whose load
+    /// begins under a lease.
     ///
     /// # Errors
-    /// Those of [`Tenant::invalidate`]. A value that an invalidation or another load overtook, or that is too large, is
-    /// not kept; that is no error.
-    pub async fn set<T: Value>(&self, key: Key, value: T, policy: impl AsRef<Policy>) -> Result<(), Error> {
+    /// Those of [`Tenant::invalidate`]. With [`ErrorKind::Deferred`] the value is not kept.
+    ///
+    /// # Cancel safety
+    /// Once it has been polled, the invalidation is carried through also where the future is dropped; the value may then be
+    /// kept or not.
+    pub async fn set<T: Value>(
+        &self,
+        key: Key,
+        value: T,
+        policy: impl AsRef<Policy>,
+    ) -> Result<Stamp, Error> {
         self.set_many(vec![(key, value)], policy).await
     }
 

@@ -3,6 +3,7 @@
 use super::Network;
 use super::connection::Connection;
 use crate::redis::Command;
+use std::sync::Arc;
 
 /// A command of a node's that is held up, before it is run or before its answer is sent.
 pub(super) struct Hold {
@@ -12,6 +13,8 @@ pub(super) struct Hold {
     /// How many of them pass first.
     skip: u32,
     reached: bool,
+    /// Tells it from the one that takes its place.
+    mark: Arc<()>,
 }
 
 /// Whether a command is a call of a script with an entry among its keys: a lease, a fill, or the invalidation of a key.
@@ -34,14 +37,17 @@ fn is(command: &Command, name: &[u8]) -> bool {
 }
 
 impl Network {
-    /// Holds the next such command of a node up, before it is run, or after it, before its answer is sent.
+    /// Holds the next such command of a node up, before it is run, or after it, before its answer is sent. What was held up
+    /// before is let go.
     pub fn hold(&self, node: usize, chosen: fn(&Command) -> bool, after: bool) {
         self.hold_later(node, chosen, after, 0);
     }
 
     /// The same of a later one: so many pass first.
     pub fn hold_later(&self, node: usize, chosen: fn(&Command) -> bool, after: bool, skip: u32) {
-        self.change(|inner| inner.hold = Some(Hold { node, chosen, after, skip, reached: false }));
+        self.change(|inner| {
+            inner.hold = Some(Hold { node, chosen, after, skip, reached: false, mark: Arc::default() })
+        });
     }
 
     /// Waits until that command is held up.
@@ -77,15 +83,15 @@ impl Network {
             let mut inner = self.0.inner.lock();
             let hold = inner.hold.as_mut().filter(|hold| !hold.reached && hold.after == after);
             let hold = hold.filter(|hold| hold.node == connection.node && (hold.chosen)(command));
-            hold.is_some_and(|hold| {
+            hold.and_then(|hold| {
                 hold.reached = hold.skip == 0;
                 hold.skip = hold.skip.saturating_sub(1);
-                hold.reached
+                hold.reached.then(|| Arc::clone(&hold.mark))
             })
         };
-        if concerned {
+        if let Some(mark) = concerned {
             self.0.changed.send_replace(());
-            self.until(|inner| inner.hold.is_none()).await;
+            self.until(|inner| inner.hold.as_ref().is_none_or(|hold| !Arc::ptr_eq(&hold.mark, &mark))).await;
         }
     }
 }

@@ -6,6 +6,7 @@ mod leases;
 mod memory;
 mod outages;
 mod redis;
+mod sets;
 mod stage;
 
 use crate::node::Limits;
@@ -43,5 +44,5 @@ impl Schedule {
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Schedule> {
-    [memory::ALL, redis::ALL, degraded::ALL, outages::ALL, leases::ALL].into_iter().flatten()
+    [memory::ALL, redis::ALL, degraded::ALL, outages::ALL, leases::ALL, sets::ALL].into_iter().flatten()
 }

@@ -198,6 +198,13 @@ impl Stage {
         }
     }
 
+    /// A set of the row as it is now, under way.
+    pub(super) fn setting(&self, node: &Node) -> JoinHandle<Result<Stamp, Error>> {
+        let (acme, version) = (node.cache.tenant("acme"), self.row.load(Ordering::SeqCst));
+        let policy = Policy::ttl(Duration::from_secs(600)).tag("one");
+        tokio::spawn(node.host.run(async move { acme.set(the_key(), version, policy).await }))
+    }
+
     /// An invalidation under way.
     pub(super) fn invalidating(
         &self,

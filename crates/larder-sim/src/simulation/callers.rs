@@ -209,7 +209,7 @@ impl World {
         let rows = vec![(row, version)];
         self.note(format_args!("n{} commits {rows:?} and sets {}", node.host.id, value.0));
         let result = tenant(node, of.tenant).set(of.key.clone(), value, of.policy(&self.chance, true)).await;
-        self.told(node, "set", rows, result.map(|()| Stamp::default()), Returned::Ok).await;
+        self.told(node, "set", rows, result, Returned::Ok).await;
     }
 
     async fn told(

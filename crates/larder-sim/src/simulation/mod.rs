@@ -27,8 +27,7 @@ pub struct Options {
     pub nodes: usize,
     /// Whether anything goes wrong.
     pub faults: bool,
-    /// Whether values are also set. Off, for the checker asks more than `Tenant::set` promises: that what others invalidate
-    /// between the call and the set's own invalidation drops the value, too.
+    /// Whether values are also set.
     pub sets: bool,
     /// The coherence lease.
     pub lease: Duration,
@@ -48,7 +47,7 @@ impl Default for Options {
             steps: 4000,
             nodes: 3,
             faults: true,
-            sets: false,
+            sets: true,
             lease: Duration::from_secs(1),
             outage_memory_ttl: Duration::from_secs(2),
             mutant: None,

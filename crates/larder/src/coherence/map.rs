@@ -1,9 +1,10 @@
 //! The map of scopes: when was each last invalidated, as far as this node knows.
 
 use super::rules::Rules;
+use super::watch::Made;
 use crate::clock::Moment;
 use crate::limits::MAX_MIRROR_SCOPES;
-use crate::scope::{Glob, ScopeHash, Subject};
+use crate::scope::{EntryScopes, Glob, ScopeHash, Subject};
 use crate::simulation::{Limit, Mutant, is, limit};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -13,6 +14,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 pub(super) struct Record {
     /// Stamp of the last invalidation in the current epoch, 0 if there is none.
     pub(super) stamp: u64,
+    /// Stamp of the last one before that, as far as it is known; 0 if there is none.
+    earlier: u64,
     /// The change counter after the last change of this record: what guards entries loaded without Redis.
     pub(super) change: u64,
     /// Own invalidations whose reply is not here yet. As long as there is one, nothing of this scope is served.
@@ -38,6 +41,11 @@ impl Record {
 
     fn is_blocked(&self) -> bool {
         self.blocks > 0 || self.soft_blocks > 0
+    }
+
+    /// Whether nothing has happened to this scope after `since` but the invalidation at `own`.
+    fn has_only(&self, own: u64, since: u64) -> bool {
+        !self.is_blocked() && self.stamp == own && self.earlier <= since && self.soft_stamp <= since
     }
 }
 
@@ -171,13 +179,29 @@ impl Map {
         Some(verdict)
     }
 
+    /// Whether a value that was brought is as good as one loaded at `upto`: all up to there is applied, and since it was
+    /// brought nothing has happened to it but its own invalidation. What is forgotten counts as having happened.
+    pub(super) fn is_undisturbed(&self, made: &Made, upto: u64, scopes: &EntryScopes, key: &str) -> bool {
+        let since = if is(Mutant::GivenUnwatched) { made.own.stamp } else { made.watch.head.stamp };
+        let others = self.judge(Subject { scopes: scopes.shared(), key }, made.watch.head.epoch, since);
+        let of_key = self.scopes.get(&scopes.key());
+        (upto <= self.applied || is(Mutant::GivenUnawaited))
+            && made.own.epoch == self.epoch
+            && others == Some(Verdict::FINE)
+            && of_key.is_some_and(|record| record.has_only(made.own.stamp, since))
+    }
+
     /// Records an invalidation or expiration of the current epoch. Stamps only grow.
     pub(super) fn raise(&mut self, scope: ScopeHash, stamp: u64, change: u64, now: Moment) {
         self.known = self.known.max(stamp);
         let record = self.scopes.entry(scope.hard()).or_default();
         if !scope.is_soft() {
             record.change = change;
-            record.stamp = record.stamp.max(stamp);
+            let (earlier, later) = (record.stamp.min(stamp), record.stamp.max(stamp));
+            if earlier < later {
+                record.earlier = record.earlier.max(earlier);
+            }
+            record.stamp = later;
         } else if stamp > record.soft_stamp {
             (record.soft_stamp, record.soft_change, record.expired_at) = (stamp, change, now);
         }
@@ -217,7 +241,7 @@ impl Map {
             self.left.push_back(self.epoch);
             self.epoch = epoch;
             self.scopes.retain(|_, record| {
-                (record.stamp, record.soft_stamp) = (0, 0);
+                (record.stamp, record.earlier, record.soft_stamp) = (0, 0, 0);
                 record.is_blocked()
             });
             self.rules.clear();

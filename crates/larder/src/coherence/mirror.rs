@@ -61,14 +61,14 @@ pub(crate) struct Mirror {
     /// The bucket whose coherence state this is.
     pub(crate) bucket: u16,
     /// Raised by every change of the map.
-    change: AtomicU64,
+    pub(super) change: AtomicU64,
     /// End of the coherence lease, in nanoseconds of the clock. Never ends without Redis.
     until: AtomicU64,
     /// Whether the node follows the stream: set when recovery is complete.
     trusted: AtomicBool,
     /// How often trust began; a heartbeat sent before does not count.
     trust: AtomicU64,
-    map: RwLock<Map>,
+    pub(super) map: RwLock<Map>,
     clock: Arc<dyn Clock>,
     /// Told after every change.
     changed: Notify,
@@ -497,13 +497,6 @@ impl Mirror {
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn blocked(&self) -> usize {
         self.map.read().blocked()
-    }
-
-    /// Whether the invalidation at `at` is the last of this scope that is known. To be asked of a recent one: what is
-    /// forgotten counts as later.
-    pub(crate) fn is_last(&self, scope: ScopeHash, at: Stamped) -> bool {
-        let map = self.map.read();
-        map.judge((&[scope]).into(), at.epoch, at.stamp).is_some()
     }
 
     /// Whether this scope was invalidated not too long ago.

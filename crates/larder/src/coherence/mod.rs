@@ -11,5 +11,7 @@ mod pause;
 mod rules;
 #[cfg(test)]
 mod schedules;
+mod watch;
 
 pub(crate) use mirror::{Fence, Judged, Mirror, Stamped, Ticket};
+pub(crate) use watch::{Made, Watch};

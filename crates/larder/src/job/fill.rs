@@ -51,7 +51,7 @@ impl<T: Value> Job<T> {
         link: &Arc<dyn Link>,
         granted: Vec<Granted<T>>,
     ) {
-        let change = self.engine.mirror.change();
+        let (change, brought) = (self.engine.mirror.change(), self.loader.made_at().is_some());
         let loaded = self.load(granted.iter().map(|one| &one.pending)).await;
         let (loaded, made, took) = match loaded {
             Ok(loaded) => loaded,
@@ -64,7 +64,11 @@ impl<T: Value> Job<T> {
         let parcels: Vec<Parcel<T>> = granted
             .into_iter()
             .zip(loaded)
-            .map(|(granted, loaded)| self.pack(remote, granted, loaded, made, took, change))
+            .map(|(granted, loaded)| {
+                // What was brought is as old as it was found to be.
+                let change = if brought { granted.pending.change } else { change };
+                self.pack(remote, granted, loaded, made, took, change)
+            })
             .collect();
         self.fill(remote, link, &parcels).await;
         for parcel in parcels {

@@ -132,6 +132,7 @@ impl<T: Value> Job<T> {
 
     /// Flies. Every pending key has landed when this returns.
     pub(crate) async fn run(mut self, mut pending: Vec<Pending<T>>, _leave: LeaveBoard<T>) {
+        self.count_from_the_call(&mut pending);
         match self.engine.remote.clone() {
             None => self.load_alone(pending).await,
             Some(_) if self.policy.tiers == Tiers::Memory => self.load_for_memory(pending).await,
@@ -146,20 +147,26 @@ impl<T: Value> Job<T> {
 
     /// Without other nodes: the fence is the mirror's own head.
     async fn load_alone(&mut self, pending: Vec<Pending<T>>) {
-        let pending = self.without_cooling(pending);
-        let at = self.loader.made_at().unwrap_or_else(|| self.engine.mirror.fence_alone());
-        let loaded = self.load(pending.iter()).await;
-        self.land_loaded(pending, loaded, Some(Fence::Stamped(at)), at.stamp);
+        let at = self.engine.mirror.fence_alone();
+        self.load_as_of(pending, at).await;
     }
 
     /// Past Redis, whose stream this node follows all the same: the fence is the last stamp that is known. What is stamped later
     /// is yet to come, and what was stamped before is older than the load.
     async fn load_for_memory(&mut self, pending: Vec<Pending<T>>) {
-        let at = self.loader.made_at().unwrap_or_else(|| self.engine.mirror.fence_alone());
+        let at = self.engine.mirror.fence_alone();
         if !self.engine.mirror.is_good() {
             return self.load_degraded(pending).await;
         }
-        let pending = self.without_cooling(pending);
+        self.load_as_of(pending, at).await;
+    }
+
+    /// For memory alone, as of `at`; what was brought, as of its own invalidation.
+    async fn load_as_of(&mut self, pending: Vec<Pending<T>>, at: Stamped) {
+        let (pending, at) = match self.loader.made_at() {
+            Some(made) => (self.undisturbed_here(pending, made).await, made.own),
+            None => (self.without_cooling(pending), at),
+        };
         let loaded = self.load(pending.iter()).await;
         self.land_loaded(pending, loaded, Some(Fence::Stamped(at)), at.stamp);
     }
@@ -177,13 +184,6 @@ impl<T: Value> Job<T> {
             ticket.until = self.engine.now().plus(keep);
         }
         self.land_loaded(pending, loaded, ticket.map(Fence::Degraded), 0);
-    }
-
-    /// Somebody else has begun to load since: what that brings is what all nodes will have, so this is kept nowhere.
-    async fn give_way(&mut self, mut pending: Vec<Pending<T>>) {
-        pending.iter_mut().for_each(|one| one.fence = None);
-        let loaded = self.load(pending.iter()).await;
-        self.land_loaded(pending, loaded, None, 0);
     }
 
     /// Over Redis. Returns the keys for which Redis cannot be relied on, to be loaded without it.
@@ -209,12 +209,7 @@ impl<T: Value> Job<T> {
                 }
             }
             if let Some(made) = self.loader.made_at() {
-                let granted = std::mem::take(&mut leased.granted);
-                let (granted, overtaken) = self.as_of(remote, granted, made).await;
-                leased.granted = granted;
-                if !overtaken.is_empty() {
-                    self.give_way(overtaken).await;
-                }
+                leased.granted = self.undisturbed(remote, leased.granted, made).await;
             }
             if !leased.granted.is_empty() {
                 self.load_granted(remote, &link, std::mem::take(&mut leased.granted)).await;

@@ -249,13 +249,16 @@ async fn setting_a_value_waits_for_nobodys_load() {
 }
 
 #[tokio::test]
-async fn a_value_that_was_set_is_not_kept_if_it_was_invalidated_before_it_could_be_stored() {
+async fn a_value_that_was_set_is_not_kept_if_anything_concerned_it_since_the_call() {
     let (tag, key) = (ScopeHash::of_tag("acme", "t"), ScopeHash::of_key("acme", &key!("k")));
-    for (scope, kept) in [(tag, false), (key, false), (ScopeHash::of_tag("acme", "other"), true)] {
+    let other = ScopeHash::of_tag("acme", "other");
+    let scopes = [(tag, false), (key, false), (tag.soft(), false), (key.soft(), false), (other, true)];
+    let places = [Call::Invalidate, Call::Lease];
+    for ((scope, kept), place) in scopes.into_iter().flat_map(|one| places.map(|place| (one, place))) {
         let server = Server::new();
         let mut node = Node::ready(&server).await;
         let acme = node.acme();
-        let held = server.hold(Call::Lease);
+        let held = server.hold(place);
         let setting = {
             let acme = acme.clone();
             tokio::spawn(async move { acme.set(key!("k"), 1u64, policy().tag("t")).await })
@@ -270,7 +273,7 @@ async fn a_value_that_was_set_is_not_kept_if_it_was_invalidated_before_it_could_
         setting.await.unwrap().unwrap();
         node.settled().await;
         let found = acme.get::<u64>(key!("k")).await.unwrap();
-        assert_eq!((found.is_some(), server.is_stored("acme", "k")), (kept, kept), "{scope:?}");
+        assert_eq!((found.is_some(), server.is_stored("acme", "k")), (kept, kept), "{scope:?} {place:?}");
         assert!(!server.is_leased("acme", "k"));
     }
 }

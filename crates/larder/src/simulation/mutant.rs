@@ -77,6 +77,12 @@ pub enum Mutant {
     NoBarrier,
     /// The stamps that callers bring are not looked at.
     StampsOfCallersIgnored,
+    /// What others invalidate between the call of a set and its own invalidation is not looked at.
+    GivenUnwatched,
+    /// A value that is set is stored though messages of before its lease have not arrived.
+    GivenUnawaited,
+    /// A flight that brings a value which was set counts from its own beginning, not from the call.
+    GivenAsOfItsFlight,
 }
 
 impl Mutant {
@@ -116,5 +122,8 @@ impl Mutant {
         Self::JournalLost,
         Self::NoBarrier,
         Self::StampsOfCallersIgnored,
+        Self::GivenUnwatched,
+        Self::GivenUnawaited,
+        Self::GivenAsOfItsFlight,
     ];
 }
