@@ -192,8 +192,11 @@ impl World {
             Some(of) => tenant(node, of).invalidate(selection),
             None => node.cache.invalidate(selection),
         };
+        let began = self.trace.now_ms();
         let (result, done) = if self.chance.below(4) == 0 {
-            (invalidation.acked().await, Returned::Acked)
+            let result = invalidation.acked().await;
+            let leapt = began <= self.leapt_until_ms.load(Ordering::SeqCst);
+            (result, if leapt { Returned::Ok } else { Returned::Acked })
         } else {
             (invalidation.await, Returned::Ok)
         };
@@ -229,8 +232,7 @@ impl World {
                 };
                 let now = self.trace.now_ms();
                 let down_since = self.down_since_ms.load(Ordering::SeqCst);
-                let lease = u64::try_from(self.options.lease.as_millis()).expect("short");
-                let in_outage = self.network.is_down() && now > down_since + lease + 2;
+                let in_outage = self.network.is_down() && now > down_since + self.lease_ms() + 2;
                 let how = if in_outage { Returned::DeferredInOutage } else { Returned::Deferred };
                 self.note(format_args!("n{} {kind} {rows:?}: {how:?}", node.host.id));
                 self.count("invalidations returned", "deferred");

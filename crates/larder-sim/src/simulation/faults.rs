@@ -113,6 +113,9 @@ impl World {
             96..100 => {
                 let ms = chance.pick(&[-5000, -300, -2, 2, 300, 5000]);
                 self.network.with_server(|server| server.time.offset_us += ms * 1000);
+                if u64::try_from(ms).is_ok_and(|ms| ms > self.lease_ms()) {
+                    self.leapt_until_ms.store(now + self.lease_ms(), Ordering::SeqCst);
+                }
                 "server's clock stepped"
             }
             _ => return,

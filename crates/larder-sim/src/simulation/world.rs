@@ -46,6 +46,9 @@ pub(super) struct World {
     nodes: AtomicU64,
     /// Since when the server is away.
     pub down_since_ms: AtomicU64,
+    /// Until when acknowledgements may have been waited for from too few: a known limit, where the server's clock leaps
+    /// by more than a lease and registrations end with it.
+    pub leapt_until_ms: AtomicU64,
 }
 
 /// A node with its callers.
@@ -94,6 +97,7 @@ impl World {
             settings,
             nodes: AtomicU64::new(0),
             down_since_ms: AtomicU64::new(u64::MAX),
+            leapt_until_ms: AtomicU64::new(0),
         })
     }
 
@@ -105,6 +109,11 @@ impl World {
         let node = Node::start(host, self.settings).await;
         self.note(format_args!("n{id} is {}", node.inside().node));
         Place { node, callers: JoinSet::new(), until_ms: 0 }
+    }
+
+    /// A coherence lease.
+    pub(super) fn lease_ms(&self) -> u64 {
+        u64::try_from(self.options.lease.as_millis()).expect("a lease is short")
     }
 
     /// How a node stands now.

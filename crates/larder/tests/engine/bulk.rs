@@ -1,11 +1,12 @@
 //! Many keys at once.
 
-use crate::support::{Row, alone, node, policy};
-use larder::{Cache, ErrorKind, Key, Outcome, key};
+use crate::support::{Row, alone, node, node_with, policy};
+use larder::{Cache, ErrorKind, Key, Outcome, RedisConfig, key};
 use larder_testkit::RedisServer;
 use parking_lot::Mutex;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 async fn both() -> (Vec<Cache>, RedisServer) {
     let redis = RedisServer::start();
@@ -115,4 +116,23 @@ async fn a_hundred_keys_of_redis_take_one_read() {
             .all(|found| found.as_ref().is_some_and(|found| found.status.tier == larder::Tier::Redis))
     );
     assert_eq!((redis.calls_of("mget"), redis.calls_of("get")), (1, 0));
+}
+
+#[tokio::test]
+async fn the_stamp_of_a_set_reads_its_values_on_another_node() {
+    let redis = RedisServer::start();
+    let mut config = RedisConfig::new(redis.url());
+    // However slow the machine: a value that Redis did not take in time is not kept.
+    config.read_timeout = Duration::from_secs(10);
+    let one = node_with(&redis, |builder| builder.redis(config)).await;
+    let other = node(&redis).await;
+    let values = |version: i32| (0..600).map(|i| (key!("k", i), version)).collect();
+    for version in 1..4 {
+        let stamp = one.tenant("acme").set_many::<i32>(values(version), policy()).await.unwrap();
+        assert_eq!(stamp.parts().count(), 1, "of one bucket, in however many steps");
+        let reader = other.tenant("acme").at_least(stamp);
+        for key in [key!("k", 0), key!("k", 599)] {
+            assert_eq!(*reader.get::<i32>(key).await.unwrap().unwrap().value, version);
+        }
+    }
 }
