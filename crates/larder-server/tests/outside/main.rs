@@ -11,6 +11,7 @@ mod nodes;
 mod openapi;
 mod origin;
 mod outage;
+mod production;
 mod protocol;
 mod routes;
 mod sentinel;

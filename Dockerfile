@@ -1,0 +1,24 @@
+# syntax=docker/dockerfile:1
+# The program, and nothing beside it: no shell, no package manager, not root, nothing to write to.
+#   docker build -t larder .
+FROM rust:1.95-slim-bookworm AS build
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY . .
+# What was downloaded and compiled before is kept between builds, outside of the image.
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
+    cargo build --locked --profile dist --bin larder && cp target/dist/larder /larder && mkdir /data
+
+FROM gcr.io/distroless/cc-debian12:nonroot
+COPY --from=build /larder /usr/local/bin/larder
+# SQLite's file, larder.toml and .env are looked for in the working directory. With PostgreSQL it stays empty.
+COPY --from=build --chown=65532:65532 /data /data
+WORKDIR /data
+USER 65532:65532
+ENV ENV=production LISTEN=0.0.0.0:8000
+EXPOSE 8000
+# `check` speaks to Redis; /health/live is for orchestrators. There is no shell and no curl in here.
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30s CMD ["larder", "stats", "--url", "http://127.0.0.1:8000"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["larder"]
+CMD ["serve"]

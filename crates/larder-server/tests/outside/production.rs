@@ -1,0 +1,67 @@
+//! The scripts with which it is run in production.
+
+use crate::server::Dir;
+use larder_testkit::{Program, assert_eventually};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The start script with these variables and no others, in a copy of the repository that has no `.env`.
+fn start_production(command: &mut Command, env: &[(&str, &str)]) {
+    let path = std::env::var("PATH").unwrap();
+    command.env_clear().env("PATH", path).env("LARDER", env!("CARGO_BIN_EXE_larder"));
+    command.envs(env.iter().copied()).args(["--listen", "127.0.0.1:0"]);
+}
+
+fn script(dir: &Dir) -> PathBuf {
+    let scripts = dir.path().join("scripts");
+    std::fs::create_dir_all(&scripts).unwrap();
+    let script = scripts.join("start-production.sh");
+    std::fs::copy(repository().join("scripts/start-production.sh"), &script).unwrap();
+    script
+}
+
+#[test]
+fn it_does_not_start_without_its_secrets() {
+    let dir = Dir::new();
+    for (env, missing) in
+        [(&[][..], "JWT_SECRET"), (&[("JWT_SECRET", "0123456789abcdef0123456789abcdef")], "DATABASE_URL")]
+    {
+        let mut command = Command::new(script(&dir));
+        start_production(&mut command, env);
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(&format!("{missing} is missing")), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn it_starts_with_the_secrets_that_were_made_for_it() {
+    let dir = Dir::new();
+    let made = Command::new("sh").arg(repository().join("deploy/make-secrets.sh")).arg(dir.path()).status();
+    assert!(made.unwrap().success());
+    let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+    let (secret, password) = (read("jwt_secret"), read("postgres_password"));
+    assert!(secret.trim().len() == 48 && secret != password);
+    assert!(read("database_url").contains(password.trim()));
+    // What is there is kept.
+    let again = Command::new("sh").arg(repository().join("deploy/make-secrets.sh")).arg(dir.path()).status();
+    assert!(again.unwrap().success() && read("jwt_secret") == secret);
+
+    let database = format!("sqlite://{}", dir.path().join("larder.db").display());
+    let secret_file = dir.path().join("jwt_secret").display().to_string();
+    let program = Program::start(&script(&dir), &dir.path().join("output.txt"), |command| {
+        let env = [("DATABASE_URL", &*database), ("JWT_SECRET_FILE", &secret_file), ("SELLER_API_PORT", "0")];
+        start_production(command, &env);
+    });
+    let listens = || program.output().contains("Listening on http://127.0.0.1:");
+    assert_eventually!(listens(), Duration::from_secs(60), "it starts: {}", program.output());
+    assert!(program.output().contains("Mode: production"));
+    program.terminate();
+    assert_eq!(program.wait(Duration::from_secs(60)).unwrap().code(), Some(0), "{}", program.output());
+}
