@@ -19,6 +19,7 @@ mod globs;
 mod history;
 mod invalidating;
 mod loading;
+mod many_tags;
 mod outage;
 mod quotas;
 mod sentinel;
