@@ -136,6 +136,23 @@ impl Db {
         })
     }
 
+    /// How many connections the server has for users like this one; `None` on SQLite, which has no such bound.
+    ///
+    /// # Errors
+    /// Where it doesn't answer.
+    ///
+    /// # Cancel safety
+    /// Nothing is left behind.
+    pub async fn server_connections(&self) -> Result<Option<i64>, DbError> {
+        if self.dialect == Dialect::Sqlite {
+            return Ok(None);
+        }
+        let kept_back = "current_setting('superuser_reserved_connections')";
+        let statement = format!("SELECT current_setting('max_connections')::BIGINT - {kept_back}::BIGINT");
+        let row = sqlx::query(sqlx::AssertSqlSafe(statement)).fetch_one(self.read()).await?;
+        Ok(Some(sqlx::Row::try_get(&row, 0)?))
+    }
+
     /// After many rows were written: tells the planner what is there, and on SQLite moves it all from the log into the
     /// file, since every read would look it up in both.
     ///

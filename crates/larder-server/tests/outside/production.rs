@@ -1,7 +1,9 @@
-//! The scripts with which it is run in production.
+//! What the repository brings for running it in production: scripts, alerts, the manual.
 
-use crate::server::Dir;
+use crate::client::Client;
+use crate::server::{Dir, Server};
 use larder_testkit::{Program, assert_eventually};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -64,4 +66,41 @@ async fn it_starts_with_the_secrets_that_were_made_for_it() {
     assert!(program.output().contains("Mode: production"));
     program.terminate();
     assert_eq!(program.wait(Duration::from_secs(60)).unwrap().code(), Some(0), "{}", program.output());
+}
+
+/// The words of a text that begin with `prefix`.
+fn words<'a>(text: &'a str, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+    let parts = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    parts.filter(move |word| word.starts_with(prefix))
+}
+
+#[test]
+fn the_alerts_ring_when_they_should_and_only_then() {
+    for arguments in [["check", "rules", "alerts.yml"], ["test", "rules", "alerts.test.yml"]] {
+        let mut promtool = Command::new("promtool");
+        promtool.args(arguments).current_dir(repository().join("deploy/prometheus"));
+        let output = promtool.output().expect("promtool is installed: scripts/test does that");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[tokio::test]
+async fn alerts_speak_of_metrics_that_there_are_and_the_manual_of_every_alert() {
+    let alerts = std::fs::read_to_string(repository().join("deploy/prometheus/alerts.yml")).unwrap();
+    let manual = std::fs::read_to_string(repository().join("docs/operating.md")).unwrap();
+    let server = Server::start(&[]).await;
+    let metrics = Client::new(server.url()).get("/metrics").await.expect(200).text();
+    let exported: BTreeSet<&str> = words(&metrics, "larder_").collect();
+    let unknown: Vec<&str> = words(&alerts, "larder_").filter(|name| !exported.contains(name)).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+    for alert in words(&alerts, "Larder") {
+        assert!(manual.contains(&format!("### {alert}\n")), "docs/operating.md tells nothing of {alert}");
+    }
+    let told = manual.lines().filter_map(|line| line.strip_prefix("### Larder"));
+    let unheard: Vec<&str> =
+        told.filter(|name| !alerts.contains(&format!("alert: Larder{name}\n"))).collect();
+    assert!(unheard.is_empty(), "{unheard:?}");
+    for name in words(&manual, "larder_") {
+        assert!(exported.contains(name), "docs/operating.md speaks of {name}");
+    }
 }

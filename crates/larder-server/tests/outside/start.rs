@@ -175,6 +175,18 @@ fn an_unreachable_database_is_named_without_its_password() {
 }
 
 #[tokio::test]
+async fn a_pool_larger_than_postgresql_allows_is_a_warning() {
+    let postgres = PostgresServer::shared();
+    let database = postgres.fresh_database();
+    let start = async |overflow| {
+        let env = [("DATABASE_URL", &*database), ("DB_MAX_OVERFLOW", overflow)];
+        Server::start(&env).await.log()
+    };
+    assert!(start("5000").await.contains("more connections than PostgreSQL allows"));
+    assert!(!start("1").await.contains("more connections than PostgreSQL allows"));
+}
+
+#[tokio::test]
 async fn a_misspelt_variable_is_a_warning() {
     let server = Server::start(&[("REDIS_ULR", "redis://x"), ("CACHE_MEMROY", "1gb")]).await;
     let log = server.log();

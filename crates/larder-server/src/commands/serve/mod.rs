@@ -68,6 +68,7 @@ pub async fn run(
             return Err(failure);
         }
     };
+    backend::check_room(&backend).await;
     let _claim = backend::claim(&config, &backend).await;
     let open = Open::default();
     let routes = routes::all(&config, &backend, &cache, &open)?;
