@@ -15,5 +15,5 @@ pub(crate) use routes::routes;
 pub use sql::Account;
 pub(crate) use sql::kept_secret;
 pub use throttle::Throttle;
-pub use token::{Claims, Tokens};
+pub use token::{BadToken, Claims, Tokens};
 pub use user::User;

@@ -32,6 +32,27 @@ pub struct Claims {
     pub exp: u64,
     /// Whom it is for.
     pub aud: String,
+    /// The token's own id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
+    /// Patterns of the rooms that may be subscribed to; all but those of other users where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rooms: Option<Vec<String>>,
+    /// Patterns of the rooms that may be published to.
+    #[serde(default, rename = "pub", skip_serializing_if = "Option::is_none")]
+    pub publish: Option<Vec<String>>,
+    /// What others in a room are told of the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub info: Option<serde_json::Value>,
+}
+
+/// Why a token is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadToken {
+    /// It was one of ours and has run out.
+    Expired,
+    /// Whatever else.
+    Invalid,
 }
 
 /// Issues and verifies tokens.
@@ -85,6 +106,10 @@ impl Tokens {
             iat: now,
             exp: now + self.ttl.as_secs(),
             aud: AUDIENCE.to_owned(),
+            jti: None,
+            rooms: None,
+            publish: None,
+            info: None,
         };
         encode(&Header::new(Algorithm::HS256), &claims, &self.sign)
             .expect("claims are plain JSON and HMAC takes every key")
@@ -93,9 +118,25 @@ impl Tokens {
     /// What a token says, if it is one of ours and still valid.
     #[must_use]
     pub fn verify(&self, token: &str) -> Option<Identity> {
-        let claims =
-            self.verify.iter().find_map(|key| decode::<Claims>(token, key, &self.validation).ok())?.claims;
+        let claims = self.read(token).ok()?;
         Some(Identity { tenant: claims.tenant, user: claims.sub, role: claims.role })
+    }
+
+    /// All that a token says, if it is one of ours and still valid.
+    ///
+    /// # Errors
+    /// [`BadToken`], which tells one that has run out from all others.
+    pub fn read(&self, token: &str) -> Result<Claims, BadToken> {
+        let mut why = BadToken::Invalid;
+        for key in &self.verify {
+            match decode::<Claims>(token, key, &self.validation) {
+                Ok(data) => return Ok(data.claims),
+                // The signature is looked at first: a foreign token is never said to have run out.
+                Err(error) if matches!(error.kind(), ErrorKind::ExpiredSignature) => why = BadToken::Expired,
+                Err(_) => {}
+            }
+        }
+        Err(why)
     }
 }
 
@@ -228,7 +269,11 @@ mod tests {
             ("no token", "x".into()),
         ] {
             assert_eq!(tokens.verify(&token), None, "{why}");
+            let told = if why == "expired" { BadToken::Expired } else { BadToken::Invalid };
+            assert_eq!(tokens.read(&token), Err(told), "{why}");
         }
+        let foreign = made(&hs256, &claims(|c| c["exp"] = json!(now - 1)), "two");
+        assert_eq!(tokens.read(&foreign), Err(BadToken::Invalid), "expired and of a foreign key");
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct Operations {
     pub requests: Requests,
     /// Open connections at this moment by kind: `http`, `websocket`.
     pub connections: Arc<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>,
+    /// Numbers of the application's own, for `/metrics`.
+    pub measures: Arc<dyn Fn() -> Vec<Measure> + Send + Sync>,
     /// A bearer that may read `/metrics` from anywhere.
     pub metrics_token: Option<String>,
     /// The version of the program.
@@ -65,6 +67,19 @@ impl fmt::Debug for Operations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Operations").field("version", &self.version).finish_non_exhaustive()
     }
+}
+
+/// A metric of the application's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Measure {
+    /// Its name, of which `/metrics` has no other.
+    pub name: &'static str,
+    /// What it counts.
+    pub help: &'static str,
+    /// The label by which it is told apart, if it is; its values have to be a fixed set.
+    pub label: Option<&'static str>,
+    /// The label's value, or nothing, and the number since the start.
+    pub counts: Vec<(String, u64)>,
 }
 
 /// An application's database, as far as operators ask.

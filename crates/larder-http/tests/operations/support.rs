@@ -12,7 +12,7 @@ use axum::routing::get;
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use larder::{Cache, Key, Policy, Tenant};
-use larder_http::ops::{self, Database, Endpoints, Operations, PoolUse, Requests};
+use larder_http::ops::{self, Database, Endpoints, Measure, Operations, PoolUse, Requests};
 use larder_http::{Authenticate, ClientAddr, Identity, Problem};
 use serde_json::Value;
 use std::time::Duration;
@@ -88,6 +88,15 @@ impl Server {
             endpoints: Endpoints::new(["campaigns", "leads", "stats"]).also("campaign", "campaigns"),
             requests: requests.clone(),
             connections: Arc::new(|| vec![("http", 7)]),
+            measures: Arc::new(|| {
+                let counts = vec![("4000".to_owned(), 3), ("4003".to_owned(), 0)];
+                vec![Measure {
+                    name: "larder_test_closes_total",
+                    help: "Closes",
+                    label: Some("code"),
+                    counts,
+                }]
+            }),
             metrics_token: Some("scrape-me".to_owned()),
             version: "1.2.3",
         };

@@ -45,11 +45,6 @@ pub(super) fn is_health(path: &str) -> bool {
     path == "/health" || path.starts_with("/health/")
 }
 
-/// Connections that stay open have their own limit.
-fn is_notifications(path: &str) -> bool {
-    path.starts_with("/ws/") || path.starts_with("/sse/")
-}
-
 fn is_import(method: &Method, path: &str) -> bool {
     method == Method::POST && path.starts_with("/api/v1/campaigns/") && path.ends_with("/leads/import")
 }
@@ -69,7 +64,7 @@ pub(super) async fn admit(State(gate): State<Arc<Admission>>, request: Request, 
             return problem.into_response();
         }
     }
-    let _place = if is_health(path) || is_notifications(path) {
+    let _place = if is_health(path) {
         None
     } else {
         match gate.places.try_acquire() {

@@ -31,8 +31,13 @@ use crate::limits::{BODY_PAUSE, COMPRESS_FROM};
 /// Puts what holds for every request around `routes`, from the outside in: request id, client address, log line and security
 /// headers; counting; panics become problems; CORS; compression; admission by rate, concurrency and size.
 ///
-/// `count` lays the counting around.
-pub(crate) fn around(routes: Router, config: &Config, count: impl FnOnce(Router) -> Router) -> Router {
+/// `streams` stay open: neither compression nor admission concerns them. `count` lays the counting around.
+pub(crate) fn around(
+    routes: Router,
+    streams: Router,
+    config: &Config,
+    count: impl FnOnce(Router) -> Router,
+) -> Router {
     let admission = Arc::new(admission::Admission::new(config));
     let every = Arc::new(every::Every::new(config));
     let worth_it = SizeAbove::new(COMPRESS_FROM).and(NotForContentType::SSE).and(NotForContentType::IMAGES);
@@ -44,5 +49,8 @@ pub(crate) fn around(routes: Router, config: &Config, count: impl FnOnce(Router)
         .layer(map_request(encoding::plain_rather_than_none))
         .layer(cors::layer(config.cors_origins.clone()))
         .layer(CatchPanicLayer::custom(errors::of_panic));
-    count(guarded).layer(from_fn_with_state(every, every::every))
+    let streams = streams
+        .layer(cors::layer(config.cors_origins.clone()))
+        .layer(CatchPanicLayer::custom(errors::of_panic));
+    count(guarded.merge(streams)).layer(from_fn_with_state(every, every::every))
 }

@@ -36,7 +36,7 @@ fn routes() -> Router {
 }
 
 fn server(environment: &[(&str, &str)]) -> Router {
-    around(routes(), &of_test(environment), |routes| routes)
+    around(routes(), Router::new(), &of_test(environment), |routes| routes)
 }
 
 fn from(peer: &str, request: http::request::Builder, body: Body) -> Request<Body> {
@@ -173,7 +173,7 @@ async fn beyond_the_concurrency_limit_the_answer_is_503_at_once_but_health_goes_
             }),
         )
         .merge(routes());
-    let server = around(slow, &of_test(&[("MAX_CONCURRENT_REQUESTS", "1")]), |routes| routes);
+    let server = around(slow, Router::new(), &of_test(&[("MAX_CONCURRENT_REQUESTS", "1")]), |routes| routes);
     let first = tokio::spawn({
         let server = server.clone();
         async move { get_path(&server, "/slow").await }

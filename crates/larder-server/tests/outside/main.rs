@@ -6,6 +6,7 @@ mod client;
 mod cluster;
 mod house;
 mod input;
+mod live;
 mod nginx;
 mod nodes;
 mod openapi;

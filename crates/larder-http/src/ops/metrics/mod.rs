@@ -29,6 +29,15 @@ pub(in super::super) async fn scrape(State(ops): State<Ops>, _: Scraper) -> Resp
     ops.describe_lookups(&mut out, &stats);
     describe_cache(&mut out, &stats);
     ops.describe_coherence(&mut out, &stats);
+    for measure in (ops.measures)() {
+        let mut family = out.counter(measure.name, measure.help);
+        for (value, count) in &measure.counts {
+            match measure.label {
+                Some(label) => family.number(&[(label, value)], *count),
+                None => family.number(&[], *count),
+            }
+        }
+    }
     ([(CONTENT_TYPE, exposition::CONTENT_TYPE), (CACHE_CONTROL, "no-store")], out.finish()).into_response()
 }
 

@@ -3,6 +3,7 @@
 mod backend;
 mod cache;
 mod greeting;
+mod live;
 mod routes;
 mod signals;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use larder::Cache;
 use sample_backend::Backend;
+use tokio::sync::oneshot;
 
 use super::out;
 use crate::cli::SettingFlags;
@@ -71,12 +73,25 @@ pub async fn run(
     backend::check_room(&backend).await;
     let _claim = backend::claim(&config, &backend).await;
     let open = Open::default();
-    let routes = routes::all(&config, &backend, &cache, &open)?;
+    let live = live::start(&config, &backend, &cache)?;
+    let routes = routes::all(&config, &backend, &cache, &live, &open)?;
     let listener = bound.listen().map_err(|error| cannot_listen(config.listen_address(), &error))?;
     let facts =
         Facts { address, cores: cores(), redis: &cache.redis_state(), seller: backend.seller_address };
     out(&greeting(&config, &facts))?;
-    if !listen::serve(listener, routes, &open, shutdown, ending(&config)).await {
+    let (ending_now, ends) = oneshot::channel::<()>();
+    let shutdown = async {
+        shutdown.await;
+        drop(ending_now);
+    };
+    // Open streams are requests in flight: they have to be ended for the rest to end.
+    let drain = async {
+        drop(ends.await);
+        live.drain().await;
+    };
+    let (finished, ()) =
+        tokio::join!(listen::serve(listener, routes, &open, shutdown, ending(&config)), drain);
+    if !finished {
         tracing::warn!(seconds = GRACE.as_secs(), "requests were still in flight and were cut off");
     }
     stop(backend, cache).await;

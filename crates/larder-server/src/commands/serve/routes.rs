@@ -10,6 +10,7 @@ use larder::Cache;
 use larder_http::Authenticate;
 use larder_http::ops::{self, Database, Endpoints, Operations, PoolUse, Requests};
 use larder_http::problem::with_fallbacks;
+use larder_live::Live;
 use sample_backend::Backend;
 use sample_backend::db::Db;
 use sample_backend::ttl::Endpoint;
@@ -39,10 +40,16 @@ impl Database for Rows {
 }
 
 /// Puts them together, with what holds for every request around them.
-pub(super) fn all(config: &Config, backend: &Backend, cache: &Cache, open: &Open) -> Result<Router, Failure> {
+pub(super) fn all(
+    config: &Config,
+    backend: &Backend,
+    cache: &Cache,
+    live: &Live,
+    open: &Open,
+) -> Result<Router, Failure> {
     let requests = Requests::default();
     let who: Arc<dyn Authenticate> = backend.tokens.clone();
-    let open = open.clone();
+    let (open, counted, measured) = (open.clone(), live.clone(), live.clone());
     let operations = Operations {
         cache: cache.clone(),
         who: Arc::clone(&who),
@@ -51,7 +58,11 @@ pub(super) fn all(config: &Config, backend: &Backend, cache: &Cache, open: &Open
         endpoints: Endpoints::new(Endpoint::ALL.iter().map(|endpoint| endpoint.name()))
             .also("campaign", "campaigns"),
         requests: requests.clone(),
-        connections: Arc::new(move || vec![("http", open.count())]),
+        connections: Arc::new(move || {
+            let numbers = counted.numbers();
+            vec![("http", open.count()), ("websocket", numbers.websockets), ("sse", numbers.streams)]
+        }),
+        measures: Arc::new(move || super::live::measures(&measured.numbers())),
         metrics_token: config.metrics_token.as_ref().map(|token| token.0.clone()),
         version: env!("CARGO_PKG_VERSION"),
     };
@@ -60,9 +71,10 @@ pub(super) fn all(config: &Config, backend: &Backend, cache: &Cache, open: &Open
     let document = sample_backend::complete(one([backend.openapi.clone(), described]));
     let mut paths: Vec<String> = document.paths.paths.keys().cloned().collect();
     paths.extend(pages::PATHS.map(str::to_owned));
+    paths.extend(larder_live::PATHS.map(str::to_owned));
     let pages = pages::routes(render(&document)?, who, config.is_development());
-    let routes = with_fallbacks(backend.router.clone().merge(operations).merge(pages));
-    Ok(http::around(routes, config, |routes| requests.count(routes, paths)))
+    let routes = with_fallbacks(backend.router.clone().merge(operations).merge(pages).merge(live.requests()));
+    Ok(http::around(routes, live.streams(), config, |routes| requests.count(routes, paths)))
 }
 
 /// The documents of all areas as one.

@@ -1,0 +1,153 @@
+//! The opening handshake of a WebSocket (RFC 6455 §4.2).
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Path, Query as UrlQuery, Request, State};
+use axum::response::{IntoResponse, Response};
+use http::header::{
+    CONNECTION, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::origin::Origin;
+use super::query::Query;
+use super::{credentials, origin, socket};
+use crate::claims::Claims;
+use crate::link::{Link, Opening, Timing};
+use crate::live::{NoSeat, Seat, Shared};
+use crate::metrics::Transport;
+use crate::protocol::{CloseCode, ErrorCode, Frame, SUBPROTOCOL};
+
+/// What a connection begins with.
+enum Credentials {
+    Token(String),
+    /// Of a ticket that was good.
+    Claims(Box<Claims>),
+    /// A ticket that was not.
+    BadTicket,
+    /// They come as the first message.
+    Later,
+}
+
+pub(super) async fn upgrade(
+    State(shared): State<Arc<Shared>>,
+    Path(tenant): Path<String>,
+    request: Request,
+) -> Response {
+    let (mut parts, _) = request.into_parts();
+    let Some(key) = upgrade_key(&parts.headers) else {
+        let told = [(UPGRADE, "websocket"), (SEC_WEBSOCKET_VERSION, "13")];
+        return (StatusCode::UPGRADE_REQUIRED, told, "this is a WebSocket").into_response();
+    };
+    let Some(upgrade) = parts.extensions.remove::<OnUpgrade>() else {
+        return (StatusCode::UPGRADE_REQUIRED, "this connection can't become a WebSocket").into_response();
+    };
+    let from = origin::of(&parts.headers, &shared.allow_origin);
+    if from == Origin::Refused {
+        tracing::warn!(origin = ?parts.headers.get("origin"), "refused a WebSocket of a page of another origin");
+        return (StatusCode::FORBIDDEN, "pages of this origin may not connect").into_response();
+    }
+    let seat = match shared.place() {
+        Ok(seat) => seat,
+        Err(why) => return no_seat(why),
+    };
+    // A query that can't be read is one without what we know.
+    let query = UrlQuery::<Query>::from_request_parts(&mut parts, &()).await.map(|query| query.0);
+    let query = query.unwrap_or_default();
+    let offered = credentials::offered(&parts.headers);
+    let cookie = shared.config.cookie.as_deref();
+    let credentials = if let Some(token) = credentials::header(&parts.headers).or(offered.token) {
+        Credentials::Token(token)
+    } else if let Some(ticket) = &query.ticket {
+        match shared.tickets.take(&tenant, ticket).await {
+            Some(claims) => Credentials::Claims(Box::new(claims)),
+            None => Credentials::BadTicket,
+        }
+    } else if let Some(token) = credentials::cookie(&parts.headers, cookie, from) {
+        Credentials::Token(token)
+    } else {
+        Credentials::Later
+    };
+    let opening = Opening { tenant, pos: query.pos(), rooms: query.rooms(), inbox: None };
+    let strange = offered.others && !offered.ours;
+    let connections = shared.connections.clone();
+    connections.spawn(serve(Arc::clone(&shared), upgrade, opening, credentials, strange, seat));
+    accepted(&key, offered.ours)
+}
+
+/// The client's key, if this is a handshake.
+fn upgrade_key(headers: &HeaderMap) -> Option<HeaderValue> {
+    let has = |name, token: &str| {
+        let lines = headers.get_all(name).iter().filter_map(|line: &HeaderValue| line.to_str().ok());
+        lines.flat_map(|line| line.split(',')).any(|word| word.trim().eq_ignore_ascii_case(token))
+    };
+    let version = headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
+    let key = headers.get(SEC_WEBSOCKET_KEY)?;
+    (version && has(CONNECTION, "upgrade") && has(UPGRADE, "websocket")).then(|| key.clone())
+}
+
+fn accepted(key: &HeaderValue, ours: bool) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes()));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept.expect("base64 is ASCII"));
+    if ours {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    }
+    response
+}
+
+fn no_seat(why: NoSeat) -> Response {
+    match why {
+        NoSeat::TooFast => {
+            (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, "1")], "too many connect at once").into_response()
+        }
+        NoSeat::Draining => {
+            (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "1")], "this server is going away")
+                .into_response()
+        }
+        NoSeat::Full => {
+            let text = "this server has as many connections as it may";
+            (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "30")], text).into_response()
+        }
+    }
+}
+
+async fn serve(
+    shared: Arc<Shared>,
+    upgrade: OnUpgrade,
+    opening: Opening,
+    credentials: Credentials,
+    strange: bool,
+    seat: Seat,
+) {
+    let Ok(upgraded) = upgrade.await else { return };
+    let _open = shared.metrics.open(Transport::WebSocket);
+    let timing = Timing::both_ways(&shared.config);
+    let mut link = Link::new(shared, opening, timing);
+    if strange {
+        let error = Frame::error(None, ErrorCode::BadRequest, "this server speaks larder.v1");
+        link.end(Some(error), CloseCode::Version);
+    } else {
+        match credentials {
+            Credentials::Token(token) => link.sign_in_by_token(&token),
+            Credentials::Claims(claims) => link.sign_in(None, *claims),
+            Credentials::BadTicket => {
+                let error = Frame::error(None, ErrorCode::Unauthorized, "the ticket is not valid");
+                link.end(Some(error), CloseCode::BadToken);
+            }
+            Credentials::Later => {}
+        }
+    }
+    // Boxed, so that the task of a connection that has not begun yet is no larger than it must be.
+    Box::pin(socket::run(TokioIo::new(upgraded), link)).await;
+    drop(seat);
+}

@@ -1,0 +1,199 @@
+//! Server-sent events (WHATWG HTML §9.2): the same connection, one way.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequestParts, Path, Query as UrlQuery, Request, State};
+use axum::response::{IntoResponse, Response};
+use futures_util::{Future, Stream};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, StatusCode};
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::origin::Origin;
+use super::query::Query;
+use super::{credentials, origin};
+use crate::claims::{Claims, TokenError};
+use crate::limits::PENDING;
+use crate::link::{Link, Opening, Pos, Timing, now_seconds};
+use crate::live::{Seat, Shared};
+use crate::metrics::{Opened, Transport};
+use crate::protocol::{CloseCode, Frame};
+use crate::queue::{Next, Queue};
+use crate::random;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// A refusal for load: any status but 200 would end a browser's `EventSource` for good.
+const COME_LATER_MS: u64 = 30_000;
+
+pub(super) async fn open(
+    State(shared): State<Arc<Shared>>,
+    Path(tenant): Path<String>,
+    request: Request,
+) -> Response {
+    let (mut parts, _) = request.into_parts();
+    let from = origin::of(&parts.headers, &shared.allow_origin);
+    if from == Origin::Refused {
+        tracing::warn!(origin = ?parts.headers.get("origin"), "refused an event stream of a page of another origin");
+        return (StatusCode::FORBIDDEN, "pages of this origin may not connect").into_response();
+    }
+    let query = UrlQuery::<Query>::from_request_parts(&mut parts, &()).await.map(|query| query.0);
+    let query = query.unwrap_or_default();
+    let seat = match shared.place() {
+        Ok(seat) => seat,
+        Err(_) => return later(),
+    };
+    let claims = match claims(&shared, &tenant, &parts.headers, &query, from).await {
+        Ok(claims) if claims.tenant == tenant => claims,
+        Ok(_) => return (StatusCode::FORBIDDEN, "the token is of another tenant").into_response(),
+        Err(why) => {
+            let text = match why {
+                TokenError::Expired => "the token has run out",
+                TokenError::Invalid => "a valid token or ticket is needed",
+            };
+            return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], text).into_response();
+        }
+    };
+    let last = parts.headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
+    let pos = last.map(Pos::parse).or_else(|| query.pos());
+    let (inbox, commands) = mpsc::channel(PENDING);
+    let opening = Opening { tenant, pos, rooms: query.rooms(), inbox: Some(inbox) };
+    let timing = Timing::one_way(&shared.config);
+    let mut link = Link::new(Arc::clone(&shared), opening, timing);
+    link.sign_in(None, claims);
+    let gone = CancellationToken::new();
+    let body = Events {
+        queue: Arc::clone(link.queue()),
+        first: Some(format!("retry: {}\n\n", 1000 + random::below(4000)).into()),
+        heartbeat: Box::pin(tokio::time::sleep(shared.config.heartbeat)),
+        every: shared.config.heartbeat,
+        ended: false,
+        shared: Arc::clone(&shared),
+        _open: shared.metrics.open(Transport::Stream),
+        _seat: seat,
+        _gone: gone.clone().drop_guard(),
+    };
+    shared.connections.spawn(keep(link, commands, gone));
+    answer(Body::from_stream(body))
+}
+
+fn answer(body: Body) -> Response {
+    let headers = [
+        (CONTENT_TYPE, "text/event-stream"),
+        (CACHE_CONTROL, "no-cache, no-transform"),
+        // nginx would gather the stream otherwise.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    (headers, body).into_response()
+}
+
+fn later() -> Response {
+    let bye = Frame::bye(CloseCode::Drain, COME_LATER_MS);
+    let mut text = format!("retry: {COME_LATER_MS}\n\n").into_bytes();
+    text.extend_from_slice(&bye.sse());
+    answer(text.into())
+}
+
+async fn claims(
+    shared: &Shared,
+    tenant: &str,
+    headers: &HeaderMap,
+    query: &Query,
+    from: Origin,
+) -> Result<Claims, TokenError> {
+    let token = match (credentials::header(headers), &query.ticket) {
+        (Some(token), _) => Some(token),
+        (None, Some(ticket)) => {
+            return shared.tickets.take(tenant, ticket).await.ok_or(TokenError::Invalid);
+        }
+        (None, None) => credentials::cookie(headers, shared.config.cookie.as_deref(), from),
+    };
+    let claims = shared.verify.verify(&token.ok_or(TokenError::Invalid)?)?;
+    match () {
+        () if !claims.is_sound() => Err(TokenError::Invalid),
+        () if claims.expires_at <= now_seconds() => Err(TokenError::Expired),
+        () => Ok(claims),
+    }
+}
+
+/// What the client reads. Dropped when it has gone, with everything that belongs to the connection.
+struct Events {
+    queue: Arc<Queue>,
+    first: Option<Bytes>,
+    heartbeat: Pin<Box<Sleep>>,
+    every: std::time::Duration,
+    ended: bool,
+    shared: Arc<Shared>,
+    _open: Opened,
+    _seat: Seat,
+    _gone: DropGuard,
+}
+
+impl Stream for Events {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        if let Some(first) = this.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        match this.queue.poll(cx) {
+            Next::Frame(frame) => {
+                this.heartbeat.as_mut().reset((Instant::now() + this.every).into());
+                this.shared.metrics.delivered(1);
+                Poll::Ready(Some(Ok(frame.sse())))
+            }
+            Next::Close(code) => {
+                this.ended = true;
+                this.shared.metrics.closed(code);
+                Poll::Ready(None)
+            }
+            Next::Nothing => match this.heartbeat.as_mut().poll(cx) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(()) => {
+                    this.heartbeat.as_mut().reset((Instant::now() + this.every).into());
+                    Poll::Ready(Some(Ok(Bytes::from_static(b": hb\n\n"))))
+                }
+            },
+        }
+    }
+}
+
+/// Keeps an event stream's side of the protocol until its client has gone.
+async fn keep(mut link: Link, mut commands: mpsc::Receiver<String>, gone: CancellationToken) {
+    let mut timer = Box::pin(tokio::time::sleep_until(link.deadline().into()));
+    let mut gone = std::pin::pin!(gone.cancelled_owned());
+    poll_fn(|cx| {
+        if gone.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        while let Poll::Ready(Some(text)) = commands.poll_recv(cx) {
+            link.text(&text);
+        }
+        link.poll_work(cx);
+        if timer.as_mut().poll(cx).is_ready() {
+            link.tick();
+            link.poll_work(cx);
+            let stall = link.shared().config.write_stall;
+            if link.queue().stalled() >= stall {
+                link.queue().abort(CloseCode::Slow);
+            }
+            let next = link.deadline().min(Instant::now() + stall);
+            let next = next.max(Instant::now() + std::time::Duration::from_millis(1));
+            timer.as_mut().reset(next.into());
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    })
+    .await;
+}

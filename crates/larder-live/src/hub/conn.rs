@@ -1,0 +1,71 @@
+//! One connection, as far as others have to do with it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use crate::queue::Queue;
+
+/// A connection that is signed in.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    /// Its number on this node.
+    pub(crate) key: u64,
+    /// Its name everywhere: that of the node, a dot, and what can't be guessed.
+    pub(crate) name: Arc<str>,
+    /// Who knows it may give commands for the connection.
+    pub(crate) secret: Box<str>,
+    pub(crate) user: Arc<str>,
+    pub(crate) token_id: Option<Box<str>>,
+    /// What goes to it.
+    pub(crate) queue: Arc<Queue>,
+    /// Where commands for it come in, if they can't by itself: it is an event stream.
+    pub(crate) inbox: Option<mpsc::Sender<String>>,
+}
+
+/// The event streams of this node, by name: commands for them come by other requests.
+#[derive(Debug, Default)]
+pub(crate) struct Streams(Mutex<HashMap<Arc<str>, Arc<Conn>, ahash::RandomState>>);
+
+/// What became of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Handed {
+    Taken,
+    /// The secret is wrong.
+    Refused,
+    /// Too many wait already.
+    Full,
+    /// There is no such connection here.
+    Unknown,
+}
+
+impl Streams {
+    pub(crate) fn add(&self, conn: &Arc<Conn>) {
+        self.0.lock().insert(Arc::clone(&conn.name), Arc::clone(conn));
+    }
+
+    pub(crate) fn remove(&self, conn: &Conn) {
+        self.0.lock().remove(&conn.name);
+    }
+
+    /// Gives a command to a connection.
+    pub(crate) fn hand(&self, name: &str, secret: &str, text: String) -> Handed {
+        let Some(conn) = self.0.lock().get(name).cloned() else { return Handed::Unknown };
+        if !same(conn.secret.as_bytes(), secret.as_bytes()) {
+            return Handed::Refused;
+        }
+        let Some(inbox) = &conn.inbox else { return Handed::Unknown };
+        match inbox.try_send(text) {
+            Ok(()) => Handed::Taken,
+            Err(mpsc::error::TrySendError::Full(_)) => Handed::Full,
+            Err(mpsc::error::TrySendError::Closed(_)) => Handed::Unknown,
+        }
+    }
+}
+
+/// Compares in a time that does not tell where the first difference is.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
+}

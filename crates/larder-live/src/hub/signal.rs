@@ -1,0 +1,73 @@
+//! What nodes tell each other beside the log. It may be lost.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// A message to all nodes that have connections of the tenant.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Signal {
+    /// An ephemeral message.
+    Message { room: String, from: String, data: Box<RawValue> },
+    /// Connections end.
+    Kick(Kick),
+    /// Somebody's first connection has come to a room, or the last has gone.
+    Presence {
+        room: String,
+        user: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        info: Option<Box<RawValue>>,
+        here: bool,
+        total: u64,
+    },
+    /// A command for an event stream, which came in on another node.
+    Command { conn: String, secret: String, text: String },
+}
+
+/// Whose connections end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Kick {
+    /// Those of one user.
+    User(String),
+    /// Those that were opened or renewed with the token of this id (`jti`).
+    Token(String),
+    /// All of the tenant.
+    Everybody,
+}
+
+impl Signal {
+    pub(crate) fn encode(&self) -> Bytes {
+        serde_json::to_vec(self).expect("plain data is JSON").into()
+    }
+
+    /// `None` for what a newer version says.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_survive_and_what_is_none_is_nothing() {
+        let data = RawValue::from_string(r#"{"x":[1]}"#.to_owned()).unwrap();
+        for signal in [
+            Signal::Message { room: "chat:1".into(), from: "7".into(), data },
+            Signal::Presence { room: "r".into(), user: "7".into(), info: None, here: true, total: 3 },
+            Signal::Kick(Kick::User("7".into())),
+            Signal::Kick(Kick::Everybody),
+            Signal::Command { conn: "n.c".into(), secret: "s".into(), text: "{}".into() },
+        ] {
+            let again = Signal::decode(&signal.encode()).unwrap();
+            assert_eq!(format!("{again:?}"), format!("{signal:?}"));
+        }
+        for bad in ["", "{}", "[]", r#"{"dance":{}}"#, r#"{"message":{"room":1}}"#] {
+            assert!(Signal::decode(bad.as_bytes()).is_none(), "{bad}");
+        }
+    }
+}

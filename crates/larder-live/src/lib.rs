@@ -1,0 +1,45 @@
+//! Live notifications of what happens to a [larder](larder) cache: WebSocket and server-sent events, in order, exactly as far as a
+//! client has missed them.
+//!
+//! ```no_run
+//! use larder_live::{Claims, Live, TokenError};
+//!
+//! # async fn example(cache: larder::Cache) -> Result<(), Box<dyn std::error::Error>> {
+//! // Who a token belongs to is the application's business.
+//! let verify = |token: &str| match token {
+//!     "secret" => Ok(Claims::new("acme", "42", 4_102_444_800)),
+//!     _ => Err(TokenError::Invalid),
+//! };
+//! let live = Live::builder(cache.clone(), verify).allow_origin(|origin| origin == "https://app.example").build()?;
+//! let routes: axum::Router = live.streams().merge(live.requests());
+//!
+//! // What is published reaches every connection of its tenant, on every node, after the caches have dropped what it invalidates.
+//! let event = larder::Event::new("campaign.created").data(serde_json::json!({"id": 17})).invalidates([larder::tag("campaigns")]);
+//! cache.tenant("acme").publish(event).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! What is said on the wire stands in `PROTOCOL.md`:
+#![doc = include_str!("../PROTOCOL.md")]
+
+mod claims;
+mod config;
+mod drain;
+mod http;
+mod hub;
+pub mod limits;
+mod link;
+mod live;
+mod metrics;
+mod protocol;
+mod queue;
+mod random;
+mod rate;
+
+pub use claims::{Claims, TokenError, Verify};
+pub use config::{Config, ConfigError};
+pub use http::PATHS;
+pub use hub::Kick;
+pub use live::{AllowOrigin, Builder, Live};
+pub use metrics::Numbers;
+pub use protocol::{CloseCode, SUBPROTOCOL};

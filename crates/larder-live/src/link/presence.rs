@@ -1,0 +1,136 @@
+//! Being in a room for others to see, and seeing them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::commands::Refused;
+use super::sign_in::refusal;
+use super::{Link, Member, Outcome};
+use crate::hub::{Signal, member};
+use crate::limits::PRESENCE_MEMBERS;
+use crate::live::Shared;
+use crate::protocol::{ErrorCode, Frame, json};
+
+impl Link {
+    /// Who is in a room.
+    pub(super) fn presence(&mut self, id: Option<u32>, room: String) -> Result<(), Refused> {
+        self.room_for_work()?;
+        let member = self.member.as_ref().ok_or(super::commands::SIGN_IN)?;
+        match refusal(&member.rights, &room) {
+            Some(ErrorCode::Forbidden) => return Err((ErrorCode::Forbidden, "not allowed by the token")),
+            Some(code) => return Err((code, "that is no room")),
+            None => {}
+        }
+        // Before the question: all that was told up to here is in the answer.
+        let seq = member.audience.presence_seq(&room);
+        let (log, tenant, queue) =
+            (self.shared.log.clone(), self.opening.tenant.clone(), Arc::clone(&self.queue));
+        self.begin(Box::pin(async move {
+            let answer = match log.members(&tenant, &room, PRESENCE_MEMBERS).await {
+                Ok(members) => snapshot(id, &room, seq, &members),
+                Err(error) => super::commands::failed(id, &error),
+            };
+            queue.push_now(answer);
+            Outcome::Done
+        }));
+        Ok(())
+    }
+
+    /// Appears in rooms.
+    pub(super) fn appear(&mut self, rooms: &[String]) {
+        let Some(member) = &mut self.member else { return };
+        for room in rooms {
+            if !member.present.insert(room.as_str().into()) {
+                continue;
+            }
+            member.audience.watch_presence(&member.conn, room);
+            let (shared, tenant, room) =
+                (Arc::clone(&self.shared), Arc::clone(member.audience.tenant()), room.clone());
+            let (conn, user) = (Arc::clone(&member.conn.name), Arc::clone(&member.conn.user));
+            let info = member.info.clone();
+            let work = async move {
+                let told = info
+                    .clone()
+                    .map_or_else(Bytes::new, |info| Bytes::from(String::from(Box::<str>::from(info))));
+                match shared.log.join(&tenant, &room, &conn, &user, told).await {
+                    Ok(presence) if presence.changed => {
+                        let (user, total) = (user.to_string(), presence.total);
+                        send(&shared, &tenant, Signal::Presence { room, user, info, here: true, total })
+                            .await;
+                    }
+                    Ok(_) => {}
+                    Err(error) => tracing::debug!(%error, "somebody could not appear"),
+                }
+                Outcome::Done
+            };
+            self.work.get_or_insert_default().push(Box::pin(work));
+        }
+    }
+
+    /// Goes out of sight in rooms, after a while: who comes back at once was never away.
+    pub(super) fn disappear<'a>(&mut self, rooms: impl IntoIterator<Item = &'a str>) {
+        let Some(member) = &mut self.member else { return };
+        let gone: Vec<Box<str>> = rooms.into_iter().filter_map(|room| member.present.take(room)).collect();
+        member.depart(gone);
+    }
+}
+
+impl Member {
+    /// Says in `rooms` that this connection has gone.
+    pub(super) fn depart(&self, rooms: Vec<Box<str>>) {
+        if rooms.is_empty() {
+            return;
+        }
+        self.audience.unwatch_presence(&self.conn, &rooms);
+        let (shared, tenant) = (Arc::clone(&self.shared), Arc::clone(self.audience.tenant()));
+        let (conn, user) = (Arc::clone(&self.conn.name), Arc::clone(&self.conn.user));
+        let connections = shared.connections.clone();
+        connections.spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(shared.config.presence_leave) => {}
+                // Nobody comes back to a node that goes away.
+                () = shared.draining.cancelled() => {}
+            }
+            for room in rooms {
+                match shared.log.leave(&tenant, &room, &conn).await {
+                    Ok(presence) if presence.changed => {
+                        let (room, user, total) = (room.into(), user.to_string(), presence.total);
+                        let gone = Signal::Presence { room, user, info: None, here: false, total };
+                        send(&shared, &tenant, gone).await;
+                    }
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::debug!(%error, "somebody could not leave, and is forgotten in a minute")
+                    }
+                }
+            }
+        });
+    }
+}
+
+async fn send(shared: &Shared, tenant: &str, signal: Signal) {
+    // Lost, it is made good by the comparison of numbers.
+    if let Err(error) = shared.log.signal(tenant, signal.encode()).await {
+        tracing::debug!(%error, "other nodes were not told of a change of presence");
+    }
+}
+
+fn snapshot(id: Option<u32>, room: &str, seq: u64, members: &larder::Members) -> Frame {
+    let list: Vec<String> = members
+        .members
+        .iter()
+        .map(|somebody| {
+            let info = std::str::from_utf8(&somebody.info).ok().filter(|info| !info.is_empty());
+            member(&somebody.user, somebody.conns, info)
+        })
+        .collect();
+    let fields = format!(
+        r#""room":{},"seq":{seq},"total":{},"members":[{}],"truncated":{}"#,
+        json(room),
+        members.total,
+        list.join(","),
+        members.truncated
+    );
+    Frame::answer("presence", id, &fields)
+}

@@ -1,0 +1,9 @@
+//! Over real sockets: what PROTOCOL.md promises.
+#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
+
+mod bad_input;
+mod presence;
+mod recovery;
+mod sign_in;
+mod support;
+mod telling;
