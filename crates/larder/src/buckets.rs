@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 use crate::scope::{Covered, Selection, Selector};
+use crate::simulation::{Mutant, is};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -67,7 +68,8 @@ impl Home {
             Selector::Key(key) => Arc::ptr_eq(self.of(key), engine),
             _ => true,
         };
-        let parts = engines.into_iter().map(|engine| {
+        let told = if is(Mutant::FirstPartOnly) { 1 } else { engines.len() };
+        let parts = engines.into_iter().take(told).map(|engine| {
             let selection = what.filtered(|selector| concerns(&engine, selector));
             (engine, selection)
         });

@@ -178,6 +178,7 @@ impl Engine {
     /// Puts a value into memory, if its fence holds.
     pub(crate) fn admit(&self, value: NewEntry, fence: Fence, ver: u64) {
         let Some(judged) = self.mirror.admit(fence, value.scopes.subject(&value.key.key)) else { return };
+        judged.expired(value.stale_from);
         let weight = weigh(&value.key.key, value.scopes.all().len(), value.weight);
         let entry = Entry {
             value: value.value,
@@ -229,6 +230,8 @@ pub(crate) struct NewEntry {
     pub(crate) scopes: EntryScopes,
     pub(crate) tags: Vec<Arc<str>>,
     pub(crate) expiry: Expiry,
+    /// Since when it is stale whatever its TTL, as far as that was known before it is judged.
+    pub(crate) stale_from: Moment,
     pub(crate) load: Duration,
     /// Bytes of the value in memory.
     pub(crate) weight: usize,

@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 use crate::limits::{MAX_PATTERN_BYTES, MAX_PREFIX_SEGMENTS, MAX_SELECTORS, MAX_TAG_BYTES, MAX_TENANT_RULES};
+use crate::simulation::{Limit, Mutant, is, limit};
 use smallvec::SmallVec;
 use std::fmt;
 use std::sync::Arc;
@@ -347,7 +348,7 @@ impl Covered {
         for selector in selectors {
             covered.add(tenant, selector)?;
         }
-        if covered.globs.len() > MAX_TENANT_RULES
+        if covered.globs.len() > limit(Limit::TenantRules, MAX_TENANT_RULES)
             && let Some(tenant) = tenant
         {
             // More than nodes remember.
@@ -380,7 +381,7 @@ impl Covered {
                 let scope = glob.scope;
                 self.globs.push(glob);
                 self.tenant = Some(ScopeHash::of_tenant(tenant));
-                if self.globs.len() > 1 {
+                if self.globs.len() > 1 || is(Mutant::PatternsUnstamped) {
                     return Ok(());
                 }
                 // Among the first scopes, so that they travel together.

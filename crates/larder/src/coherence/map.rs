@@ -124,10 +124,10 @@ impl Map {
             if record.blocks > 0 || is_later {
                 return None;
             }
-            if record.soft_stamp > stamp {
+            if record.soft_stamp > stamp && !is(Mutant::ExpirationsIgnored) {
                 verdict.expired(record);
             }
-            verdict.expiring |= record.soft_blocks > 0;
+            verdict.expiring |= record.soft_blocks > 0 && !is(Mutant::ExpiringIgnored);
         }
         Some(verdict)
     }
@@ -138,7 +138,8 @@ impl Map {
     }
 
     /// Whether a value in Redis of this version, whose tenant's rules were stamped `newest` after it, is concerned by none
-    /// of them, as far as this node knows them all.
+    /// of them. Only where this node knows them all: the reply of an own one may be here before the message of another's
+    /// that was stamped before it.
     pub(super) fn rules_spare(
         &self,
         scope: &ScopeHash,
@@ -148,7 +149,8 @@ impl Map {
         newest: u64,
     ) -> bool {
         epoch == self.epoch
-            && ver >= self.cov
+            && (ver >= self.cov || is(Mutant::RulesOfBefore))
+            && (newest <= self.applied || is(Mutant::RulesAhead))
             && self.scopes.get(scope).is_some_and(|record| record.stamp == newest)
             && self.rules_allow(scope, key, ver, newest)
     }

@@ -53,6 +53,13 @@ pub(crate) struct Judged {
     expired_at: AtomicU64,
 }
 
+impl Judged {
+    /// It was expired at this moment, by what the mirror need not know.
+    pub(crate) fn expired(&self, at: Moment) {
+        self.expired_at.fetch_min(at.as_nanos(), Ordering::AcqRel);
+    }
+}
+
 /// What this node knows of invalidations.
 ///
 /// The order of steps here is the protocol (ARCHITECTURE.md, "A hit"): writers change the map first and raise the
@@ -193,13 +200,17 @@ impl Mirror {
         let map = self.map.read();
         let verdict = map.judge(subject, epoch, judged.stamp.load(Ordering::Acquire))?;
         // Before the stamp: whoever sees that raised sees this too.
-        let known = judged.expired_at.fetch_min(verdict.expired_at.as_nanos(), Ordering::AcqRel);
+        let late = if is(Mutant::ExpiredAtLate) { u64::MAX } else { verdict.expired_at.as_nanos() };
+        let known = judged.expired_at.fetch_min(late, Ordering::AcqRel);
         if verdict.expiring {
             return Some(self.expired_at(verdict).min(Moment::from_nanos(known)));
         }
         judged.stamp.fetch_max(map.applied, Ordering::AcqRel);
         drop(map);
         self.pauses.at(Place::MapChecked);
+        if is(Mutant::ExpiredAtLate) {
+            judged.expired_at.fetch_min(verdict.expired_at.as_nanos(), Ordering::AcqRel);
+        }
         let change = if is(Mutant::SeenAfterTheMap) { self.change() } else { change };
         judged.seen.store(change, Ordering::Release);
         Some(verdict.expired_at.min(Moment::from_nanos(known)))

@@ -6,6 +6,7 @@
 use crate::inspect::matches;
 use crate::limits::{MAX_RULES, MAX_TENANT_RULES};
 use crate::scope::{Glob, ScopeHash};
+use crate::simulation::{Limit, Mutant, is, limit};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ pub(super) struct Rules {
 impl Rules {
     /// Adds a rule. Beyond the bounds the oldest are forgotten, and with them whatever they could have concerned.
     pub(super) fn add(&mut self, glob: &Glob, stamp: u64) {
-        if self.count >= MAX_RULES {
+        if self.count >= limit(Limit::Rules, MAX_RULES) {
             self.forget_all();
         }
         let tenant = self.of.entry(glob.scope).or_default();
@@ -36,10 +37,10 @@ impl Rules {
         if tenant.rules.iter().any(|(at, pattern)| *at == stamp && *pattern == glob.pattern) {
             return;
         }
-        if tenant.rules.len() >= MAX_TENANT_RULES
+        if tenant.rules.len() >= limit(Limit::TenantRules, MAX_TENANT_RULES)
             && let Some((at, _)) = tenant.rules.pop_front()
         {
-            tenant.floor = tenant.floor.max(at);
+            tenant.floor = tenant.floor.max(if is(Mutant::RuleForgotten) { 0 } else { at });
             self.count -= 1;
         }
         tenant.rules.push_back((stamp, Arc::clone(&glob.pattern)));
@@ -51,7 +52,8 @@ impl Rules {
         let Some(tenant) = self.of.get(scope) else { return false };
         stamp >= tenant.floor
             && tenant.rules.iter().any(|(at, _)| *at == newest)
-            && tenant.rules.iter().all(|(at, pattern)| *at <= stamp || !matches(pattern, key))
+            && (is(Mutant::PatternsMatchNothing)
+                || tenant.rules.iter().all(|(at, pattern)| *at <= stamp || !matches(pattern, key)))
     }
 
     /// Forgets what is stamped at or below `bound`: what these rules could concern is not covered any more.
@@ -72,6 +74,7 @@ impl Rules {
     fn forget_all(&mut self) {
         for tenant in self.of.values_mut() {
             let newest = tenant.rules.iter().map(|(at, _)| *at).max();
+            let newest = if is(Mutant::RulesForgotten) { None } else { newest };
             tenant.floor = tenant.floor.max(newest.unwrap_or(0));
             tenant.rules.clear();
         }

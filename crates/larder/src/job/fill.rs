@@ -167,7 +167,7 @@ impl<T: Value> Job<T> {
         let Granted { pending, epoch, ver, .. } = &parcel.granted;
         let (landed, fence) = (&parcel.landed, Fence::Stamped(Stamped { epoch: *epoch, stamp }));
         let mut entry = self.new_entry(pending, landed, parcel.tags.clone(), parcel.weight);
-        entry.expiry = entry.expiry.stale_from(stale_from);
+        entry.stale_from = stale_from;
         self.admit(entry, fence, *ver);
     }
 }

@@ -12,6 +12,7 @@ mod touch;
 
 pub(crate) use read::local_expiry;
 
+use crate::clock::Moment;
 use crate::coherence::{Fence, Stamped};
 use crate::engine::{Engine, NewEntry};
 use crate::error::Error;
@@ -321,6 +322,7 @@ impl<T: Value> Job<T> {
             scopes: landed.scopes.clone(),
             tags,
             expiry: landed.expiry,
+            stale_from: Moment::FOREVER,
             load: landed.load.unwrap_or_default(),
             weight,
             counters: Arc::clone(&one.counters),

@@ -130,21 +130,23 @@ impl<T: Value> Job<T> {
             let hard = scope.hard();
             one.scopes.all().contains(&hard) || header.tags.contains(&hard)
         };
-        let mut expiry = local_expiry(remote, &header, read.sent);
+        let lasting = local_expiry(remote, &header, read.sent);
+        let mut stale_from = Moment::FOREVER;
         for (scope, stamp) in read.asked.iter().zip(&read.reply.stamps) {
             let Some(stamp) = stamp.filter(|stamp| *stamp > header.ver && concerns(scope)) else { continue };
             let key = one.key.key.as_str();
             if self.engine.is_spared(scope, key, header.epoch, header.ver, stamp) {
                 continue;
             }
-            if is(Mutant::StampsIgnored) {
+            if is(Mutant::StampsIgnored) || scope.is_soft() && is(Mutant::StoredExpirationsIgnored) {
                 continue;
             }
             if !scope.is_soft() {
                 return Judgement::Missing;
             }
-            expiry = expiry.stale_from(remote.moment_of(stamp, read.sent));
+            stale_from = stale_from.min(remote.moment_of(stamp, read.sent));
         }
+        let expiry = lasting.stale_from(stale_from);
         let now = self.engine.now();
         if now >= expiry.hard {
             return Judgement::Missing;
@@ -166,7 +168,9 @@ impl<T: Value> Job<T> {
             let weigh = |value: &Arc<T>| shielded(|| value.weight(payload_len)).unwrap_or(payload_len);
             let weight = landed.value.as_ref().map_or(0, weigh);
             let tags = self.policy.tags.to_vec();
-            let entry = self.new_entry(one, &landed, tags, weight);
+            let mut entry = self.new_entry(one, &landed, tags, weight);
+            // That it was expired is no matter of its TTL: a longer one does not make it fresh.
+            (entry.expiry, entry.stale_from) = (lasting, stale_from);
             self.admit(entry, fence, header.ver);
         }
         one.previous = Some(landed.clone());

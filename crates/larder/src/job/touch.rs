@@ -15,6 +15,7 @@ use crate::l1::FullKey;
 use crate::policy::{Policy, Tiers};
 use crate::remote::{Remote, random_name};
 use crate::scope::EntryScopes;
+use crate::simulation::{Mutant, Place, is, pause};
 use crate::store::{EntryName, FillReply, FillRequest, LeaseReply, LeaseRequest, Link};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -51,8 +52,8 @@ impl Job<()> {
         }];
         let reply = self.call(remote, link, link.lease(&ask, self.budget)).await;
         let mut held = Some(Held::of(key, scopes.key(), &token));
-        let epoch = match reply.as_deref() {
-            Ok([LeaseReply::Granted { epoch, .. }]) => Some(*epoch),
+        let granted = match reply.as_deref() {
+            Ok([LeaseReply::Granted { epoch, head }]) => Some((*epoch, *head)),
             // It may have been granted all the same.
             Err(_) => None,
             Ok([LeaseReply::Recover]) => {
@@ -62,8 +63,8 @@ impl Job<()> {
             Ok(_) => return false,
         };
         let mut touched = false;
-        if let Some(epoch) = epoch
-            && let Some(fill) = self.longer(remote, link, key, scopes.clone(), epoch).await
+        if let Some((epoch, head)) = granted
+            && let Some(fill) = self.longer(remote, link, key, scopes.clone(), (epoch, head)).await
         {
             let request = fill.request(name, &token, epoch);
             let reply = self.call(remote, link, link.fill(&[request], self.budget)).await;
@@ -89,7 +90,7 @@ impl Job<()> {
         link: &Arc<dyn Link>,
         key: &FullKey,
         mut scopes: EntryScopes,
-        epoch: u64,
+        (epoch, head): (u64, u64),
     ) -> Option<Longer> {
         let name = [EntryName { tenant: &key.tenant, key: key.key.as_str() }];
         let sent = self.engine.now();
@@ -100,6 +101,9 @@ impl Job<()> {
         let old = local_expiry(remote, &header, sent);
         if header.epoch != epoch || now >= old.hard {
             return None;
+        }
+        if is(Mutant::TouchedAsNew) {
+            header.ver = head;
         }
         let new = longer(old, &self.policy, now);
         let ms = |moment: Moment| remote.server_us(moment) / 1000;
@@ -137,19 +141,26 @@ impl Longer {
 impl Engine {
     fn touch_memory(&self, key: &FullKey, policy: &Policy) -> bool {
         let now = self.now();
-        // Expired stays expired: the stamp from which the new entry is judged is later than the expiration.
-        let Some((entry, old)) = self.valid_entry(key.borrow()).filter(|(_, old)| now < old.hard) else {
+        let Some(entry) = self.l1.get(key.borrow()) else { return false };
+        // Before the entry is judged: a lookup that finds it expired meanwhile raises its stamp past the expiration.
+        let fence = self.mirror.fence_of(&entry.judged);
+        let Some(stale_from) = self.mirror.standing(&entry.judged, entry.scopes.subject(&key.key)) else {
             return false;
         };
-        let stale = old.soft < entry.expiry.soft;
-        let new = longer(entry.expiry, policy, now);
-        let fence = self.mirror.fence_of(&entry.judged);
+        if now >= entry.expiry.hard {
+            return false;
+        }
+        pause(Place::Touching);
+        let fence = if is(Mutant::TouchFenceLate) { self.mirror.fence_of(&entry.judged) } else { fence };
+        // Expired stays expired, also where the stamp from which the new entry is judged is later than the expiration.
+        let stale_from = if is(Mutant::TouchedFresh) { Moment::FOREVER } else { stale_from };
         let longer = NewEntry {
             key: key.clone(),
             value: entry.value.clone(),
             scopes: entry.scopes.clone(),
             tags: entry.tags.clone(),
-            expiry: if stale { new.stale_from(old.soft) } else { new },
+            expiry: longer(entry.expiry, policy, now),
+            stale_from,
             load: entry.load,
             weight: entry.value_weight(&key.key),
             counters: Arc::clone(&entry.counters),

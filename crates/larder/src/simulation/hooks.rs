@@ -28,8 +28,8 @@ pub trait Simulator: Send + Sync + 'static {
     fn random(&self) -> u64;
     /// Runs a task of the node's: as it is, or later, or never to its end.
     fn task(&self, task: BoxFuture<'static, Erased>) -> BoxFuture<'static, Erased>;
-    /// A connection to the server.
-    fn dial(&self) -> BoxFuture<'static, io::Result<Box<dyn Socket>>>;
+    /// A connection to the server at this address.
+    fn dial(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Socket>>>;
     /// Another thread may run now.
     fn pause(&self, place: Place);
     /// Whether a rule is switched off.
@@ -126,7 +126,7 @@ impl<F: Future<Output: Send + 'static>> Future for Task<F> {
 /// What is under way within a node: after everything has come to rest, nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inside {
-    /// Whether it follows the stream and its lease holds.
+    /// Whether it follows the stream and its lease holds, in all buckets.
     pub good: bool,
     /// Its name in the protocol.
     pub node: String,
@@ -167,6 +167,14 @@ pub fn is_good(tenant: &Tenant, key: &Key) -> bool {
     tenant.home.of(key).mirror.is_good()
 }
 
+/// The bucket of a tenant's key, and the hash tag under which Redis has it.
+#[cfg(feature = "redis")]
+pub fn bucket_of(cache: &Cache, tenant: &str, key: &Key) -> (u16, &'static str) {
+    let bucket = cache.buckets.home(tenant).of(key).mirror.bucket;
+    let tag = if cache.buckets.all().len() == 1 { "0" } else { super::CLUSTER_TAGS[usize::from(bucket)] };
+    (bucket, tag)
+}
+
 /// An entry as it lies in Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lying {
@@ -176,6 +184,8 @@ pub struct Lying {
     pub ver: u64,
     /// Every scope whose later stamp makes it invalid.
     pub scopes: Vec<[u8; 16]>,
+    /// Every scope whose later stamp makes it stale.
+    pub soft: Vec<[u8; 16]>,
     /// The value's bytes, if it is no absence.
     pub payload: Option<bytes::Bytes>,
 }
@@ -186,5 +196,7 @@ pub fn open(bytes: bytes::Bytes, tenant: &str, key: &Key) -> Option<Lying> {
     let base = EntryScopes::of(tenant, key);
     let all = base.shared().iter().chain(&opened.header.tags);
     let scopes = all.map(|scope| *scope.as_bytes()).collect();
-    Some(Lying { epoch: opened.header.epoch, ver: opened.header.ver, scopes, payload: opened.payload })
+    let soft = base.all().iter().chain(&opened.header.tags).map(|scope| *scope.soft().as_bytes()).collect();
+    let (epoch, ver) = (opened.header.epoch, opened.header.ver);
+    Some(Lying { epoch, ver, scopes, soft, payload: opened.payload })
 }

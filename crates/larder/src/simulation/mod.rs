@@ -8,8 +8,12 @@
 pub mod fuzz;
 #[cfg(feature = "simulation")]
 mod hooks;
+#[cfg(all(feature = "simulation", feature = "redis"))]
+pub use crate::store::redis::CLUSTER_TAGS;
 #[cfg(feature = "simulation")]
-pub use hooks::{Erased, Inside, Lying, Simulator, Socket, inside, is_good, open, switch_off, within};
+pub use hooks::{
+    Erased, Inside, Lying, Simulator, Socket, bucket_of, inside, is_good, open, switch_off, within,
+};
 #[cfg(feature = "simulation")]
 pub(crate) use hooks::{current, is, limit, pause, random, task};
 
@@ -38,6 +42,8 @@ pub enum Place {
     Swept,
     /// All of memory was swept, and the map has not shrunk yet.
     Sweeping,
+    /// A life is to be lengthened in memory: the value was judged, and its entry is not yet made anew.
+    Touching,
     /// The map is about to change. Locks may be held: nothing may wait here.
     Changing,
 }
@@ -51,4 +57,10 @@ pub enum Limit {
     State,
     /// Scopes in invalidations that wait for Redis.
     Undelivered,
+    /// Patterns of one tenant that a node remembers.
+    TenantRules,
+    /// Patterns of all tenants that a node remembers.
+    Rules,
+    /// Buckets of a Redis Cluster.
+    Buckets,
 }

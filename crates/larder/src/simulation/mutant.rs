@@ -83,6 +83,38 @@ pub enum Mutant {
     GivenUnawaited,
     /// A flight that brings a value which was set counts from its own beginning, not from the call.
     GivenAsOfItsFlight,
+    /// An invalidation by a pattern stamps nothing.
+    PatternsUnstamped,
+    /// No pattern matches any key.
+    PatternsMatchNothing,
+    /// A pattern that is forgotten for want of room concerned nothing.
+    RuleForgotten,
+    /// So of all patterns, where there are too many.
+    RulesForgotten,
+    /// What is in Redis is spared by patterns that this node has not seen.
+    RulesOfBefore,
+    /// What is in Redis is spared by an own pattern while others' before it are still on their way.
+    RulesAhead,
+    /// What was expired is fresh in memory.
+    ExpirationsIgnored,
+    /// What was expired is fresh in Redis.
+    StoredExpirationsIgnored,
+    /// While an own expiration is under way, what it concerns is fresh.
+    ExpiringIgnored,
+    /// An entry's stamp is raised past an expiration before the entry remembers that.
+    ExpiredAtLate,
+    /// A value whose life is lengthened gets the version of that moment.
+    TouchedAsNew,
+    /// An expired value whose life is lengthened in memory is fresh again.
+    TouchedFresh,
+    /// A life is lengthened in memory as of a moment after the value was judged.
+    TouchFenceLate,
+    /// What concerns all tenants goes to one bucket.
+    FirstBucketOnly,
+    /// What concerns a spread tenant goes to one of its parts.
+    FirstPartOnly,
+    /// What some buckets could not be told counts as done.
+    PartlyDeferredIsDone,
 }
 
 impl Mutant {
@@ -125,5 +157,21 @@ impl Mutant {
         Self::GivenUnwatched,
         Self::GivenUnawaited,
         Self::GivenAsOfItsFlight,
+        Self::PatternsUnstamped,
+        Self::PatternsMatchNothing,
+        Self::RuleForgotten,
+        Self::RulesForgotten,
+        Self::RulesOfBefore,
+        Self::RulesAhead,
+        Self::ExpirationsIgnored,
+        Self::StoredExpirationsIgnored,
+        Self::ExpiringIgnored,
+        Self::ExpiredAtLate,
+        Self::TouchedAsNew,
+        Self::TouchedFresh,
+        Self::TouchFenceLate,
+        Self::FirstBucketOnly,
+        Self::FirstPartOnly,
+        Self::PartlyDeferredIsDone,
     ];
 }

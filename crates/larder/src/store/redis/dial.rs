@@ -85,7 +85,9 @@ impl Dialer {
         let within = self.connect_timeout;
         #[cfg(feature = "simulation")]
         if let Some(simulator) = crate::simulation::current() {
-            let socket = async { simulator.dial().await.map_err(|error| error::from_io(&error)) };
+            let (host, port) = self.address().unwrap_or_default();
+            let dialling = simulator.dial(&host, port);
+            let socket = async { dialling.await.map_err(|error| error::from_io(&error)) };
             return Ok(Box::new(bounded(within, "no connection", socket).await?));
         }
         match &self.place {

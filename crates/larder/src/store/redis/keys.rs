@@ -16,6 +16,7 @@
 //! Channels are shared by all databases of a server, keys are not: so channels carry the database number.
 
 use super::cluster::slot::{self, NAMES};
+use crate::simulation::{Limit, limit};
 use crate::store::EntryName;
 use std::fmt::Write as _;
 
@@ -56,7 +57,8 @@ impl Keyspace {
     /// As [`Keyspace::new`].
     pub(super) fn in_cluster(namespace: &str) -> Result<Vec<Self>, String> {
         check_namespace(namespace)?;
-        Ok(NAMES.iter().map(|name| Self::of_bucket(namespace, name, 0)).collect())
+        let buckets = NAMES.iter().take(limit(Limit::Buckets, NAMES.len()));
+        Ok(buckets.map(|name| Self::of_bucket(namespace, name, 0)).collect())
     }
 
     fn of_bucket(namespace: &str, name: &str, database: u32) -> Self {

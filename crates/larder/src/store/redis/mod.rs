@@ -45,3 +45,7 @@ pub use keys::{KeyName, MAX_NAMESPACE, MAX_PLAIN_KEY, RawKey, check_namespace, p
 pub(crate) use health::fuzz as fuzz_message;
 #[cfg(feature = "simulation")]
 pub(crate) use link::fuzz as fuzz_reply;
+
+/// The hash tags of the buckets of a Cluster.
+#[cfg(feature = "simulation")]
+pub const CLUSTER_TAGS: &[&str] = &cluster::slot::NAMES;
