@@ -4,13 +4,16 @@
 
 mod soak;
 
-use crate::mutation::Mutation;
+use crate::mutation::{Mutation, Noticed};
 use crate::schedules;
 use crate::simulation::{Counts, Options, Outcome, simulate};
 use crate::soak::NodeArgs;
 use clap::{Args, Parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::{Duration, Instant};
+
+/// Where it is written down what notices each mutation.
+const NOTICED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/mutation/noticed.txt");
 
 /// The proof of larder's consistency.
 #[derive(Debug, Parser)]
@@ -28,6 +31,9 @@ pub enum Command {
         /// Only rules whose name contains this.
         #[arg(long, default_value = "")]
         only: String,
+        /// Writes down which schedule notices each, so that it is played first from then on.
+        #[arg(long)]
+        record: bool,
     },
     /// Nodes that are processes, on real servers, under faults; checked as simulations are.
     Soak(soak::Soak),
@@ -56,6 +62,9 @@ pub struct Shape {
     /// How long a value loaded without Redis is kept, in ms.
     #[arg(long, default_value_t = 2000)]
     outage_memory_ttl: u64,
+    /// Servers: more than one are a Cluster. Without it the seed decides.
+    #[arg(long)]
+    servers: Option<usize>,
     /// Nothing goes wrong.
     #[arg(long)]
     calm: bool,
@@ -66,6 +75,7 @@ impl Shape {
         Options {
             steps: self.steps,
             nodes: self.nodes,
+            servers: self.servers,
             faults: !self.calm,
             outage_memory_ttl: Duration::from_millis(self.outage_memory_ttl),
             ..Options::default()
@@ -98,7 +108,7 @@ impl Command {
             }),
             Self::Soak(what) => what.run(),
             Self::SoakNode(args) => soak::node(args),
-            Self::Mutants { simulations, only } => mutants(simulations, &only),
+            Self::Mutants { simulations, only, record } => mutants(simulations, &only, record),
             Self::Replay { seed, shape } => {
                 let outcome = simulate(seed, &Options { keep_trace: true, ..shape.options() });
                 outcome.lines.iter().for_each(|line| println!("{line}"));
@@ -128,7 +138,10 @@ impl Simulate {
         }
         bar.finish_and_clear();
         println!("{total}");
-        let operations = total.total("reads") + total.total("invalidations");
+        let operations: u64 = ["reads", "touches", "looks", "invalidations", "expirations"]
+            .iter()
+            .map(|group| total.total(group))
+            .sum();
         let (seeds, seconds) = (self.seeds, began.elapsed().as_secs_f64());
         println!(
             "{operations} operations in {seeds} simulations in {seconds:.1} s, {} with violations",
@@ -147,8 +160,8 @@ fn show_broken(outcome: &Outcome) -> bool {
     false
 }
 
-fn mutants(simulations: u64, only: &str) -> bool {
-    let mut survivors = 0;
+fn mutants(simulations: u64, only: &str, record: bool) -> bool {
+    let (mut survivors, mut noticed_by) = (0, String::new());
     // A mutant may break what the engine takes for granted: that is noticed too, and needs no words.
     std::panic::set_hook(Box::new(|_| {}));
     let chosen = Mutation::all().into_iter().filter(|mutation| mutation.to_string().contains(only));
@@ -156,9 +169,16 @@ fn mutants(simulations: u64, only: &str) -> bool {
         let began = Instant::now();
         let noticed = mutation.hunt(simulations);
         survivors += u64::from(noticed.is_none());
+        if let Some(Noticed::Schedule(name)) = &noticed {
+            noticed_by += &format!("{mutation} => {name}\n");
+        }
         let by = noticed.map_or_else(|| "SURVIVED".to_owned(), |noticed| noticed.to_string());
         println!("{:<62} {:>6.1} s  {by}", mutation.to_string(), began.elapsed().as_secs_f64());
     }
     println!("{survivors} survived");
+    if record && let Err(error) = std::fs::write(NOTICED, noticed_by) {
+        println!("{NOTICED}: {error}");
+        return false;
+    }
     survivors == 0
 }

@@ -73,8 +73,13 @@ impl Network {
 
     /// The next push does not reach a node, and nobody notices.
     pub fn miss_a_push(&self, node: usize) {
+        self.miss_pushes(node, 1);
+    }
+
+    /// So many of the next pushes do not reach a node.
+    pub fn miss_pushes(&self, node: usize, count: u32) {
         self.change(|inner| {
-            inner.misses.insert(node);
+            inner.misses.insert(node, count);
         });
     }
 

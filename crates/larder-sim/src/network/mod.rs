@@ -1,10 +1,12 @@
 //! The network between nodes and the server, and the server's fate.
 
+mod cluster;
 mod connection;
 mod direct;
 mod socket;
 mod weather;
 
+pub use cluster::host;
 pub use direct::{of_an_entry, of_the_state, reads_stamps};
 pub use weather::Weather;
 
@@ -26,16 +28,25 @@ use tokio::time::Instant;
 /// A server process and whether it runs.
 struct Process {
     server: Server,
+    /// In whose place it runs.
+    seat: usize,
     /// Takes in commands and does not run them.
     stalled: AtomicBool,
     ended: AtomicBool,
 }
 
-struct Inner {
+/// The place of a server.
+struct Seat {
     /// Who takes new connections.
     current: Arc<Process>,
     /// Whether new connections are refused.
     down: bool,
+}
+
+struct Inner {
+    seats: Vec<Seat>,
+    /// In a Cluster: which server has which part of the data, by hash tag.
+    slots: BTreeMap<Vec<u8>, usize>,
     connections: BTreeMap<Client, Arc<Connection>>,
     last: Client,
     /// Nodes from which nothing arrives, and to which nothing gets.
@@ -44,13 +55,13 @@ struct Inner {
     commands: u64,
     /// Where a command is held up.
     hold: Option<direct::Hold>,
-    /// Nodes that miss the next push.
-    misses: BTreeSet<usize>,
+    /// How many of the next pushes a node misses.
+    misses: BTreeMap<usize, u32>,
 }
 
-/// The network and the server. Clones share them.
+/// The network and its servers, one of which is meant where one is. Clones share them.
 #[derive(Clone)]
-pub struct Network(Arc<Shared>);
+pub struct Network(Arc<Shared>, usize);
 
 struct Shared {
     inner: Mutex<Inner>,
@@ -64,24 +75,43 @@ struct Shared {
 }
 
 impl Network {
-    /// With an empty server. `edit` changes the scripts that are loaded.
-    pub fn new(executor: Executor, chance: Chance, trace: Trace, edit: Option<Edit>) -> Self {
+    /// With so many empty servers. `edit` changes the scripts that are loaded.
+    pub fn new(servers: usize, executor: Executor, chance: Chance, trace: Trace, edit: Option<Edit>) -> Self {
         let time = Time::since(Instant::now());
-        let server = Server::start(identity(&chance), Data::default(), time, edit.clone());
+        let seat = |seat| {
+            let server = Server::start(identity(&chance), Data::default(), time.clone(), edit.clone());
+            Seat { current: Arc::new(Process::new(server, seat)), down: false }
+        };
         let inner = Inner {
-            current: Arc::new(Process::new(server)),
-            down: false,
+            seats: (0..servers).map(seat).collect(),
+            slots: BTreeMap::new(),
             connections: BTreeMap::new(),
             last: 0,
             deaf: BTreeSet::new(),
             mute: BTreeSet::new(),
             commands: 0,
             hold: None,
-            misses: BTreeSet::new(),
+            misses: BTreeMap::new(),
         };
         let weather = Mutex::new(Weather::calm());
         let (inner, changed) = (Mutex::new(inner), watch::channel(()).0);
-        Self(Arc::new(Shared { inner, weather, executor, chance, trace, edit, changed }))
+        Self(Arc::new(Shared { inner, weather, executor, chance, trace, edit, changed }), 0)
+    }
+
+    /// The same, where another server is meant.
+    #[must_use]
+    pub fn at(&self, server: usize) -> Self {
+        Self(Arc::clone(&self.0), server)
+    }
+
+    /// Which server is meant.
+    pub fn number(&self) -> usize {
+        self.1
+    }
+
+    /// How many servers there are.
+    pub fn servers(&self) -> usize {
+        self.0.inner.lock().seats.len()
     }
 
     /// Other weather from now on.
@@ -104,22 +134,24 @@ impl Network {
     }
 
     /// A connection of this node's to the server.
-    pub(crate) async fn dial(&self, node: usize) -> io::Result<Socket> {
+    pub(crate) async fn dial(&self, node: usize, host: &str) -> io::Result<Socket> {
         self.weather().travel(&self.0.chance).await;
         self.until(|inner| !inner.mute.contains(&node) && !inner.deaf.contains(&node)).await;
         let connection = {
             let mut inner = self.0.inner.lock();
-            if inner.down {
+            let seat = &inner.seats[cluster::server_of(host)];
+            if seat.down {
                 return Err(io::ErrorKind::ConnectionRefused.into());
             }
+            let process = Arc::clone(&seat.current);
             inner.last += 1;
-            let connection = Arc::new(Connection::new(inner.last, node, Arc::clone(&inner.current)));
+            let connection = Arc::new(Connection::new(inner.last, node, process));
             inner.connections.insert(connection.id, Arc::clone(&connection));
             connection
         };
         self.0.executor.detach(connection::serve(self.clone(), Arc::clone(&connection)));
         self.0.executor.detach(connection::deliver(self.clone(), Arc::clone(&connection)));
-        Ok(Socket(connection))
+        Ok(Socket::new(connection, self.clone()))
     }
 
     /// Waits until something is so.
@@ -163,9 +195,12 @@ impl Network {
 
     /// Breaks the connections of a node, or of all.
     pub fn disconnect(&self, node: Option<usize>) {
+        self.close(|connection| node.is_none_or(|node| connection.node == node));
+    }
+
+    fn close(&self, chosen: impl Fn(&Connection) -> bool) {
         let closed: Vec<_> = {
             let mut inner = self.0.inner.lock();
-            let chosen = |connection: &Connection| node.is_none_or(|node| connection.node == node);
             let ids: Vec<_> =
                 inner.connections.values().filter(|one| chosen(one)).map(|one| one.id).collect();
             ids.iter().filter_map(|id| inner.connections.remove(id)).collect()
@@ -175,25 +210,25 @@ impl Network {
 
     /// The server goes away with all connections, and keeps its data; or takes connections again.
     pub fn set_down(&self, down: bool) {
-        self.change(|inner| inner.down = down);
+        self.change(|inner| inner.seats[self.1].down = down);
         if down {
-            self.disconnect(None);
+            self.close(|connection| connection.process.seat == self.1);
         }
     }
 
     /// Whether the server is away.
     pub fn is_down(&self) -> bool {
-        self.0.inner.lock().down
+        self.0.inner.lock().seats[self.1].down
     }
 
     /// The process is stopped, or goes on: it takes in what arrives, and runs it then.
     pub fn set_stalled(&self, stalled: bool) {
-        self.change(|inner| inner.current.stalled.store(stalled, Ordering::SeqCst));
+        self.change(|inner| inner.seats[self.1].current.stalled.store(stalled, Ordering::SeqCst));
     }
 
     /// Does something with the state of the server that takes connections.
     pub fn with_server<R>(&self, work: impl FnOnce(&mut crate::redis::State) -> R) -> R {
-        let current = Arc::clone(&self.0.inner.lock().current);
+        let current = Arc::clone(&self.0.inner.lock().seats[self.1].current);
         let mut state = current.server.state.lock();
         work(&mut state)
     }
@@ -202,7 +237,7 @@ impl Network {
     pub fn restart(&self, data: Data) {
         let identity = identity(&self.0.chance);
         self.replace(identity, data);
-        self.disconnect(None);
+        self.close(|connection| connection.process.seat == self.1);
     }
 
     /// A replica with this data takes over. The old primary becomes a replica, and keeps its connections.
@@ -224,13 +259,15 @@ impl Network {
     }
 
     fn replace(&self, identity: Identity, data: Data) {
-        let time = self.with_server(|state| state.time.of_another());
+        let (time, cluster) = self.with_server(|state| (state.time.of_another(), state.cluster));
         let server = Server::start(identity, data, time, self.0.edit.clone());
+        server.state.lock().cluster = cluster;
         self.change(|inner| {
-            if !inner.current.server.state.lock().replica {
-                inner.current.ended.store(true, Ordering::SeqCst);
+            let seat = &mut inner.seats[self.1];
+            if !seat.current.server.state.lock().replica {
+                seat.current.ended.store(true, Ordering::SeqCst);
             }
-            inner.current = Arc::new(Process::new(server));
+            seat.current = Arc::new(Process::new(server, self.1));
         });
     }
 
@@ -241,7 +278,10 @@ impl Network {
 
     /// Runs a command that came over a connection; its answer. What it published is on its way when this returns.
     fn run(&self, connection: &Connection, command: &crate::redis::Command) -> Reply {
-        let (reply, published) = connection.process.server.run(connection.id, command);
+        let (reply, published) = match self.redirects(connection, command) {
+            Some(reply) => (reply, Vec::new()),
+            None => connection.process.server.run(connection.id, command),
+        };
         self.0.inner.lock().commands += 1;
         let words: Vec<_> = command.iter().take(2).map(|word| String::from_utf8_lossy(word)).collect();
         self.0.trace.note(format_args!(
@@ -251,15 +291,27 @@ impl Network {
             words.join(" "),
             Short(&reply)
         ));
+        self.publish(published);
+        reply
+    }
+
+    /// Sends pushes to those who are still there.
+    fn publish(&self, published: Vec<(Client, Vec<u8>)>) {
         for (client, bytes) in published {
             let subscriber = self.0.inner.lock().connections.get(&client).cloned();
             if let Some(subscriber) = subscriber
-                && !self.0.inner.lock().misses.remove(&subscriber.node)
+                && !self.misses(subscriber.node)
             {
                 self.send(&subscriber, bytes);
             }
         }
-        reply
+    }
+
+    /// Whether a node misses this push.
+    fn misses(&self, node: usize) -> bool {
+        let mut inner = self.0.inner.lock();
+        let left = inner.misses.get_mut(&node).filter(|left| **left > 0);
+        left.map(|left| *left -= 1).is_some()
     }
 
     fn send(&self, connection: &Connection, bytes: Vec<u8>) {
@@ -270,8 +322,8 @@ impl Network {
 }
 
 impl Process {
-    fn new(server: Server) -> Self {
-        Self { server, stalled: AtomicBool::new(false), ended: AtomicBool::new(false) }
+    fn new(server: Server, seat: usize) -> Self {
+        Self { server, seat, stalled: AtomicBool::new(false), ended: AtomicBool::new(false) }
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Weather {
     pub lost_after: u64,
     /// That a command that was run is run once more, later.
     pub repeated: u64,
+    /// How long a connection rests when so many bytes have passed as fit into a socket, in ms.
+    pub rests_ms: &'static [u64],
     /// That a lookup or another task stops between two steps while others run.
     pub preempted: u64,
 }
@@ -32,6 +34,7 @@ impl Weather {
             split: 300,
             lost_before: 0,
             lost_after: 0,
+            rests_ms: &[0, 1, 2],
             repeated: 0,
             preempted: 100,
         }
@@ -45,6 +48,7 @@ impl Weather {
             split: 1000,
             lost_before: 5,
             lost_after: 5,
+            rests_ms: &[1, 2, 5, 20, 150],
             repeated: 20,
             preempted: 200,
         }
@@ -52,7 +56,7 @@ impl Weather {
 
     /// Everything arrives at once.
     pub fn still() -> Self {
-        Self { late: 0, split: 0, preempted: 0, ..Self::calm() }
+        Self { late: 0, split: 0, preempted: 0, rests_ms: &[0], ..Self::calm() }
     }
 
     pub(super) fn delay(&self, chance: &Chance) -> Duration {

@@ -25,6 +25,24 @@ pub struct Limits {
     pub state: usize,
     /// Scopes in invalidations that wait for Redis.
     pub undelivered: usize,
+    /// Patterns of one tenant that a node remembers.
+    pub tenant_rules: usize,
+    /// Patterns of all tenants.
+    pub rules: usize,
+    /// Buckets of a Cluster.
+    pub buckets: usize,
+}
+
+impl Limits {
+    /// The usual ones.
+    pub const USUAL: Self = Self {
+        mirror_scopes: 100_000,
+        state: 200_000,
+        undelivered: 10_000,
+        tenant_rules: 64,
+        rules: 4096,
+        buckets: 4,
+    };
 }
 
 #[derive(Default)]
@@ -147,9 +165,9 @@ impl Simulator for Simulated {
         Box::pin(self.0.network.executor().spawn(Box::pin(Task::new(&self.0, task))))
     }
 
-    fn dial(&self) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
-        let host = Arc::clone(&self.0);
-        async move { Ok(Box::new(host.network.dial(host.id).await?) as Box<dyn Socket>) }.boxed()
+    fn dial(&self, server: &str, _port: u16) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
+        let (host, server) = (Arc::clone(&self.0), server.to_owned());
+        async move { Ok(Box::new(host.network.dial(host.id, &server).await?) as Box<dyn Socket>) }.boxed()
     }
 
     fn pause(&self, place: Place) {
@@ -177,6 +195,9 @@ impl Simulator for Simulated {
             Limit::MirrorScopes => self.0.limits.mirror_scopes,
             Limit::State => self.0.limits.state,
             Limit::Undelivered => self.0.limits.undelivered,
+            Limit::TenantRules => self.0.limits.tenant_rules,
+            Limit::Rules => self.0.limits.rules,
+            Limit::Buckets => self.0.limits.buckets,
         })
     }
 }

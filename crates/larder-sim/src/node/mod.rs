@@ -7,8 +7,9 @@ mod stage;
 pub use clock::HostClock;
 pub use host::{Host, Limits};
 
-use larder::simulation::{Inside, inside, within};
-use larder::{Cache, RedisConfig};
+use crate::network;
+use larder::simulation::{Inside, bucket_of, inside, is_good, within};
+use larder::{Cache, Key, RedisConfig, Tenant};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,12 @@ pub struct Settings {
     pub outage_memory_ttl: Duration,
     /// How many connections carry data.
     pub data_connections: usize,
+    /// How many servers there are: more than one are a Cluster.
+    pub servers: usize,
 }
+
+/// The tenant that is spread over two parts of a Cluster.
+pub const SPREAD: &str = "acme";
 
 /// A process with a cache.
 #[derive(Clone)]
@@ -35,13 +41,17 @@ pub struct Node {
 impl Node {
     /// Starts one. It connects by itself.
     pub async fn start(host: Arc<Host>, settings: Settings) -> Self {
-        let config = RedisConfig {
-            data_connections: settings.data_connections,
-            ..RedisConfig::new("redis://simulated")
+        let url = match settings.servers {
+            1 => "redis://s0".to_owned(),
+            servers => {
+                format!("redis+cluster://{}", (0..servers).map(network::host).collect::<Vec<_>>().join(","))
+            }
         };
+        let config = RedisConfig { data_connections: settings.data_connections, ..RedisConfig::new(url) };
         let builder = Cache::builder("sim")
             .redis(config)
             .memory(64 << 20)
+            .spread(SPREAD, 2)
             .coherence_lease(settings.lease)
             .outage_memory_ttl(settings.outage_memory_ttl)
             .load_timeout(Duration::from_secs(3))
@@ -51,8 +61,23 @@ impl Node {
         Self { cache: building.await, host }
     }
 
+    /// A tenant's part of its cache; without a name what belongs to none.
+    pub fn tenant(&self, name: &str) -> Tenant {
+        if name.is_empty() { self.cache.shared() } else { self.cache.tenant(name) }
+    }
+
     /// What is under way in it.
     pub fn inside(&self) -> Inside {
         within(&self.host.simulator(), || inside(&self.cache))
+    }
+
+    /// Whether it follows the stream of this key's bucket, with a valid lease.
+    pub fn is_good(&self, tenant: &str, key: &Key) -> bool {
+        within(&self.host.simulator(), || is_good(&self.tenant(tenant), key))
+    }
+
+    /// The hash tag under which Redis has this key.
+    pub fn tag_of(&self, tenant: &str, key: &Key) -> &'static str {
+        bucket_of(&self.cache, tenant, key).1
     }
 }

@@ -93,6 +93,18 @@ impl Data {
         true
     }
 
+    /// Takes away all keys of a kind.
+    pub fn split_off(&mut self, chosen: impl Fn(&[u8]) -> bool) -> Self {
+        let (gone, kept) = std::mem::take(&mut self.0).into_iter().partition(|(key, _)| chosen(key));
+        self.0 = kept;
+        Self(gone)
+    }
+
+    /// Takes in what was elsewhere.
+    pub fn absorb(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// All keys that have not ended.
     pub fn keys(&self, now_ms: u64) -> impl Iterator<Item = &[u8]> {
         self.0

@@ -66,6 +66,8 @@ pub struct State {
     pub lacks_replicas: bool,
     /// Whether its memory is full.
     pub full: bool,
+    /// Whether it is part of a Cluster.
+    pub cluster: bool,
     channels: BTreeMap<Vec<u8>, BTreeSet<Client>>,
     /// What is to be sent to subscribers.
     published: Vec<(Client, Vec<u8>)>,
@@ -103,6 +105,20 @@ impl State {
         Some(Reply::Error(error.to_owned()))
     }
 
+    /// Ends all subscriptions to such channels, as when they go to another server; what is to be said to whom.
+    pub fn unsubscribe(&mut self, chosen: impl Fn(&[u8]) -> bool) -> Vec<(Client, Vec<u8>)> {
+        let gone: Vec<Vec<u8>> = self.channels.keys().filter(|name| chosen(name)).cloned().collect();
+        let mut told = Vec::new();
+        for channel in gone {
+            let subscribers = self.channels.remove(&channel).unwrap_or_default();
+            let push = vec![Reply::bulk("sunsubscribe"), Reply::bulk(channel), Reply::Int(0)];
+            let mut bytes = Vec::new();
+            Reply::Push(push).write(&mut bytes);
+            told.extend(subscribers.into_iter().map(|client| (client, bytes.clone())));
+        }
+        told
+    }
+
     pub(super) fn publish(&mut self, channel: &[u8], message: &[u8]) -> usize {
         let Some(subscribers) = self.channels.get(channel) else { return 0 };
         let push = Reply::Push(vec![Reply::bulk("smessage"), Reply::bulk(channel), Reply::bulk(message)]);
@@ -130,6 +146,7 @@ impl Server {
             replica: false,
             lacks_replicas: false,
             full: false,
+            cluster: false,
             channels: BTreeMap::new(),
             published: Vec::new(),
         };

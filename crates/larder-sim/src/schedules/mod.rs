@@ -1,10 +1,13 @@
 //! Directed schedules: ways to serve a stale value that were found once, each played step by step on the real engine and
 //! the real scripts. The numbers are those of the protocol's description.
 
+mod buckets;
 mod degraded;
+mod expirations;
 mod leases;
 mod memory;
 mod outages;
+mod patterns;
 mod redis;
 mod sets;
 mod stage;
@@ -18,31 +21,48 @@ pub struct Schedule {
     /// What holds in it.
     pub name: &'static str,
     small: bool,
+    servers: usize,
     play: Play,
 }
 
 impl Schedule {
     const fn new(name: &'static str, play: Play) -> Self {
-        Self { name, small: false, play }
+        Self { name, small: false, servers: 1, play }
     }
 
     /// With bounds that are met at once.
     const fn small(name: &'static str, play: Play) -> Self {
-        Self { name, small: true, play }
+        Self { small: true, ..Self::new(name, play) }
+    }
+
+    /// On a Cluster of two servers with two buckets: acme's rows are in both, beta's in one.
+    const fn cluster(name: &'static str, play: Play) -> Self {
+        Self { servers: 2, ..Self::new(name, play) }
     }
 
     /// Plays it. Whether what it is about holds.
     pub fn holds(&self, options: &Options) -> bool {
         let limits = if self.small {
-            Limits { mirror_scopes: 2, state: 8, undelivered: 4 }
+            Limits { mirror_scopes: 2, state: 8, undelivered: 4, tenant_rules: 1, rules: 2, ..Limits::USUAL }
         } else {
-            Limits { mirror_scopes: 100_000, state: 200_000, undelivered: 10_000 }
+            Limits::USUAL
         };
-        Stage::play(options, limits, self.play)
+        Stage::play(options, limits, self.servers, self.play)
     }
 }
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Schedule> {
-    [memory::ALL, redis::ALL, degraded::ALL, outages::ALL, leases::ALL, sets::ALL].into_iter().flatten()
+    let all = [
+        memory::ALL,
+        redis::ALL,
+        degraded::ALL,
+        outages::ALL,
+        leases::ALL,
+        sets::ALL,
+        patterns::ALL,
+        expirations::ALL,
+        buckets::ALL,
+    ];
+    all.into_iter().flatten()
 }

@@ -8,7 +8,8 @@ use crate::redis::{Data, State, Value};
 use crate::simulation::Options;
 use crate::trace::Trace;
 use futures_util::future::BoxFuture;
-use larder::{Error, Key, LoadContext, Policy, Selection, Stamp, Tier, key};
+use larder::simulation::CLUSTER_TAGS;
+use larder::{Error, Key, LoadContext, Outcome, Policy, Selection, Stamp, Tenant, Tier, Tiers, key};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -46,26 +47,36 @@ pub(super) struct Stage {
     gate: watch::Sender<bool>,
 }
 
+fn policy() -> Policy {
+    Policy::ttl(Duration::from_secs(600)).tag("one").load_timeout(Duration::from_secs(3))
+}
+
 pub(super) fn the_key() -> Key {
     key!("a", 1)
 }
 
 impl Stage {
     /// Plays a schedule. Whether it saw what it had to see, and came to its end.
-    pub(super) fn play(options: &Options, limits: Limits, play: Play) -> bool {
+    pub(super) fn play(options: &Options, limits: Limits, servers: usize, play: Play) -> bool {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.expect("a runtime without drivers needs nothing");
         // What a schedule takes for granted, and a mutant breaks, ends it as well.
-        let played =
-            std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(Self::run(options, limits, play))));
+        let played = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            runtime.block_on(Self::run(options, limits, servers, play))
+        }));
         played.unwrap_or(false)
     }
 
-    async fn run(options: &Options, limits: Limits, play: Play) -> bool {
+    async fn run(options: &Options, limits: Limits, servers: usize, play: Play) -> bool {
         let chance = Chance::new(1);
         let executor = Executor::new(chance.clone());
         tokio::spawn(executor.clone().run());
-        let network = Network::new(executor, chance.clone(), Trace::new(false), options.edit.clone());
+        let trace = Trace::new(false);
+        let network = Network::new(servers, executor, chance.clone(), trace, options.edit.clone());
+        let limits = if servers > 1 { Limits { buckets: servers, ..limits } } else { limits };
+        if servers > 1 {
+            network.divide(CLUSTER_TAGS.iter().copied().zip(0..servers));
+        }
         network.set_weather(Weather::still());
         let (late, fails) = (AtomicBool::new(true), AtomicBool::new(false));
         let (row, loads, gate) = (AtomicU64::new(1), AtomicU64::new(0), watch::channel(true).0);
@@ -113,7 +124,8 @@ impl Stage {
     pub(super) async fn node(&self, id: usize) -> Node {
         let host = Host::new(id, self.chance.clone(), self.network.clone(), self.options.mutant, self.limits);
         let ms = Duration::from_millis;
-        let settings = Settings { lease: ms(LEASE), outage_memory_ttl: ms(KEEP), data_connections: 2 };
+        let (data_connections, servers) = (2, self.network.servers());
+        let settings = Settings { lease: ms(LEASE), outage_memory_ttl: ms(KEEP), data_connections, servers };
         let node = Node::start(host, settings).await;
         self.good(&node).await;
         node
@@ -129,6 +141,48 @@ impl Stage {
     /// Waits until a node follows the stream.
     pub(super) async fn good(&self, node: &Node) {
         self.until(|| node.inside().good).await;
+    }
+
+    /// The row changes and is invalidated; its new version, when that has come back.
+    pub(super) async fn change(&self, node: &Node, what: impl Into<Selection>) -> u64 {
+        let needed = self.commit();
+        self.invalidate(node, what).await.expect("Redis is there");
+        needed
+    }
+
+    /// The row changes and is expired; its new version, when that has come back.
+    pub(super) async fn outdate(&self, node: &Node, what: impl Into<Selection>) -> u64 {
+        let needed = self.commit();
+        self.expiring(node, what).await.expect("it runs to its end").expect("Redis is there");
+        needed
+    }
+
+    /// An expiration under way.
+    pub(super) fn expiring(
+        &self,
+        node: &Node,
+        what: impl Into<Selection>,
+    ) -> JoinHandle<Result<Stamp, Error>> {
+        let (acme, what) = (node.cache.tenant("acme"), what.into());
+        tokio::spawn(node.host.run(async move { acme.expire(what).await }))
+    }
+
+    /// What is served as fresh without a load; the highest there is if nothing is.
+    pub(super) async fn fresh(&self, node: &Node) -> u64 {
+        let acme = node.cache.tenant("acme");
+        let found = node.host.run(async move { acme.get::<u64>(the_key()).await }).await;
+        found.expect("asking for it never fails").map_or(u64::MAX, |found| {
+            let is_hit = found.status.outcome == Outcome::Hit;
+            if is_hit { *found.value } else { 0 }
+        })
+    }
+
+    /// Lengthens the life of the value, in these tiers.
+    pub(super) fn touching(&self, node: &Node, tiers: Tiers) -> JoinHandle<bool> {
+        let acme = node.cache.tenant("acme");
+        let policy = policy().tiers(tiers);
+        let touching = async move { acme.touch(the_key(), policy).await.expect("it never fails") };
+        tokio::spawn(node.host.run(touching))
     }
 
     /// The row changes; its new version.
@@ -162,8 +216,18 @@ impl Stage {
         node: &Node,
         stamp: Option<Stamp>,
     ) -> JoinHandle<(u64, Tier)> {
-        let (stage, acme) = (Arc::clone(self), node.cache.tenant("acme"));
-        let acme = stamp.map_or_else(|| acme.clone(), |stamp| acme.at_least(stamp));
+        let acme = node.cache.tenant("acme");
+        self.reading_of(node, stamp.map_or_else(|| acme.clone(), |stamp| acme.at_least(stamp)), the_key())
+    }
+
+    /// A read of the row under another key.
+    pub(super) fn reading_of(
+        self: &Arc<Self>,
+        node: &Node,
+        tenant: Tenant,
+        key: Key,
+    ) -> JoinHandle<(u64, Tier)> {
+        let stage = Arc::clone(self);
         let load = move |context: LoadContext| async move {
             stage.loads.fetch_add(1, Ordering::SeqCst);
             let version = stage.row.load(Ordering::SeqCst);
@@ -176,8 +240,8 @@ impl Stage {
             }
             Ok(Some(version))
         };
-        let policy = Policy::ttl(Duration::from_secs(600)).tag("one").load_timeout(Duration::from_secs(3));
-        let reading = async move { acme.fetch_with(the_key(), policy, load).await };
+        let policy = policy();
+        let reading = async move { tenant.fetch_with(key, policy, load).await };
         let running = node.host.run(reading);
         tokio::spawn(async move {
             running
@@ -212,9 +276,12 @@ impl Stage {
         what: impl Into<Selection>,
         acked: bool,
     ) -> JoinHandle<Result<Stamp, Error>> {
-        let invalidation = node.cache.tenant("acme").invalidate(what);
-        let invalidation = if acked { invalidation.acked() } else { invalidation };
-        tokio::spawn(node.host.run(invalidation.into_future()))
+        let (acme, what) = (node.cache.tenant("acme"), what.into());
+        let invalidating = async move {
+            let invalidation = acme.invalidate(what);
+            if acked { invalidation.acked().await } else { invalidation.await }
+        };
+        tokio::spawn(node.host.run(invalidating))
     }
 
     /// Invalidates; when it has come back.

@@ -1,15 +1,18 @@
 //! Those who read and write.
 
-use super::history::{Needed, Returned};
-use super::universe::Write;
-use super::world::World;
+use super::history::{Bounds, Effect, Found, Pair, Returned};
+use super::universe::{LONGEST, Write};
+use super::world::{Stamped, World};
 use crate::node::Node;
-use larder::{Error, ErrorKind, Key, LoadContext, Stamp, Status, Tenant, Tier};
+use larder::{Error, ErrorKind, Key, LoadContext, Outcome, Stamp, Status, Tier};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 type Value = super::universe::Value;
+
+/// By how much the times that two clocks tell may differ.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
 
 /// Why a loader failed.
 #[derive(Debug)]
@@ -22,10 +25,6 @@ impl std::fmt::Display for Failed {
 }
 
 impl std::error::Error for Failed {}
-
-fn tenant(node: &Node, name: &str) -> Tenant {
-    if name.is_empty() { node.cache.shared() } else { node.cache.tenant(name) }
-}
 
 impl World {
     async fn dawdle(&self) {
@@ -47,26 +46,34 @@ impl World {
     /// Somebody reads.
     pub(super) async fn read(self: Arc<Self>, node: Node) {
         let row = self.chance.index(self.universe.0.len());
-        match self.chance.below(10) {
-            0 => self.read_many(&node, self.universe.0[row].tenant).await,
-            1 => self.read_only(&node, row).await,
+        match self.chance.below(20) {
+            0 | 1 => self.read_many(&node, self.universe.0[row].tenant).await,
+            2 | 3 => self.read_only(&node, self.universe.0[row].tenant).await,
+            4 => self.touch(&node, row).await,
+            5 => self.look(&node, row).await,
             _ => self.read_one(&node, row).await,
         }
     }
 
-    fn begin(&self, node: &Node, row: usize) -> Needed {
-        self.history.needed(row, self.trace.now_ms(), self.standing(node))
+    fn begin(&self, node: &Node, row: usize) -> Bounds {
+        let mut bounds = self.history.bounds(row, self.trace.now_ms(), self.standing(node, row));
+        if self.demoted_lately() {
+            bounds.in_redis = Pair::default();
+        }
+        bounds
     }
 
     async fn read_one(self: &Arc<Self>, node: &Node, row: usize) {
         let mut needed = self.begin(node, row);
-        let mut tenant = tenant(node, self.universe.0[row].tenant);
+        let mut tenant = node.tenant(self.universe.0[row].tenant);
         // Somebody who brings the stamp of what he has written, perhaps on another node.
         if self.chance.below(8) == 0
-            && let Some((stamp, rows)) = self.some_stamp()
+            && let Some((stamp, rows, effect)) = self.some_stamp()
         {
             tenant = tenant.at_least(stamp);
-            rows.iter().filter(|(of, _)| *of == row).for_each(|(_, version)| needed.at_least(*version));
+            rows.iter()
+                .filter(|(of, _)| *of == row)
+                .for_each(|(_, version)| needed.at_least(*version, effect));
             self.count("reads with a stamp", "at least");
         }
         let began = self.trace.now_ms();
@@ -94,7 +101,7 @@ impl World {
 
     async fn read_many(self: &Arc<Self>, node: &Node, of: &'static str) {
         let rows = self.universe.of(of);
-        let needed: Vec<Needed> = rows.iter().map(|row| self.begin(node, *row)).collect();
+        let needed: Vec<Bounds> = rows.iter().map(|row| self.begin(node, *row)).collect();
         let began = self.trace.now_ms();
         let keys: Vec<Key> = rows.iter().map(|row| self.universe.0[*row].key.clone()).collect();
         let policy = self.universe.0[rows[0]].policy(&self.chance, true);
@@ -116,7 +123,7 @@ impl World {
                 Ok::<_, Failed>(values)
             }
         };
-        match tenant(node, of).get_or_load_many(keys, policy, load).await {
+        match node.tenant(of).get_or_load_many(keys, policy, load).await {
             Ok(found) => {
                 for ((row, needed), found) in rows.iter().zip(&needed).zip(found) {
                     let found = found.expect("the origin has all of them");
@@ -127,13 +134,52 @@ impl World {
         }
     }
 
-    async fn read_only(&self, node: &Node, row: usize) {
-        let needed = self.begin(node, row);
+    /// Reads what a tier has fresh, of all rows of a tenant.
+    async fn read_only(&self, node: &Node, of: &'static str) {
+        let rows = self.universe.of(of);
+        let needed: Vec<Bounds> = rows.iter().map(|row| self.begin(node, *row)).collect();
         let began = self.trace.now_ms();
+        let keys: Vec<Key> = rows.iter().map(|row| self.universe.0[*row].key.clone()).collect();
+        let found = match node.tenant(of).get_many::<Value>(&keys).await {
+            Ok(found) => found,
+            Err(error) => return self.failed(&error),
+        };
+        for ((row, needed), found) in rows.iter().zip(&needed).zip(found) {
+            let Some(found) = found else {
+                self.count("reads", "nothing (loads not)");
+                continue;
+            };
+            if found.status.outcome != Outcome::Hit {
+                self.broke(format!("what loads nothing served {:?}", found.status));
+            }
+            self.check(node, *row, began, needed, Some(&found.value), found.status);
+        }
+    }
+
+    /// Lengthens a life without a load. Whatever comes of it, reads are held to the same.
+    async fn touch(&self, node: &Node, row: usize) {
         let of = &self.universe.0[row];
-        match tenant(node, of.tenant).get::<Value>(of.key.clone()).await {
-            Ok(Some(found)) => self.check(node, row, began, &needed, Some(&found.value), found.status),
-            Ok(None) => self.count("reads", "nothing (loads not)"),
+        let touched = node.tenant(of.tenant).touch(of.key.clone(), of.policy(&self.chance, false)).await;
+        match touched {
+            Ok(touched) => {
+                self.count("touches", if touched { "lengthened" } else { "nothing there" });
+                self.note(format_args!("n{} touches {row}: {touched}", node.host.id));
+            }
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// Asks how long a value is fresh.
+    async fn look(&self, node: &Node, row: usize) {
+        let of = &self.universe.0[row];
+        match node.tenant(of.tenant).ttl(of.key.clone()).await {
+            Ok(left) => {
+                self.count("looks", if left.is_some() { "fresh" } else { "not fresh" });
+                // Nothing lengthens a life beyond a policy's; clocks tell times that differ by their drift.
+                if left.is_some_and(|left| left > LONGEST + CLOCKS_DIFFER) {
+                    self.broke(format!("row {row} is said to be fresh for {left:?}"));
+                }
+            }
             Err(error) => self.failed(&error),
         }
     }
@@ -143,7 +189,7 @@ impl World {
         node: &Node,
         row: usize,
         began: u64,
-        needed: &Needed,
+        needed: &Bounds,
         value: Option<&Value>,
         status: Status,
     ) {
@@ -159,8 +205,13 @@ impl World {
         );
         let id = node.host.id;
         self.note(format_args!("n{id} read {row} since {began}: {version} {:?}", status.tier));
-        if version < needed.version {
-            let (wanted, why) = (needed.version, &needed.why);
+        let fresh = status.outcome != Outcome::Stale;
+        let found = Found { version, fresh, in_redis: status.tier == Tier::Redis && !status.coalesced };
+        if !fresh {
+            self.count("stale", if version < needed.anywhere.fresh.version { "expired" } else { "old" });
+        }
+        if let Some(least) = needed.broken_by(found) {
+            let (wanted, why) = (least.version, &least.why);
             self.broke(format!(
                 "{why}; node {id} read row {row} from {began} on: {version}, not {wanted} ({status:?})"
             ));
@@ -186,12 +237,13 @@ impl World {
     }
 
     async fn invalidate(&self, node: &Node) {
-        let Write { tenant: of, selection, rows, kind } = self.universe.write(&self.chance);
-        self.note(format_args!("n{} commits {rows:?} and invalidates {kind}", node.host.id));
+        let Write { tenant: of, selection, effect, rows, kind } = self.universe.write(&self.chance);
+        self.note(format_args!("n{} commits {rows:?}: {kind} {effect:?}", node.host.id));
         let invalidation = match of {
-            Some(of) => tenant(node, of).invalidate(selection),
+            Some(of) => node.tenant(of).invalidate(selection),
             None => node.cache.invalidate(selection),
         };
+        let invalidation = if effect == Effect::Expired { invalidation.expire() } else { invalidation };
         let began = self.trace.now_ms();
         let (result, done) = if self.chance.below(4) == 0 {
             let result = invalidation.acked().await;
@@ -200,59 +252,71 @@ impl World {
         } else {
             (invalidation.await, Returned::Ok)
         };
-        self.told(node, kind, rows, result, done).await;
+        self.told(node, kind, (rows, effect), result, done).await;
     }
 
+    /// Sets one value, or all of a tenant's at once.
     async fn set(&self, node: &Node) {
         let row = self.chance.index(self.universe.0.len());
-        let version = self.universe.commit(row);
-        // What was committed before this call is in the value.
-        let of = &self.universe.0[row];
-        let value = of.value();
-        let rows = vec![(row, version)];
-        self.note(format_args!("n{} commits {rows:?} and sets {}", node.host.id, value.0));
-        let result = tenant(node, of.tenant).set(of.key.clone(), value, of.policy(&self.chance, true)).await;
-        self.told(node, "set", rows, result, Returned::Ok).await;
+        let of = self.universe.0[row].tenant;
+        let rows = if self.chance.below(3) == 0 { self.universe.of(of) } else { vec![row] };
+        let rows: Vec<_> = rows.into_iter().map(|row| (row, self.universe.commit(row))).collect();
+        // What was committed before this call is in the values.
+        let values =
+            rows.iter().map(|(row, _)| (self.universe.0[*row].key.clone(), self.universe.0[*row].value()));
+        let mut values: Vec<(Key, Value)> = values.collect();
+        self.note(format_args!("n{} commits and sets {rows:?}", node.host.id));
+        // Every tag of every row: this call has one policy.
+        let policy = self.universe.0[row].policy(&self.chance, true);
+        let policy = policy.tags(rows.iter().flat_map(|(row, _)| self.universe.0[*row].tags()));
+        let tenant = node.tenant(of);
+        let result = match values.pop() {
+            Some((key, value)) if values.is_empty() => tenant.set(key, value, policy).await,
+            last => tenant.set_many(values.into_iter().chain(last).collect(), policy).await,
+        };
+        self.told(node, "set", (rows, Effect::Invalidated), result, Returned::Ok).await;
     }
 
     async fn told(
         &self,
         node: &Node,
         kind: &'static str,
-        rows: Vec<(usize, u64)>,
+        (rows, effect): (Vec<(usize, u64)>, Effect),
         result: Result<Stamp, Error>,
         done: Returned,
     ) {
-        self.count("invalidations", kind);
+        self.count(if effect == Effect::Expired { "expirations" } else { "invalidations" }, kind);
         match result {
-            Ok(stamp) => self.done(node, kind, rows, stamp, done),
+            Ok(stamp) => self.done(node, kind, (stamp, rows, effect), done),
             Err(error) => {
                 let Some(ticket) = error.ticket() else {
                     return self.broke(format!("an invalidation failed: {error:?}"));
                 };
-                let now = self.trace.now_ms();
-                let down_since = self.down_since_ms.load(Ordering::SeqCst);
-                let in_outage = self.network.is_down() && now > down_since + self.lease_ms() + 2;
-                let how = if in_outage { Returned::DeferredInOutage } else { Returned::Deferred };
-                self.note(format_args!("n{} {kind} {rows:?}: {how:?}", node.host.id));
+                let (id, now) = (node.host.id, self.trace.now_ms());
                 self.count("invalidations returned", "deferred");
-                self.history.returned(node.host.id, now, &rows, how, kind);
+                for (row, version) in &rows {
+                    let how = self.deferred(*row);
+                    self.note(format_args!("n{id} {kind} {effect:?} {row}: {how:?}"));
+                    self.history.told(effect, id, now, &[(*row, *version)], how, kind);
+                }
                 // From its delivery on it is an invalidation like any other.
                 if let Ok(stamp) = ticket.delivered().await {
                     self.count("deferred", "delivered later");
-                    self.done(node, kind, rows, stamp, Returned::Ok);
+                    self.done(node, kind, (stamp, rows, effect), Returned::Ok);
                 }
             }
         }
     }
 
-    fn done(&self, node: &Node, kind: &str, rows: Vec<(usize, u64)>, stamp: Stamp, how: Returned) {
+    fn done(&self, node: &Node, kind: &str, stamped: Stamped, how: Returned) {
+        let (stamp, rows, effect) = &stamped;
+        let (id, now) = (node.host.id, self.trace.now_ms());
         self.count("invalidations returned", if how == Returned::Acked { "acked" } else { "ok" });
-        self.note(format_args!("n{} {kind} {rows:?}: {how:?} {stamp}", node.host.id));
-        self.history.returned(node.host.id, self.trace.now_ms(), &rows, how, kind);
+        self.note(format_args!("n{id} {kind} {effect:?} {rows:?}: {how:?} {stamp}"));
+        self.history.told(*effect, id, now, rows, how, kind);
         self.probe();
-        if stamp != Stamp::default() {
-            self.stamped(stamp, rows);
+        if *stamp != Stamp::default() {
+            self.stamped(stamped);
         }
     }
 }

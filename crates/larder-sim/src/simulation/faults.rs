@@ -1,32 +1,84 @@
 //! What goes wrong.
 
 use super::world::{Place, World};
-use crate::network::Weather;
+use crate::network::{Network, Weather};
 use crate::redis::Data;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// What goes on for a while, and when it ends.
 #[derive(Default)]
 pub(super) struct Troubles {
-    down_until: Option<u64>,
-    stalled_until: Option<u64>,
-    full_until: Option<u64>,
-    lonely_until: Option<u64>,
-    snapshot: Option<Data>,
-    /// To come back as, and when.
-    doomed: Option<(u64, Data, bool)>,
+    until: BTreeMap<(usize, Trouble), u64>,
+    snapshots: BTreeMap<usize, Data>,
+    /// Servers that come back with what they had, and when.
+    doomed: BTreeMap<usize, (u64, Data, bool)>,
+}
+
+/// What a server has for a while.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Trouble {
+    Away,
+    Stalled,
+    Full,
+    Lonely,
+}
+
+impl Troubles {
+    /// Begins something, unless it goes on already.
+    fn begin(&mut self, server: &Network, trouble: Trouble, until_ms: u64) -> bool {
+        let key = (server.number(), trouble);
+        if self.until.contains_key(&key) {
+            return false;
+        }
+        self.until.insert(key, until_ms);
+        true
+    }
+}
+
+/// A fault, and whom it struck.
+type Struck = Option<(&'static str, String)>;
+
+fn evict(server: &Network, chosen: impl Fn(&[u8]) -> bool) {
+    server.with_server(|server| {
+        let now = server.now_ms();
+        let names: Vec<Vec<u8>> =
+            server.data.keys(now).filter(|name| chosen(name)).map(<[u8]>::to_vec).collect();
+        for name in names {
+            server.data.remove(&name, now);
+        }
+    });
 }
 
 impl World {
     /// One fault.
     fn strike(&self, troubles: &mut Troubles, places: &mut [Place]) {
-        let now = self.trace.now_ms();
-        let chance = &self.chance;
+        let struck = if self.chance.below(100) < 41 {
+            self.strike_a_node(places)
+        } else {
+            let server = self.network.at(self.chance.index(self.network.servers()));
+            match self.chance.below(60) {
+                0..22 => self.trouble(&server, troubles),
+                22..45 => self.replace(&server, troubles),
+                _ => self.strike_data(&server),
+            }
+        };
+        if let Some((fault, whom)) = struck {
+            self.count("faults", fault);
+            self.note(format_args!("FAULT {fault} ({whom})"));
+        }
+    }
+
+    fn briefly(&self) -> u64 {
+        self.chance.pick(&[3, 40, 200, 700, 1100, 1600, 3000])
+    }
+
+    fn strike_a_node(&self, places: &mut [Place]) -> Struck {
+        let (chance, now) = (&self.chance, self.trace.now_ms());
         let place = &mut places[chance.index(3.min(places.len()))];
-        let id = place.node.host.id;
-        let briefly = chance.pick(&[3, 40, 200, 700, 1100, 1600, 3000]);
-        let fault = match chance.below(100) {
+        let (id, briefly) = (place.node.host.id, self.briefly());
+        let fault = match chance.below(41) {
             0..10 => {
                 self.network.disconnect(Some(id));
                 "connections of a node broken"
@@ -35,128 +87,149 @@ impl World {
                 self.network.disconnect(None);
                 "all connections broken"
             }
-            13..25 if place.until_ms == 0 => {
-                let (outward, inward) = chance.pick(&[(true, true), (true, false), (false, true)]);
-                self.network.cut(id, outward, inward);
+            _ if place.until_ms > 0 => return None,
+            kind => {
                 place.until_ms = now + briefly;
-                "node cut off"
-            }
-            25..35 if place.until_ms == 0 => {
-                place.node.host.pause();
-                place.until_ms = now + briefly;
-                "node paused"
-            }
-            35..41 if place.until_ms == 0 => {
-                place.node.host.crash();
-                place.callers.abort_all();
-                place.until_ms = now + briefly;
-                "node crashed"
-            }
-            41..50 if troubles.down_until.is_none() => {
-                self.network.set_down(true);
-                self.down_since_ms.store(now, Ordering::SeqCst);
-                troubles.down_until = Some(now + briefly);
-                "server away"
-            }
-            50..57 if troubles.stalled_until.is_none() => {
-                self.network.set_stalled(true);
-                troubles.stalled_until = Some(now + briefly);
-                "server stalled"
-            }
-            57..62 => {
-                troubles.snapshot = Some(self.network.with_server(|server| server.data.clone()));
-                return;
-            }
-            62..67 => match troubles.snapshot.clone() {
-                Some(old) => {
-                    self.network.restart(old);
-                    "restart with old data"
+                match kind {
+                    13..25 => {
+                        let (outward, inward) = chance.pick(&[(true, true), (true, false), (false, true)]);
+                        self.network.cut(id, outward, inward);
+                        "node cut off"
+                    }
+                    25..35 => {
+                        place.node.host.pause();
+                        "node paused"
+                    }
+                    _ => {
+                        place.node.host.crash();
+                        place.callers.abort_all();
+                        "node crashed"
+                    }
                 }
-                None => return,
-            },
-            67..69 => {
-                self.network.restart(Data::default());
+            }
+        };
+        Some((fault, format!("n{id}, {briefly} ms")))
+    }
+
+    /// What a server has for a while.
+    fn trouble(&self, server: &Network, troubles: &mut Troubles) -> Struck {
+        let (now, briefly) = (self.trace.now_ms(), self.briefly());
+        let (trouble, fault) = match self.chance.below(22) {
+            0..9 => (Trouble::Away, "server away"),
+            9..16 => (Trouble::Stalled, "server stalled"),
+            16..20 => (Trouble::Full, "memory full"),
+            _ => (Trouble::Lonely, "too few replicas"),
+        };
+        if !troubles.begin(server, trouble, now + briefly) {
+            return None;
+        }
+        self.turn(server, trouble, true);
+        Some((fault, format!("s{}, {briefly} ms", server.number())))
+    }
+
+    fn turn(&self, server: &Network, trouble: Trouble, on: bool) {
+        match trouble {
+            Trouble::Away => {
+                server.set_down(on);
+                let since = if on { self.trace.now_ms() } else { u64::MAX };
+                self.down_since_ms[server.number()].store(since, Ordering::SeqCst);
+            }
+            Trouble::Stalled => server.set_stalled(on),
+            Trouble::Full => server.with_server(|server| server.full = on),
+            Trouble::Lonely => server.with_server(|server| server.lacks_replicas = on),
+        }
+    }
+
+    /// Another process in a server's place, now or soon.
+    fn replace(&self, server: &Network, troubles: &mut Troubles) -> Struck {
+        let data = || server.with_server(|server| server.data.clone());
+        let number = server.number();
+        let fault = match self.chance.below(23) {
+            0..6 => {
+                troubles.snapshots.insert(number, data());
+                return None;
+            }
+            6..11 => {
+                server.restart(troubles.snapshots.get(&number)?.clone());
+                "restart with old data"
+            }
+            11..13 => {
+                server.restart(Data::default());
                 "restart empty"
             }
-            69..72 => {
-                let data = self.network.with_server(|server| server.data.clone());
-                self.network.restart(data);
+            13..16 => {
+                server.restart(data());
                 "restart with all data"
             }
-            72..78 if troubles.doomed.is_none() => {
-                let data = self.network.with_server(|server| server.data.clone());
-                troubles.doomed = Some((now + chance.below(800), data, chance.below(2) == 0));
-                return;
+            _ => {
+                let at = self.trace.now_ms() + self.chance.below(800);
+                let promoted = self.chance.below(2) == 0;
+                troubles.doomed.entry(number).or_insert_with(|| (at, data(), promoted));
+                return None;
             }
-            78..83 => {
-                self.evict(|name| name.ends_with(b":i"));
+        };
+        Some((fault, format!("s{number}")))
+    }
+
+    /// What happens to a server's data, identity and clock.
+    fn strike_data(&self, server: &Network) -> Struck {
+        let chance = &self.chance;
+        let fault = match chance.below(21) {
+            0..5 => {
+                // Of one bucket, where there are several.
+                let tags = self.network.tags();
+                let tag =
+                    if tags.is_empty() { "0".to_owned() } else { tags[chance.index(tags.len())].clone() };
+                let state = format!("{{{tag}}}:i");
+                evict(&self.network.at(self.network.owner(&tag)), |name| name.ends_with(state.as_bytes()));
                 "coherence state evicted"
             }
-            83..88 => {
-                self.evict(|name| !name.ends_with(b":i") && chance.below(2) == 0);
+            5..10 => {
+                evict(server, |name| !name.ends_with(b":i") && chance.below(2) == 0);
                 "entries and leases evicted"
             }
-            88..92 if troubles.full_until.is_none() => {
-                self.network.with_server(|server| server.full = true);
-                troubles.full_until = Some(now + briefly);
-                "memory full"
-            }
-            92..94 if troubles.lonely_until.is_none() => {
-                self.network.with_server(|server| server.lacks_replicas = true);
-                troubles.lonely_until = Some(now + briefly);
-                "too few replicas"
-            }
-            94..96 => {
-                self.network.first_replica();
+            10..12 => {
+                server.first_replica();
                 "first replica came"
             }
-            96..100 => {
+            12..16 => {
                 let ms = chance.pick(&[-5000, -300, -2, 2, 300, 5000]);
-                self.network.with_server(|server| server.time.offset_us += ms * 1000);
+                server.with_server(|server| server.time.offset_us += ms * 1000);
                 if u64::try_from(ms).is_ok_and(|ms| ms > self.lease_ms()) {
-                    self.leapt_until_ms.store(now + self.lease_ms(), Ordering::SeqCst);
+                    self.leapt_until_ms.store(self.trace.now_ms() + self.lease_ms(), Ordering::SeqCst);
                 }
                 "server's clock stepped"
             }
-            _ => return,
-        };
-        self.count("faults", fault);
-        self.note(format_args!("FAULT {fault} (n{id}, {briefly} ms)"));
-    }
-
-    fn evict(&self, chosen: impl Fn(&[u8]) -> bool) {
-        self.network.with_server(|server| {
-            let now = server.now_ms();
-            let names: Vec<Vec<u8>> =
-                server.data.keys(now).filter(|name| chosen(name)).map(<[u8]>::to_vec).collect();
-            for name in names {
-                server.data.remove(&name, now);
+            _ => {
+                let tags = self.network.tags();
+                let tag = tags.get(chance.index(tags.len()))?;
+                let with_data = chance.below(4) > 0;
+                self.network.move_slot(tag, server.number(), with_data);
+                if with_data { "slot moved" } else { "slot moved, data lost" }
             }
-        });
+        };
+        Some((fault, format!("s{}", server.number())))
     }
 
     /// Ends what has lasted long enough; `all`: everything.
     pub(super) async fn heal(self: &Arc<Self>, troubles: &mut Troubles, places: &mut [Place], all: bool) {
         let now = self.trace.now_ms();
-        let over = |until: &mut Option<u64>| until.take_if(|until| all || now >= *until).is_some();
-        if over(&mut troubles.down_until) {
-            self.network.set_down(false);
-            self.down_since_ms.store(u64::MAX, Ordering::SeqCst);
+        let over: Vec<_> = troubles.until.extract_if(.., |_, until| all || now >= *until).collect();
+        for ((server, trouble), _) in over {
+            self.turn(&self.network.at(server), trouble, false);
         }
-        if over(&mut troubles.stalled_until) {
-            self.network.set_stalled(false);
-        }
-        if over(&mut troubles.full_until) {
-            self.network.with_server(|server| server.full = false);
-        }
-        if over(&mut troubles.lonely_until) {
-            self.network.with_server(|server| server.lacks_replicas = false);
-        }
-        if let Some((_, data, promoted)) = troubles.doomed.take_if(|(at, ..)| all || now >= *at) {
+        let doomed: Vec<_> = troubles.doomed.extract_if(.., |_, (at, ..)| all || now >= *at).collect();
+        for (server, (_, data, promoted)) in doomed {
             let fault = if promoted { "lagging replica promoted" } else { "restart without the last writes" };
             self.count("faults", fault);
-            self.note(format_args!("FAULT {fault}"));
-            if promoted { self.network.promote(data) } else { self.network.restart(data) }
+            self.note(format_args!("FAULT {fault} (s{server})"));
+            let server = self.network.at(server);
+            if promoted {
+                self.demoted_ms.store(now.max(1), Ordering::SeqCst);
+                server.promote(data);
+            } else {
+                server.restart(data);
+            }
         }
         for place in places.iter_mut().filter(|place| place.until_ms > 0 && (all || now >= place.until_ms)) {
             place.until_ms = 0;

@@ -1,6 +1,10 @@
 //! What was promised so far: the lowest version that a read may bring. The checker of simulations and of the soak.
 //!
 //! Times are numbers since some common beginning, in a unit that whoever makes the history chooses.
+//!
+//! Rows have versions that rise with every commit. Whoever commits tells this when its invalidation or expiration has come back
+//! ([`History::returned`], [`History::told`]); whoever reads asks what it must not bring less than: [`History::needed`] of any
+//! value, [`History::bounds`] also of one that is served as fresh, and of one that the reader finds in Redis.
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -17,6 +21,15 @@ pub enum Returned {
     Deferred,
     /// Deferred in an outage that all nodes saw.
     DeferredInOutage,
+}
+
+/// What becomes of older values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// They are gone.
+    Invalidated,
+    /// They are stale.
+    Expired,
 }
 
 /// Versions that rise, each with the time from which on it was promised. Both rise from one to the next.
@@ -46,10 +59,6 @@ impl Rising {
         at.checked_sub(1).and_then(|at| self.by(at))
     }
 
-    fn last(&self) -> Option<&(u64, u64, String)> {
-        self.0.last()
-    }
-
     /// Nobody will ask what was promised by an earlier time.
     fn forget(&mut self, until: u64) {
         let known = self.0.partition_point(|(promised, ..)| *promised <= until);
@@ -57,13 +66,63 @@ impl Rising {
     }
 }
 
+/// The promises of one effect on one row.
 #[derive(Debug, Default)]
-struct OfRow {
+struct Promises {
     /// By the node that invalidated.
     own: BTreeMap<usize, Rising>,
     done: Rising,
     acked: Rising,
     outages: Rising,
+}
+
+impl Promises {
+    fn add(&mut self, node: usize, (at, how): (u64, Returned), version: u64, why: &str) {
+        self.own.entry(node).or_default().add(at, version, why);
+        match how {
+            Returned::Ok => self.done.add(at, version, why),
+            Returned::Acked => {
+                self.done.add(at, version, why);
+                self.acked.add(at, version, why);
+            }
+            Returned::Deferred => {}
+            Returned::DeferredInOutage => self.outages.add(at, version, why),
+        }
+    }
+
+    /// For a read that begins at this time, where others are bound so much later.
+    fn needed(&self, began: u64, bound: u64, standing: Standing) -> Needed {
+        let mut needed = Needed::default();
+        needed.raise(self.own.get(&standing.node).and_then(|own| own.by(began)), "I1");
+        needed.raise(self.done.before(began.saturating_sub(bound)), "I2");
+        if standing.good {
+            needed.raise(self.acked.by(began), "I3");
+        }
+        if standing.good && standing.server_up {
+            needed.raise(self.outages.by(began), "I8");
+        }
+        needed
+    }
+
+    /// In Redis, as soon as it has come back.
+    fn stored(&self, at: u64, rule: &str) -> Needed {
+        let mut needed = Needed::default();
+        needed.raise(self.done.by(at), rule);
+        needed
+    }
+
+    fn forget(&mut self, until: u64, alive: &impl Fn(usize) -> bool) {
+        self.own.retain(|node, _| alive(*node));
+        let all = self.own.values_mut().chain([&mut self.done, &mut self.acked, &mut self.outages]);
+        all.for_each(|rising| rising.forget(until));
+    }
+}
+
+/// What was promised of a row: of values that are gone, and of those that are stale.
+#[derive(Debug, Default)]
+struct OfRow {
+    gone: Promises,
+    stale: Promises,
 }
 
 /// What a read may not bring less than, and why.
@@ -89,6 +148,59 @@ impl Needed {
         {
             *self = Self { version: *version, why: format!("{rule}: {why}, returned at {at}") };
         }
+    }
+}
+
+/// What a value must not be less than: one that is served at all, and one that is served as fresh.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pair {
+    /// Any value.
+    pub at_all: Needed,
+    /// A fresh one.
+    pub fresh: Needed,
+}
+
+impl Pair {
+    fn of(gone: Needed, stale: Needed) -> Self {
+        let fresh = if stale.version > gone.version { stale } else { gone.clone() };
+        Self { at_all: gone, fresh }
+    }
+}
+
+/// What a read must not bring less than, wherever it finds it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// Anywhere.
+    pub anywhere: Pair,
+    /// In Redis, where the reader itself looks. To be cleared where a server of the past may have answered.
+    pub in_redis: Pair,
+}
+
+/// How a value was come by.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    /// Its version.
+    pub version: u64,
+    /// Whether it was served as a fresh one.
+    pub fresh: bool,
+    /// Whether the reader itself, not another that it joined, read it from Redis.
+    pub in_redis: bool,
+}
+
+impl Bounds {
+    /// At least what was written before a stamp.
+    pub fn at_least(&mut self, version: u64, effect: Effect) {
+        if effect == Effect::Invalidated {
+            self.anywhere.at_all.at_least(version);
+        }
+        self.anywhere.fresh.at_least(version);
+    }
+
+    /// The promise that a read has broken.
+    pub fn broken_by<'a>(&'a self, found: Found) -> Option<&'a Needed> {
+        let concerned = [Some(&self.anywhere), found.in_redis.then_some(&self.in_redis)];
+        let needed = |pair: &'a Pair| if found.fresh { &pair.fresh } else { &pair.at_all };
+        concerned.into_iter().flatten().map(needed).find(|needed| found.version < needed.version)
     }
 }
 
@@ -132,37 +244,44 @@ impl History {
 
     /// An invalidation came back to its caller.
     pub fn returned(&self, node: usize, at: u64, rows: &[(usize, u64)], how: Returned, what: &str) {
+        self.told(Effect::Invalidated, node, at, rows, how, what);
+    }
+
+    /// An invalidation or expiration came back to its caller.
+    pub fn told(
+        &self,
+        effect: Effect,
+        node: usize,
+        at: u64,
+        rows: &[(usize, u64)],
+        how: Returned,
+        what: &str,
+    ) {
         let mut all = self.rows.lock();
         for (row, version) in rows {
             let of = &mut all[*row];
-            let why = format!("node {node}, {what}, {how:?}");
-            of.own.entry(node).or_default().add(at, *version, &why);
-            match how {
-                Returned::Ok => of.done.add(at, *version, &why),
-                Returned::Acked => {
-                    of.done.add(at, *version, &why);
-                    of.acked.add(at, *version, &why);
-                }
-                Returned::Deferred => {}
-                Returned::DeferredInOutage => of.outages.add(at, *version, &why),
-            }
+            let promises = match effect {
+                Effect::Invalidated => &mut of.gone,
+                Effect::Expired => &mut of.stale,
+            };
+            promises.add(node, (at, how), *version, &format!("node {node}, {what}, {effect:?} {how:?}"));
         }
     }
 
     /// What a read of this row may not bring less than, if it begins at this time.
     pub fn needed(&self, row: usize, began: u64, standing: Standing) -> Needed {
-        let all = self.rows.lock();
-        let (of, mut needed) = (&all[row], Needed::default());
-        needed.raise(of.own.get(&standing.node).and_then(|own| own.by(began)), "I1");
+        self.bounds(row, began, standing).anywhere.at_all
+    }
+
+    /// The same, also of what it serves as fresh, and of what it finds in Redis.
+    pub fn bounds(&self, row: usize, began: u64, standing: Standing) -> Bounds {
         let bound = if standing.good { self.good_bound } else { self.bad_bound };
-        needed.raise(of.done.before(began.saturating_sub(bound)), "I2");
-        if standing.good {
-            needed.raise(of.acked.by(began), "I3");
-        }
-        if standing.good && standing.server_up {
-            needed.raise(of.outages.by(began), "I8");
-        }
-        needed
+        let all = self.rows.lock();
+        let OfRow { gone, stale } = &all[row];
+        let anywhere = [gone, stale].map(|promises| promises.needed(began, bound, standing));
+        let in_redis = [gone, stale].map(|promises| promises.stored(began, "A"));
+        let pair = |[gone, stale]: [Needed; 2]| Pair::of(gone, stale);
+        Bounds { anywhere: pair(anywhere), in_redis: pair(in_redis) }
     }
 
     /// No read that began earlier will be asked about, and none of a node of which `alive` is false.
@@ -170,17 +289,16 @@ impl History {
         // What binds a read may be older than the read by as much as the longest bound.
         let until = until.saturating_sub(self.good_bound.max(self.bad_bound) + 1);
         for of in self.rows.lock().iter_mut() {
-            of.own.retain(|node, _| alive(*node));
-            let all = of.own.values_mut().chain([&mut of.done, &mut of.acked, &mut of.outages]);
-            all.for_each(|rising| rising.forget(until));
+            of.gone.forget(until, &alive);
+            of.stale.forget(until, &alive);
         }
     }
 
     /// What an entry in Redis may not hold less than.
-    pub fn stored(&self, row: usize) -> Needed {
-        let mut needed = Needed::default();
-        needed.raise(self.rows.lock()[row].done.last(), "I4");
-        needed
+    pub fn stored(&self, row: usize) -> Pair {
+        let all = self.rows.lock();
+        let OfRow { gone, stale } = &all[row];
+        Pair::of(gone.stored(u64::MAX, "I4"), stale.stored(u64::MAX, "I4"))
     }
 }
 
@@ -232,5 +350,24 @@ mod tests {
         }
         history.forget(45, |_| false);
         assert_eq!((bound(&history, 72), bound(&history, 70)), (9, 5), "others are bound a moment later");
+    }
+    #[test]
+    fn what_was_expired_may_be_served_but_not_as_fresh_and_what_was_invalidated_not_at_all() {
+        let history = History::new(1, Duration::from_secs(1), Duration::ZERO);
+        history.returned(0, 100, &[(0, 3)], Returned::Ok, "key");
+        history.told(Effect::Expired, 0, 200, &[(0, 5)], Returned::Ok, "key");
+        let bounds = history.bounds(0, 300, Standing { node: 0, good: true, server_up: true });
+        let broken = |version, fresh| bounds.broken_by(Found { version, fresh, in_redis: false }).is_some();
+        assert!(broken(2, false) && !broken(3, false));
+        assert!(broken(4, true) && !broken(5, true));
+    }
+
+    #[test]
+    fn who_reads_redis_finds_nothing_older_than_what_has_returned() {
+        let history = History::new(1, Duration::from_secs(1), Duration::ZERO);
+        history.returned(0, 100, &[(0, 3)], Returned::Ok, "key");
+        let bounds = history.bounds(0, 100, Standing { node: 1, good: true, server_up: true });
+        let broken = |in_redis| bounds.broken_by(Found { version: 2, fresh: true, in_redis }).is_some();
+        assert!(broken(true) && !broken(false));
     }
 }

@@ -25,6 +25,8 @@ pub struct Options {
     pub steps: u64,
     /// How many nodes there are.
     pub nodes: usize,
+    /// How many servers there are: more than one are a Cluster. `None`: the seed decides.
+    pub servers: Option<usize>,
     /// Whether anything goes wrong.
     pub faults: bool,
     /// Whether values are also set.
@@ -46,6 +48,7 @@ impl Default for Options {
         Self {
             steps: 4000,
             nodes: 3,
+            servers: None,
             faults: true,
             sets: true,
             lease: Duration::from_secs(1),
@@ -89,6 +92,7 @@ async fn run(seed: u64, options: Options) -> Outcome {
     for _ in 0..nodes {
         places.push(world.node().await);
     }
+    world.settle(&places[0].node);
     let mut troubles = Troubles::default();
     for _ in 0..steps {
         world.heal(&mut troubles, &mut places, false).await;

@@ -5,8 +5,9 @@ use crate::network::Network;
 use crate::redis::{State, Value};
 use larder::simulation::open;
 
-/// The version that lies in Redis under a row's key, if anybody would be served it.
-pub(super) fn valid(network: &Network, row: &Row) -> Option<u64> {
+/// The version that lies in Redis under a row's key, if anybody would be served it; and whether that would be as a fresh
+/// value, if its TTL has not ended.
+pub(super) fn valid(network: &Network, row: &Row) -> Option<(u64, bool)> {
     network.with_server(|server| {
         let ending = format!(":e:{}:{}:{}", row.tenant.len(), row.tenant, row.key.as_str());
         let now = server.now_ms();
@@ -22,7 +23,8 @@ pub(super) fn valid(network: &Network, row: &Row) -> Option<u64> {
             && score(b"!h").is_some()
             && ver >= score(b"!f")?
             && lying.scopes.iter().all(|scope| score(scope).is_none_or(|stamp| stamp <= ver));
-        alive.then(|| version(&lying.payload?)).flatten()
+        let fresh = lying.soft.iter().all(|scope| score(scope).is_none_or(|stamp| stamp <= ver));
+        alive.then(|| Some((version(&lying.payload?)?, fresh))).flatten()
     })
 }
 

@@ -3,7 +3,7 @@
 use super::faults::Troubles;
 use super::world::{Place, World};
 use crate::network::Weather;
-use crate::redis::Value;
+use crate::redis::{State, Value};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,14 +52,16 @@ impl World {
 
     /// How many leases Redis holds for a node.
     fn leases(&self, node: &str) -> usize {
-        self.network.with_server(|server| {
-            let now = server.now_ms();
-            let names: Vec<Vec<u8>> = server.data.keys(now).map(<[u8]>::to_vec).collect();
-            let holder = |name: &Vec<u8>| match server.data.get(name, now) {
+        let servers = (0..self.network.servers()).map(|server| self.network.at(server));
+        let held = |state: &mut State| {
+            let now = state.now_ms();
+            let names: Vec<Vec<u8>> = state.data.keys(now).map(<[u8]>::to_vec).collect();
+            let holder = |name: &Vec<u8>| match state.data.get(name, now) {
                 Some(Value::Hash(fields)) => fields.get(b"n".as_slice()).cloned(),
                 _ => None,
             };
             names.iter().filter(|name| holder(name).is_some_and(|holder| holder == node.as_bytes())).count()
-        })
+        };
+        servers.map(|server| server.with_server(held)).sum()
     }
 }

@@ -1,7 +1,8 @@
 //! What there is to be cached, and what can be invalidated.
 
+use super::history::Effect;
 use crate::chance::Chance;
-use larder::{Key, Policy, Selection, Selector, Tiers, all, first_segment, key, prefix, tag};
+use larder::{Key, Policy, Selection, Selector, Tiers, all, first_segment, glob, key, prefix, tag};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -23,15 +24,17 @@ pub(super) struct Row {
     size: usize,
 }
 
+/// The bytes of the largest value: Redis is given it as one argument, in many parts.
+const LARGEST: usize = 1_000_000;
+
 impl Row {
     fn new(
         tenant: &'static str,
         first: &'static str,
         id: u64,
-        declared: &'static str,
-        late: &'static str,
+        (declared, late): (&'static str, &'static str),
+        size: usize,
     ) -> Self {
-        let size = if id == 1 { 20_000 } else { 10 };
         Self { tenant, key: key!(first, id), first, declared, late, version: AtomicU64::new(1), size }
     }
 
@@ -58,7 +61,7 @@ impl Row {
     pub(super) fn policy(&self, chance: &Chance, all_tags: bool) -> Policy {
         let seconds = Duration::from_secs;
         let ms = Duration::from_millis;
-        let policy = match chance.below(7) {
+        let policy = match chance.below(8) {
             0 => Policy::ttl(seconds(2)).jitter(0.2).stale_while_revalidate(seconds(4)).eager_refresh(1.0),
             1 => Policy::ttl(seconds(3))
                 .stale_if_error(seconds(5))
@@ -66,15 +69,35 @@ impl Row {
                 .failure_cooldown(ms(200)),
             2 => Policy::ttl(seconds(4)).hard_timeout(ms(900)),
             3 => Policy::ttl(seconds(30)).tiers(chance.pick(&[Tiers::Memory, Tiers::Redis])),
-            _ => Policy::ttl(seconds(60)),
+            4 => Policy::ttl(LONGEST).stale_while_revalidate(seconds(30)).stale_if_error(seconds(60)),
+            _ => Policy::ttl(LONGEST),
         };
         let policy = policy.tag(self.declared);
         if all_tags { policy.tag(self.late) } else { policy }
     }
 }
 
+/// The longest TTL of any policy.
+pub(super) const LONGEST: Duration = Duration::from_secs(60);
+
+/// Patterns of keys: of parts of segments, in the middle, of everything, of nothing.
+const PATTERNS: [&str; 8] = ["a*", "a:*", "*:1", "b:2", "*", "*2*", "c*", "a:1*"];
+
+/// Whether a pattern matches: written once more, to be compared.
+fn matches(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((before, after)) => text.strip_prefix(before).is_some_and(|rest| {
+            (0..=rest.len()).filter(|at| rest.is_char_boundary(*at)).any(|at| matches(after, &rest[at..]))
+        }),
+    }
+}
+
 /// Which rows change.
 type Chosen<'a> = Box<dyn Fn(&Row) -> bool + 'a>;
+
+/// What is invalidated: its name, how it is said, which rows it concerns.
+type Kind<'a> = (&'static str, Vec<Selector>, Chosen<'a>);
 
 /// All rows.
 pub(super) struct Universe(pub Vec<Row>);
@@ -85,6 +108,8 @@ pub(super) struct Write {
     pub(super) tenant: Option<&'static str>,
     /// What is invalidated.
     pub(super) selection: Selection,
+    /// Whether older values are gone or stale.
+    pub(super) effect: Effect,
     /// Rows that change, each with its new version.
     pub(super) rows: Vec<(usize, u64)>,
     /// Name of the kind.
@@ -93,13 +118,14 @@ pub(super) struct Write {
 
 impl Universe {
     /// Two tenants and what belongs to none.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(chance: &Chance) -> Self {
+        let large = chance.pick(&[20_000, 20_000, 20_000, 20_000, 100_000, LARGEST]);
         Self(vec![
-            Row::new("acme", "a", 0, "one", "x"),
-            Row::new("acme", "a", 1, "two", "y"),
-            Row::new("acme", "b", 2, "two", "y"),
-            Row::new("beta", "a", 0, "one", "x"),
-            Row::new("", "b", 3, "one", "x"),
+            Row::new("acme", "a", 0, ("one", "x"), 10),
+            Row::new("acme", "a", 1, ("two", "y"), large),
+            Row::new("acme", "b", 2, ("two", "y"), 10),
+            Row::new("beta", "a", 0, ("one", "x"), 10),
+            Row::new("", "b", 3, ("one", "x"), 10),
         ])
     }
 
@@ -111,45 +137,66 @@ impl Universe {
     /// Changes some rows, and says what is to be invalidated for it.
     pub(super) fn write(&self, chance: &Chance) -> Write {
         let row = &self.0[chance.index(self.0.len())];
-        let own = |other: &Row| other.tenant == row.tenant;
-        let mut tenant = Some(row.tenant);
-        let (kind, selectors, changes): (_, Vec<Selector>, Chosen<'_>) = match chance.below(11) {
-            0..3 => ("key", vec![row.key.clone().into()], Box::new(|other| std::ptr::eq(other, row))),
-            3 => (
-                "tag",
-                vec![tag(row.declared)],
-                Box::new(move |other| own(other) && other.declared == row.declared),
-            ),
-            4 => {
-                ("late tag", vec![tag(row.late)], Box::new(move |other| own(other) && other.late == row.late))
-            }
-            5 => (
-                "prefix",
-                vec![prefix!(row.first)],
-                Box::new(move |other| own(other) && other.first == row.first),
-            ),
-            6 => ("tenant", vec![all()], Box::new(own)),
-            7 => {
-                tenant = None;
-                ("first segment", vec![first_segment(row.first)], Box::new(|other| other.first == row.first))
-            }
-            8 => {
-                tenant = None;
-                ("everything", vec![all()], Box::new(|_| true))
-            }
-            9 => (
-                "several",
-                vec![row.key.clone().into(), tag(row.late)],
-                Box::new(move |other| own(other) && (std::ptr::eq(other, row) || other.late == row.late)),
-            ),
-            _ => {
-                let keys = self.0.iter().filter(|other| own(other)).map(|other| other.key.clone().into());
-                ("keys", keys.collect(), Box::new(own))
-            }
-        };
+        let across = chance.below(12) < 2;
+        let (kind, selectors, changes) =
+            if across { Self::across(row, chance) } else { self.within(row, chance) };
+        let effect = if chance.below(4) == 0 { Effect::Expired } else { Effect::Invalidated };
         let changed = self.0.iter().enumerate().filter(|(_, other)| changes(other));
         let rows = changed.map(|(index, row)| (index, row.commit())).collect();
-        Write { tenant, selection: selectors.into(), rows, kind }
+        let tenant = (!across).then_some(row.tenant);
+        Write { tenant, selection: selectors.into(), effect, rows, kind }
+    }
+
+    /// What concerns rows of all tenants.
+    fn across<'a>(row: &'a Row, chance: &Chance) -> Kind<'a> {
+        if chance.below(2) == 0 {
+            ("everything", vec![all()], Box::new(|_| true))
+        } else {
+            ("first segment", vec![first_segment(row.first)], Box::new(|other| other.first == row.first))
+        }
+    }
+
+    /// What concerns rows of this one's tenant.
+    fn within<'a>(&'a self, row: &'a Row, chance: &Chance) -> Kind<'a> {
+        let own = |other: &Row| other.tenant == row.tenant;
+        let all_keys = || self.0.iter().filter(move |other| own(other)).map(|other| other.key.clone().into());
+        match chance.below(12) {
+            0..3 => ("key", vec![row.key.clone().into()], Box::new(|other| std::ptr::eq(other, row))),
+            3 => {
+                let changes = move |other: &Row| own(other) && other.declared == row.declared;
+                ("tag", vec![tag(row.declared)], Box::new(changes))
+            }
+            4 => {
+                let changes = move |other: &Row| own(other) && other.late == row.late;
+                ("late tag", vec![tag(row.late)], Box::new(changes))
+            }
+            5 => {
+                let changes = move |other: &Row| own(other) && other.first == row.first;
+                ("prefix", vec![prefix!(row.first)], Box::new(changes))
+            }
+            6 => ("tenant", vec![all()], Box::new(own)),
+            7 => {
+                let changes =
+                    move |other: &Row| own(other) && (std::ptr::eq(other, row) || other.late == row.late);
+                ("several", vec![row.key.clone().into(), tag(row.late)], Box::new(changes))
+            }
+            8 => ("keys", all_keys().collect(), Box::new(own)),
+            9..11 => {
+                let pattern = chance.pick(&PATTERNS);
+                let changes = move |other: &Row| own(other) && matches(pattern, other.key.as_str());
+                ("pattern", vec![glob(pattern)], Box::new(changes))
+            }
+            _ => {
+                let patterns: Vec<&str> = (0..2 + chance.below(3)).map(|_| chance.pick(&PATTERNS)).collect();
+                let mut selectors: Vec<Selector> = patterns.iter().map(|pattern| glob(*pattern)).collect();
+                selectors.push(tag(row.declared));
+                let matching = move |key: &str| patterns.iter().any(|pattern| matches(pattern, key));
+                let changes = move |other: &Row| {
+                    own(other) && (matching(other.key.as_str()) || other.declared == row.declared)
+                };
+                ("patterns and a tag", selectors, Box::new(changes))
+            }
+        }
     }
 
     /// Changes one row.
@@ -158,8 +205,20 @@ impl Universe {
     }
 }
 
-impl Default for Universe {
-    fn default() -> Self {
-        Self::new()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        for (pattern, text, expected) in [
+            ("a*", "a:0", true),
+            ("*:1", "a:1", true),
+            ("a:1*", "a:0", false),
+            ("*2*", "b:2", true),
+            ("", "a", false),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Everything that one simulation consists of.
 
-use super::history::{History, Standing};
+use super::history::{Effect, History, Returned, Standing};
 use super::report::Counts;
 use super::universe::Universe;
 use super::{Options, probe};
@@ -10,15 +10,16 @@ use crate::network::Network;
 use crate::node::{Host, Limits, Node, Settings};
 use crate::trace::Trace;
 use larder::Stamp;
+use larder::simulation::CLUSTER_TAGS;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::fmt::Arguments;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::task::JoinSet;
 
-/// A stamp, and what was written before it.
-type Stamped = (Stamp, Vec<(usize, u64)>);
+/// A stamp, what was written before it, and what became of older values.
+pub(super) type Stamped = (Stamp, Vec<(usize, u64)>, Effect);
 
 /// Everything that one simulation consists of.
 pub(super) struct World {
@@ -44,11 +45,15 @@ pub(super) struct World {
     pub(super) fault_rate: u64,
     settings: Settings,
     nodes: AtomicU64,
-    /// Since when the server is away.
-    pub down_since_ms: AtomicU64,
-    /// Until when acknowledgements may have been waited for from too few: a known limit, where the server's clock leaps
+    /// When each server went away, if it is away.
+    pub(super) down_since_ms: Vec<AtomicU64>,
+    /// When a server was demoted last: it goes on answering those who are connected to it.
+    pub(super) demoted_ms: AtomicU64,
+    /// The hash tag of each row.
+    tags: OnceLock<Vec<&'static str>>,
+    /// Until when acknowledgements may have been waited for from too few: a known limit, where a server's clock leaps
     /// by more than a lease and registrations end with it.
-    pub leapt_until_ms: AtomicU64,
+    pub(super) leapt_until_ms: AtomicU64,
 }
 
 /// A node with its callers.
@@ -67,19 +72,35 @@ impl World {
         let (chance, trace) = (Chance::new(seed), Trace::new(options.keep_trace));
         let executor = Executor::new(chance.clone());
         tokio::spawn(executor.clone().run());
-        let network = Network::new(executor, chance.clone(), trace.clone(), options.edit.clone());
-        let universe = Universe::new();
-        // Small bounds half of the time: the map is pruned, the floor rises, what is undelivered collapses.
+        // A Cluster one time in three.
+        let servers = chance.pick(&[1, 1, 3]);
+        let servers = options.servers.unwrap_or(servers);
+        let network = Network::new(servers, executor, chance.clone(), trace.clone(), options.edit.clone());
+        let universe = Universe::new(&chance);
+        if servers > 1 {
+            let tags = CLUSTER_TAGS.iter().copied().take(Limits::USUAL.buckets);
+            network.divide(tags.zip((0..servers).cycle()));
+        }
+        // Small bounds half of the time: the map is pruned, the floor rises, what is undelivered collapses, patterns are
+        // forgotten.
         let limits = if chance.below(2) == 0 {
-            Limits { mirror_scopes: 6, state: 16, undelivered: 4 }
+            Limits {
+                mirror_scopes: chance.pick(&[2, 3, 6, 12]),
+                state: chance.pick(&[8, 16, 32]),
+                undelivered: chance.pick(&[1, 2, 4]),
+                tenant_rules: chance.pick(&[1, 2, 4]),
+                rules: chance.pick(&[1, 3, 6]),
+                buckets: 4,
+            }
         } else {
-            Limits { mirror_scopes: 100_000, state: 200_000, undelivered: 10_000 }
+            Limits::USUAL
         };
-        let fault_rate = chance.pick(&[10, 30, 100]);
+        let fault_rate = chance.pick(&[20, 60, 150]);
         let settings = Settings {
             lease: options.lease,
             outage_memory_ttl: options.outage_memory_ttl,
             data_connections: 1 + chance.index(2),
+            servers,
         };
         let history = History::new(universe.0.len(), settings.lease, settings.outage_memory_ttl);
         Arc::new(Self {
@@ -96,7 +117,9 @@ impl World {
             fault_rate,
             settings,
             nodes: AtomicU64::new(0),
-            down_since_ms: AtomicU64::new(u64::MAX),
+            down_since_ms: (0..servers).map(|_| AtomicU64::new(u64::MAX)).collect(),
+            demoted_ms: AtomicU64::new(0),
+            tags: OnceLock::new(),
             leapt_until_ms: AtomicU64::new(0),
         })
     }
@@ -111,15 +134,45 @@ impl World {
         Place { node, callers: JoinSet::new(), until_ms: 0 }
     }
 
+    /// Learns where rows are, and divides what there is among the servers.
+    pub(super) fn settle(&self, node: &Node) {
+        let tags = self.universe.0.iter().map(|row| node.tag_of(row.tenant, &row.key)).collect();
+        self.tags.set(tags).expect("it is done once");
+    }
+
+    /// The server that has a row.
+    pub(super) fn server_of(&self, row: usize) -> Network {
+        let tag = self.tags.get().expect("it was asked for at the start")[row];
+        self.network.at(self.network.owner(tag))
+    }
+
+    /// How a node stands to a row now.
+    pub(super) fn standing(&self, node: &Node, row: usize) -> Standing {
+        let of = &self.universe.0[row];
+        let good = node.is_good(of.tenant, &of.key);
+        Standing { node: node.host.id, good, server_up: !self.server_of(row).is_down() }
+    }
+
+    /// Whether a server of the past may answer.
+    pub(super) fn demoted_lately(&self) -> bool {
+        let demoted = self.demoted_ms.load(Ordering::SeqCst);
+        demoted > 0 && self.trace.now_ms() <= demoted + 2 * self.lease_ms()
+    }
+
     /// A coherence lease.
     pub(super) fn lease_ms(&self) -> u64 {
         u64::try_from(self.options.lease.as_millis()).expect("a lease is short")
     }
 
-    /// How a node stands now.
-    pub(super) fn standing(&self, node: &Node) -> Standing {
-        let (good, server_up) = (node.inside().good, !self.network.is_down());
-        Standing { node: node.host.id, good, server_up }
+    /// How a deferred invalidation of a row counts: whether all nodes saw the outage.
+    pub(super) fn deferred(&self, row: usize) -> Returned {
+        let server = self.server_of(row);
+        let down_since = self.down_since_ms[server.number()].load(Ordering::SeqCst);
+        if server.is_down() && self.trace.now_ms() > down_since + self.lease_ms() + 2 {
+            Returned::DeferredInOutage
+        } else {
+            Returned::Deferred
+        }
     }
 
     /// Something happened.
@@ -151,9 +204,9 @@ impl World {
     }
 
     /// A stamp was given out.
-    pub(super) fn stamped(&self, stamp: Stamp, rows: Vec<(usize, u64)>) {
+    pub(super) fn stamped(&self, stamped: Stamped) {
         let mut stamps = self.stamps.lock();
-        stamps.push_back((stamp, rows));
+        stamps.push_back(stamped);
         if stamps.len() > 10 {
             stamps.pop_front();
         }
@@ -167,15 +220,13 @@ impl World {
 
     /// Looks at what lies in Redis.
     pub(super) fn probe(&self) {
-        for (row, _) in self.universe.0.iter().enumerate() {
+        for (row, of) in self.universe.0.iter().enumerate() {
             let needed = self.history.stored(row);
-            if let Some(version) = probe::valid(&self.network, &self.universe.0[row])
-                && version < needed.version
-            {
-                self.broke(format!(
-                    "row {row}: Redis serves version {version}, not {} ({})",
-                    needed.version, needed.why
-                ));
+            let Some((version, fresh)) = probe::valid(&self.server_of(row), of) else { continue };
+            let least = if fresh { &needed.fresh } else { &needed.at_all };
+            if version < least.version {
+                let (wanted, why) = (least.version, &least.why);
+                self.broke(format!("row {row}: Redis serves version {version}, not {wanted} ({why})"));
             }
         }
     }

@@ -17,7 +17,8 @@ pub(super) fn info(state: &mut State, command: &[Vec<u8>]) -> Answer {
     let mut text = String::new();
     if wanted("server") {
         text += &format!(
-            "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nrun_id:{}\r\ntcp_port:6379\r\n",
+            "# Server\r\nredis_version:7.0.15\r\nredis_mode:{}\r\nrun_id:{}\r\ntcp_port:6379\r\n",
+            if state.cluster { "cluster" } else { "standalone" },
             who.run_id
         );
     }

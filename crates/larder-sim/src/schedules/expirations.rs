@@ -1,0 +1,161 @@
+//! Values that are stale, and lives that are lengthened.
+
+use super::Schedule;
+use super::stage::{LEASE, Seen, Stage, the_key};
+use larder::simulation::Place;
+use larder::{Tiers, all, glob, tag};
+use std::sync::Arc;
+
+pub(super) const ALL: &[Schedule] = &[
+    Schedule::new("what was expired is not fresh in memory", |stage| Box::pin(in_memory(stage))),
+    Schedule::new("what was expired is not fresh in Redis", |stage| Box::pin(in_redis(stage))),
+    Schedule::new("what was expired is loaded again", |stage| Box::pin(loaded_again(stage))),
+    Schedule::new("what is expired during its load is not fresh", |stage| Box::pin(during_a_load(stage))),
+    Schedule::new("of two readers neither finds it fresh", |stage| Box::pin(two_readers(stage))),
+    Schedule::new("an own expiration that is under way, and is not delivered", |stage| {
+        Box::pin(blocked(stage))
+    }),
+    Schedule::new("what was invalidated stays so when it is expired", |stage| {
+        Box::pin(hard_then_soft(stage))
+    }),
+    Schedule::new("a touch brings nothing back", |stage| Box::pin(touched_after(stage))),
+    Schedule::new("a touch makes nothing fresh", |stage| Box::pin(touched_expired(stage))),
+    Schedule::new("an expiration while a life is lengthened in memory", |stage| {
+        Box::pin(touched_meanwhile(stage))
+    }),
+    Schedule::new("a pattern, an expiration and a touch at once", |stage| Box::pin(at_once(stage))),
+];
+
+async fn in_memory(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&b).await;
+    let needed = stage.outdate(&a, tag("one")).await;
+    stage.pass(50).await;
+    let first = stage.fresh(&b).await;
+    (first.min(stage.fresh(&b).await), needed)
+}
+
+async fn in_redis(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    let needed = stage.outdate(&a, the_key()).await;
+    (stage.fresh(&b).await, needed)
+}
+
+/// The lease must not send a reader back to what is expired: he would go in circles.
+async fn loaded_again(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    let needed = stage.outdate(&a, tag("one")).await;
+    stage.pass(50).await;
+    stage.read(&b).await;
+    // What it loaded is in Redis for all.
+    let third = stage.node(2).await;
+    let (version, tier) = stage.reading(&third).await.expect("it runs to its end");
+    (if tier == larder::Tier::Redis { version } else { 0 }, needed)
+}
+
+async fn during_a_load(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.hold_loaders();
+    let reading = stage.reading(&b);
+    stage.until(|| stage.loads() == 1).await;
+    // The push comes before the answer to the fill, which names the head after it.
+    let needed = stage.outdate(&a, tag("one")).await;
+    stage.pass(50).await;
+    stage.let_loaders_go();
+    let _ = reading.await;
+    (stage.fresh(&b).await, needed)
+}
+
+/// The one has raised the entry's stamp past the expiration, and stands.
+async fn two_readers(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&b).await;
+    let needed = stage.outdate(&a, tag("one")).await;
+    stage.pass(50).await;
+    b.host.stop_at(Place::MapChecked);
+    let reading = stage.reading(&b);
+    stage.until(|| b.host.stands()).await;
+    let second = stage.fresh(&b).await;
+    b.host.go_on();
+    let _ = reading.await;
+    (second, needed)
+}
+
+async fn blocked(stage: Arc<Stage>) -> Seen {
+    let (_, b) = stage.two().await;
+    stage.warm(&b).await;
+    stage.network.cut(1, true, false);
+    let needed = stage.commit();
+    let expiring = stage.expiring(&b, tag("one"));
+    stage.pass(5).await;
+    // Its lease holds.
+    let meanwhile = stage.fresh(&b).await;
+    let told = expiring.await.expect("it runs to its end");
+    assert!(told.is_err(), "nobody took it");
+    (meanwhile.min(stage.fresh(&b).await), needed)
+}
+
+async fn hard_then_soft(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&b).await;
+    let needed = stage.change(&a, tag("one")).await;
+    stage.invalidate(&a, tag("other")).await.expect("Redis is there");
+    stage.expiring(&a, all()).await.expect("it runs to its end").expect("Redis is there");
+    stage.pass(50).await;
+    (stage.read(&b).await, needed)
+}
+
+async fn touched_after(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&a).await;
+    // The bytes stay in Redis.
+    let needed = stage.change(&a, tag("one")).await;
+    stage.touching(&b, Tiers::Both).await.expect("it runs to its end");
+    (stage.read(&b).await.min(stage.read(&a).await), needed)
+}
+
+async fn touched_expired(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&b).await;
+    let needed = stage.outdate(&a, tag("one")).await;
+    stage.pass(50).await;
+    // It is known to be expired, and then touched.
+    stage.fresh(&b).await;
+    stage.touching(&b, Tiers::Memory).await.expect("it runs to its end");
+    let in_memory = stage.fresh(&b).await;
+    stage.touching(&b, Tiers::Redis).await.expect("it runs to its end");
+    let third = stage.node(2).await;
+    (in_memory.min(stage.fresh(&third).await), needed)
+}
+
+/// The value was judged, and another lookup finds it expired before its entry is made anew.
+async fn touched_meanwhile(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&b).await;
+    b.host.stop_at(Place::Touching);
+    let touching = stage.touching(&b, Tiers::Memory);
+    stage.until(|| b.host.stands()).await;
+    let needed = stage.outdate(&a, tag("one")).await;
+    stage.pass(50).await;
+    let early = stage.fresh(&b).await;
+    b.host.go_on();
+    touching.await.expect("it runs to its end");
+    (early.min(stage.fresh(&b).await), needed)
+}
+
+async fn at_once(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&a).await;
+    stage.warm(&b).await;
+    stage.network.cut(1, false, true);
+    let gone = stage.change(&a, glob("a:*")).await;
+    let stale = stage.outdate(&a, tag("one")).await;
+    stage.touching(&a, Tiers::Both).await.expect("it runs to its end");
+    let (fresh, any) = (stage.fresh(&a).await, stage.read(&a).await);
+    stage.network.join(1);
+    stage.pass(LEASE).await;
+    let other = stage.fresh(&b).await;
+    (u64::from(fresh >= stale && any >= gone && other >= stale), 1)
+}

@@ -1,0 +1,129 @@
+//! Invalidations by patterns of keys.
+
+use super::Schedule;
+use super::stage::{LEASE, Seen, Stage};
+use larder::{Selector, glob};
+use std::sync::Arc;
+
+pub(super) const ALL: &[Schedule] = &[
+    Schedule::new("a pattern concerns what it matches", |stage| Box::pin(matched(stage))),
+    Schedule::new("a pattern spares what it does not match", |stage| Box::pin(spared(stage))),
+    Schedule::new("a pattern during a load", |stage| Box::pin(during_a_load(stage))),
+    Schedule::new("patterns that a node has not seen", |stage| Box::pin(came_later(stage))),
+    Schedule::new("a pattern whose message is still on its way", |stage| Box::pin(on_its_way(stage))),
+    Schedule::new("an own pattern is ahead of another's", |stage| Box::pin(ahead(stage))),
+    Schedule::new("a pattern that was not delivered", |stage| Box::pin(deferred(stage))),
+    Schedule::small("a pattern that is forgotten for want of room", |stage| Box::pin(forgotten(stage))),
+    Schedule::small("patterns that are forgotten for want of room", |stage| Box::pin(all_forgotten(stage))),
+    Schedule::small("more patterns at once than are remembered", |stage| Box::pin(many(stage))),
+];
+
+async fn matched(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&b).await;
+    let needed = stage.change(&a, glob("a:*")).await;
+    stage.pass(50).await;
+    (stage.read(&b).await, needed)
+}
+
+/// Neither in memory nor in Redis.
+async fn spared(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&a).await;
+    let loads = stage.loads();
+    stage.invalidate(&a, glob("a:2*")).await.expect("Redis is there");
+    stage.pass(50).await;
+    let _ = (stage.read(&a).await, stage.read(&b).await);
+    (u64::from(stage.loads() == loads), 1)
+}
+
+async fn during_a_load(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.hold_loaders();
+    let reading = stage.reading(&b);
+    stage.until(|| stage.loads() == 1).await;
+    let needed = stage.change(&a, glob("*:1")).await;
+    stage.let_loaders_go();
+    let _ = reading.await;
+    stage.pass(50).await;
+    (stage.read(&b).await, needed)
+}
+
+async fn came_later(stage: Arc<Stage>) -> Seen {
+    let (a, _) = stage.two().await;
+    stage.warm(&a).await;
+    let needed = stage.change(&a, glob("a:*")).await;
+    let third = stage.node(2).await;
+    stage.invalidate(&a, glob("other*")).await.expect("Redis is there");
+    stage.pass(50).await;
+    (stage.read(&third).await, needed)
+}
+
+async fn on_its_way(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    stage.invalidate(&a, glob("other*")).await.expect("Redis is there");
+    stage.pass(50).await;
+    stage.network.miss_a_push(1);
+    let needed = stage.change(&a, glob("a:*")).await;
+    (stage.read(&b).await, needed)
+}
+
+/// The reply to its own is here, the messages of both are not.
+async fn ahead(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    stage.network.miss_pushes(1, 2);
+    let needed = stage.change(&a, glob("a:*")).await;
+    stage.invalidate(&b, glob("other*")).await.expect("Redis is there");
+    let early = stage.read(&b).await;
+    stage.pass(2 * LEASE).await;
+    (early.min(stage.read(&b).await), needed)
+}
+
+async fn deferred(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&a).await;
+    stage.warm(&b).await;
+    stage.cut(&b).await;
+    let needed = stage.commit();
+    assert!(stage.invalidate(&b, glob("a:*")).await.is_err(), "it is cut off");
+    let own = stage.read(&b).await;
+    stage.back(&b).await;
+    stage.pass(50).await;
+    (own.min(stage.read(&a).await).min(stage.read(&b).await), needed)
+}
+
+async fn forgotten(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&b).await;
+    let needed = stage.change(&a, glob("a:*")).await;
+    // One is remembered.
+    stage.invalidate(&a, glob("other*")).await.expect("Redis is there");
+    stage.pass(50).await;
+    (stage.read(&b).await, needed)
+}
+
+async fn all_forgotten(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&b).await;
+    let needed = stage.change(&a, glob("a:*")).await;
+    // Two are remembered, of all tenants.
+    for tenant in ["beta", "gamma"] {
+        let tenant = a.cache.tenant(tenant);
+        let told = a.host.run(async move { tenant.invalidate(glob("other*")).await });
+        told.await.expect("Redis is there");
+    }
+    stage.invalidate(&a, glob("other*")).await.expect("Redis is there");
+    stage.pass(50).await;
+    (stage.read(&b).await, needed)
+}
+
+async fn many(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&b).await;
+    let patterns: Vec<Selector> = ["a:*", "other*", "b*", "c*"].map(glob).into();
+    let needed = stage.change(&a, patterns).await;
+    stage.pass(50).await;
+    (stage.read(&b).await, needed)
+}
