@@ -21,8 +21,8 @@ pub struct Soak {
     #[arg(long, value_enum, default_value_t)]
     topology: Topology,
     /// How many nodes there are at a time.
-    #[arg(long, default_value_t = 4)]
-    nodes: usize,
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=8))]
+    nodes: u8,
     /// Reads a second of each node. It writes once in 40 reads.
     #[arg(long, default_value_t = 800)]
     rate: u32,
@@ -39,8 +39,16 @@ impl Soak {
         let program = std::env::current_exe().expect("this program has a file");
         let lasts = Duration::try_from_secs_f64(self.minutes * 60.0).unwrap_or(Duration::MAX);
         let Self { seed, topology, nodes, rate, calm, switch_off, .. } = *self;
-        let what =
-            soak::Soak { topology, lasts, seed, nodes, rate, calm, switch_off, ..soak::Soak::new(program) };
+        let what = soak::Soak {
+            topology,
+            lasts,
+            seed,
+            nodes: nodes.into(),
+            rate,
+            calm,
+            switch_off,
+            ..soak::Soak::new(program)
+        };
         let bar = ProgressBar::new(lasts.as_secs());
         let style = "{bar:40} {elapsed} gone, {eta} to go, {msg}";
         bar.set_style(ProgressStyle::with_template(style).expect("the template is right"));

@@ -69,6 +69,7 @@ impl Fleet {
             &self.settings;
         let program = Program::start(program, &self.log(id), |command| {
             command.args(["soak-node", "--coordinator", &coordinator.to_string(), "--node", &id.to_string()]);
+            command.args(["--place", &place.to_string()]);
             command.args(["--redis", &self.servers.url(place), "--lease", &ms(*lease)]);
             command.args(["--outage-memory-ttl", &ms(*outage_memory_ttl), "--rate", &rate.to_string()]);
             command.args(["--seed", &seed.wrapping_add(1000 + id as u64).to_string()]);

@@ -25,7 +25,7 @@ use desk::Desk;
 use fleet::{Fleet, Settings};
 use judge::Judge;
 use larder::simulation::Mutant;
-use rows::Rows;
+use rows::{MAX_NODES, Rows};
 use scene::Scene;
 use servers::Servers;
 use std::net::Ipv4Addr;
@@ -50,7 +50,7 @@ pub struct Soak {
     pub lasts: Duration,
     /// What faults and calls follow from. (Processes run as they run: a soak can't be replayed.)
     pub seed: u64,
-    /// How many nodes there are at a time.
+    /// How many nodes there are at a time: 1 to 8.
     pub nodes: usize,
     /// Reads a second of each node. It writes once in 40 reads.
     pub rate: u32,
@@ -97,8 +97,9 @@ pub struct Verdict {
 /// Runs a soak. `progress` is called now and then, with the time gone and reads, invalidations, faults and violations so far.
 ///
 /// # Panics
-/// If servers or nodes cannot be started.
+/// If servers or nodes cannot be started, or there are to be more than 8 nodes.
 pub fn soak(what: &Soak, progress: impl Fn(Duration, [u64; 4])) -> Verdict {
+    assert!((1..=MAX_NODES).contains(&what.nodes), "1 to {MAX_NODES} nodes, not {}", what.nodes);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime can be made").block_on(run(what, progress))
 }

@@ -1,7 +1,7 @@
 //! A node of the soak: a process with a cache, and callers who read and write.
 
 use super::line::Line;
-use super::rows::{Change, Row, Rows, SPREAD, Value};
+use super::rows::{Change, Kind, Row, Rows, SPREAD, Value};
 use super::wire::{Order, Read, Said, Source, State, Told, Versions, parse_versions};
 use crate::chance::Chance;
 use crate::simulation::history::Returned;
@@ -38,6 +38,9 @@ pub struct NodeArgs {
     /// Which node this is.
     #[arg(long)]
     pub(super) node: usize,
+    /// In which place it is.
+    #[arg(long)]
+    pub(super) place: usize,
     /// Where Redis is.
     #[arg(long)]
     pub(super) redis: String,
@@ -69,6 +72,8 @@ struct Node {
     rows: Rows,
     chance: Chance,
     line: Arc<Line>,
+    /// The row whose values this node sets, one at a time.
+    own: tokio::sync::Mutex<usize>,
     loads: AtomicU64,
     failed: AtomicU64,
 }
@@ -97,7 +102,9 @@ pub async fn run(args: NodeArgs) -> io::Result<()> {
     let cache = builder.build().await.expect("the settings agree with each other");
     let chance = Chance::new(args.seed);
     let (loads, failed) = Default::default();
-    let node = Arc::new(Node { cache, rows: Rows::new(), chance, line, loads, failed });
+    let rows = Rows::new();
+    let own = tokio::sync::Mutex::new(rows.set_by(args.place));
+    let node = Arc::new(Node { cache, rows, chance, line, own, loads, failed });
     node.serve(orders, args.rate).await;
     Ok(())
 }
@@ -186,7 +193,9 @@ impl Node {
         loop {
             pace.tick().await;
             let node = Arc::clone(&self);
-            let writing = tokio::spawn(async move { node.write().await });
+            let sets = self.chance.below(12) == 0;
+            let writing =
+                tokio::spawn(async move { if sets { node.set().await } else { node.write().await } });
             if self.chance.below(50) == 0 {
                 // Somebody who goes away.
                 pause(&self.chance).await;
@@ -345,16 +354,38 @@ impl Node {
         };
         let acked = self.chance.below(4) == 0;
         let result = if acked { invalidation.acked().await } else { invalidation.await };
+        let how = if acked { Returned::Acked } else { Returned::Ok };
+        self.came_back(kind, rows, how, result).await;
+        // Whoever has written looks at once.
+        self.read_one(row).await;
+    }
+
+    async fn set(self: &Arc<Self>) {
+        let row = self.own.lock().await;
+        let Ok(put) = self.line.ask(|id| Said::Put { id, rows: vec![*row] }).await else { return };
+        let Some(rows) = parse_versions(&put) else { return self.broke("the origin stammers").await };
+        let of = &self.rows.0[*row];
+        let (value, policy) = (of.value(*row, rows[0].1), of.policy(&self.chance, true));
+        let result = self.tenant(of.tenant).set(of.key.clone(), value, policy).await;
+        self.came_back(Kind::Set, rows, Returned::Ok, result).await;
+        self.read_one(*row).await;
+    }
+
+    /// A write came back to its caller.
+    async fn came_back(
+        self: &Arc<Self>,
+        kind: Kind,
+        rows: Versions,
+        how: Returned,
+        result: Result<Stamp, Error>,
+    ) {
         let at = returned();
         let told = |how, stamp: Option<&Stamp>| {
             let stamp = stamp.map(ToString::to_string);
             Said::Told(Told { how, at, kind, rows: rows.clone(), stamp })
         };
         match result {
-            Ok(stamp) => {
-                let how = if acked { Returned::Acked } else { Returned::Ok };
-                self.line.say(told(how, Some(&stamp))).await;
-            }
+            Ok(stamp) => self.line.say(told(how, Some(&stamp))).await,
             Err(error) => match error.ticket().cloned() {
                 Some(ticket) => {
                     self.line.say(told(Returned::Deferred, None)).await;
@@ -366,12 +397,10 @@ impl Node {
                         node.line.say(Said::Told(Told { how, at, kind, rows, stamp })).await;
                     });
                 }
-                None if error.kind() == ErrorKind::Closed => return,
-                None => return self.broke(&format!("an invalidation failed: {error:?}")).await,
+                None if error.kind() == ErrorKind::Closed => {}
+                None => self.broke(&format!("a write failed: {error:?}")).await,
             },
         }
-        // Whoever has written looks at once.
-        self.read_one(row).await;
     }
 }
 

@@ -9,6 +9,13 @@ use std::time::Duration;
 const TENANTS: [&str; 13] =
     ["acme", "beta", "a:b", "a", "{1}", "*", "ac*", "a\0", "t-1", "t-2", "t-3", "t-4", ""];
 
+/// Who has the rows that are written by setting their values, one for each place of a node: a value that is set is as old
+/// as the call, so its writer has to be the only one.
+const SETTERS: &str = "set";
+
+/// Nodes at a time.
+pub(super) const MAX_NODES: usize = 8;
+
 /// A tenant that is spread over several buckets of a Cluster.
 pub(super) const SPREAD: &str = "acme";
 
@@ -83,10 +90,12 @@ pub(super) enum Kind {
     Tenant,
     FirstSegment,
     Everything,
+    /// No invalidation by name: its value is set.
+    Set,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Key,
         Self::Keys,
         Self::Tag,
@@ -97,6 +106,7 @@ impl Kind {
         Self::Tenant,
         Self::FirstSegment,
         Self::Everything,
+        Self::Set,
     ];
 
     /// One word.
@@ -112,6 +122,7 @@ impl Kind {
             Self::Tenant => "tenant",
             Self::FirstSegment => "first-segment",
             Self::Everything => "everything",
+            Self::Set => "set",
         }
     }
 
@@ -136,7 +147,7 @@ impl Kind {
 pub(super) struct Rows(pub(super) Vec<Row>);
 
 impl Rows {
-    /// Four of each tenant.
+    /// Four of each tenant, and one for each place.
     pub(super) fn new() -> Self {
         let of = |tenant| {
             let row = |first, key, declared, late, size| Row { tenant, key, first, declared, late, size };
@@ -148,21 +159,34 @@ impl Rows {
                 row("b", key!("b", "{2}:1"), "one", "y", 100),
             ]
         };
-        Self(TENANTS.into_iter().flat_map(of).collect())
+        let set = (0..MAX_NODES).map(|place| Row {
+            tenant: SETTERS,
+            key: key!("a", place),
+            first: "a",
+            declared: "one",
+            late: "x",
+            size: 10,
+        });
+        Self(TENANTS.into_iter().flat_map(of).chain(set).collect())
+    }
+
+    /// The row whose values are set by the node in this place.
+    pub(super) fn set_by(&self, place: usize) -> usize {
+        self.0.len() - MAX_NODES + place
     }
 
     /// Rows of a tenant.
     pub(super) fn of(&self, tenant: &str) -> Vec<usize> {
-        self.which(|row| row.tenant == tenant)
+        (0..self.0.len()).filter(|row| self.0[*row].tenant == tenant).collect()
     }
 
     fn which(&self, holds: impl Fn(&Row) -> bool) -> Vec<usize> {
-        (0..self.0.len()).filter(|row| holds(&self.0[*row])).collect()
+        (0..self.set_by(0)).filter(|row| holds(&self.0[*row])).collect()
     }
 
     /// What somebody changes next.
     pub(super) fn change(&self, chance: &Chance) -> Change {
-        let one = chance.index(self.0.len());
+        let one = chance.index(self.set_by(0));
         let row = &self.0[one];
         let own =
             |holds: &dyn Fn(&Row) -> bool| self.which(|other| other.tenant == row.tenant && holds(other));
@@ -186,6 +210,7 @@ impl Rows {
                 (vec![first_segment(row.first)], self.which(|other| other.first == row.first))
             }
             Kind::Everything => (vec![all()], self.which(|_| true)),
+            Kind::Set => unreachable!("it is drawn for nobody"),
         };
         let across = matches!(kind, Kind::FirstSegment | Kind::Everything);
         Change { tenant: (!across).then_some(row.tenant), selection: selectors.into(), rows, kind }
