@@ -58,11 +58,14 @@ struct Lane {
     link: watch::Sender<Option<Arc<dyn LogLink>>>,
     /// Told when the link is no good.
     lost: Notify,
+    /// Whether the first attempt to connect has ended.
+    tried: watch::Sender<bool>,
 }
 
 impl Bus {
     pub(crate) fn new(connector: Arc<dyn Connector>, node: String) -> Self {
-        let lane = |_| Lane { link: watch::channel(None).0, lost: Notify::new() };
+        let lane =
+            |_| Lane { link: watch::channel(None).0, lost: Notify::new(), tried: watch::channel(false).0 };
         Self {
             buckets: (0..connector.buckets()).map(lane).collect(),
             connector,
@@ -96,9 +99,15 @@ impl Bus {
         }
     }
 
-    /// The same, if it does not take long.
+    /// The same, if it does not take long. The first attempt is waited for: every step of it has a deadline.
     pub(crate) async fn linked_soon(&self, bucket: usize) -> Option<Arc<dyn LogLink>> {
+        self.tried(bucket).await;
         timeout(ATTEMPT, self.linked(bucket)).await.ok()
+    }
+
+    /// Until the first attempt to connect has ended.
+    pub(crate) async fn tried(&self, bucket: usize) {
+        let _ = self.buckets[bucket].tried.subscribe().wait_for(|tried| *tried).await;
     }
 
     /// The link is no good: another is made.
@@ -294,11 +303,16 @@ async fn follow(logs: Arc<Logs>, bucket: usize) {
     let mut follower = Follower { logs: &logs, bus, bucket, known: None };
     let (mut failures, mut told) = (0, false);
     loop {
-        match bus.connector.connect_log(&bus.node, number).await {
+        let connected = bus.connector.connect_log(&bus.node, number).await;
+        if connected.is_err() {
+            bus.buckets[bucket].tried.send_replace(true);
+        }
+        match connected {
             Ok(link) => {
                 (failures, told) = (0, false);
                 let ended = follower.follow(&link).await;
                 bus.lose(bucket, &link);
+                bus.buckets[bucket].tried.send_replace(true);
                 logs.counts.reconnects.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(target: "larder::events", bucket, ended, "the connection of the event log has ended");
             }
@@ -360,6 +374,7 @@ impl Follower<'_> {
                             due = Instant::now() + SYNC_EVERY;
                             if !std::mem::replace(&mut is_known, true) {
                                 lane.link.send_replace(Some(Arc::clone(link)));
+                                lane.tried.send_replace(true);
                                 self.read_behind();
                             }
                             self.logs.topics.sweep(Kept::Elsewhere, self.logs.now());

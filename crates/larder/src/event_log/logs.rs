@@ -188,6 +188,8 @@ impl Logs {
             None => self.topic_here(to),
             Some(bus) => {
                 let topic = self.topics.of(&to.tenant, to.bucket, self.now(), Position::unknown)?;
+                bus.start(self)?;
+                bus.tried(to.bucket).await;
                 bus.catch_up(self, &topic)?;
                 topic.caught_up(PATIENCE).await;
                 Ok(topic)

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::RwLock;
 
 /// Somebody in a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +51,12 @@ pub struct Presence {
 
 /// The connections of this node, by tenant and room.
 #[derive(Default)]
-pub(crate) struct Register(Mutex<HashMap<Arc<str>, Rooms>>);
+pub(crate) struct Register {
+    tenants: Mutex<HashMap<Arc<str>, Rooms>>,
+    /// Held while Redis is told who is still here, so that nobody leaves in between and is brought back by it; shared by
+    /// those who come and go.
+    telling: RwLock<()>,
+}
 
 #[derive(Default)]
 struct Rooms {
@@ -101,7 +107,7 @@ impl Here {
 
 impl Register {
     fn enter(&self, to: &Destination, room: &str, conn: &str, user: &str, info: &Bytes) -> Option<Presence> {
-        let mut tenants = self.0.lock();
+        let mut tenants = self.tenants.lock();
         let rooms = tenants.entry(Arc::clone(&to.tenant)).or_default();
         rooms.bucket = to.bucket;
         let here = rooms.rooms.entry(room.into()).or_default();
@@ -110,7 +116,7 @@ impl Register {
     }
 
     fn leave(&self, tenant: &str, room: &str, conn: &str) -> Presence {
-        let mut tenants = self.0.lock();
+        let mut tenants = self.tenants.lock();
         let none = Presence { changed: false, total: 0 };
         let Some(rooms) = tenants.get_mut(tenant) else { return none };
         let Some(here) = rooms.rooms.get_mut(room) else { return none };
@@ -126,7 +132,7 @@ impl Register {
     }
 
     fn members(&self, tenant: &str, room: &str, limit: usize) -> Members {
-        let tenants = self.0.lock();
+        let tenants = self.tenants.lock();
         let Some(here) = tenants.get(tenant).and_then(|rooms| rooms.rooms.get(room)) else {
             return Members::default();
         };
@@ -142,7 +148,7 @@ impl Register {
 
     /// The rooms of a bucket in which this node has connections.
     fn rooms(&self, bucket: usize) -> Vec<(Arc<str>, Arc<str>)> {
-        let tenants = self.0.lock();
+        let tenants = self.tenants.lock();
         let of_bucket = tenants.iter().filter(|(_, rooms)| rooms.bucket == bucket);
         let names = of_bucket.flat_map(|(tenant, rooms)| {
             rooms.rooms.keys().map(|room| (Arc::clone(tenant), Arc::clone(room)))
@@ -152,7 +158,7 @@ impl Register {
 
     /// This node's connections in a room: connection, user, what the user tells.
     fn of(&self, tenant: &str, room: &str) -> Vec<(Box<str>, Box<str>, Bytes)> {
-        let tenants = self.0.lock();
+        let tenants = self.tenants.lock();
         let Some(here) = tenants.get(tenant).and_then(|rooms| rooms.rooms.get(room)) else {
             return Vec::new();
         };
@@ -169,6 +175,7 @@ pub(crate) async fn refresh(logs: &Logs, bucket: usize) {
     let Some(bus) = &logs.bus else { return };
     for (tenant, room) in logs.present.rooms(bucket) {
         let Some(link) = bus.link(bucket) else { return };
+        let _nobody_leaves = logs.present.telling.write().await;
         let here = logs.present.of(&tenant, &room);
         for some in here.chunks(REFRESHED_AT_ONCE) {
             let some: Vec<Present<'_>> =
@@ -208,6 +215,7 @@ impl EventLog {
         check("connection's name", conn.len(), MAX_EVENT_ID_BYTES)?;
         check("user's name", user.len(), MAX_SENDER_BYTES)?;
         check("info", info.len(), MAX_MEMBER_INFO_BYTES)?;
+        let _together = self.logs.present.telling.read().await;
         let full = || Error::new(ErrorKind::InvalidRequest, "the room has 20,000 connections already");
         let here = self.logs.present.enter(&to, room, conn, user, &info).ok_or_else(full)?;
         let one = [Present { conn, user, info: &info }];
@@ -224,6 +232,7 @@ impl EventLog {
     /// If it is dropped, others may count the connection for a minute more.
     pub async fn leave(&self, tenant: &str, room: &str, conn: &str) -> Result<Presence, Error> {
         let to = self.destination(tenant)?;
+        let _together = self.logs.present.telling.read().await;
         let here = self.logs.present.leave(tenant, room, conn);
         let reply = self.ask_presence(&to, room, PresenceRequest::Gone(&[conn])).await?;
         Ok(reply.map_or(here, |reply| Presence { changed: !reply.changed.is_empty(), total: reply.total }))

@@ -13,6 +13,7 @@ mod cluster_faults;
 mod cooling;
 mod cost;
 mod counting;
+mod event_log;
 mod expiring;
 mod failing;
 mod globs;

@@ -177,7 +177,8 @@ impl Steps {
         // These don't depend on each other: all are tried.
         let Ok(token) = random_token() else { return Err(Ended) };
         let first = self.done.len();
-        for (name, tried) in probe::needed(keys, &token) {
+        let needed = probe::needed(keys, &token).into_iter().chain(probe::needed_by_logs(keys, &token));
+        for (name, tried) in needed {
             let try_it = async {
                 // Not `ask_one`: a refused command must not end the check.
                 let mut commands = redis::Pipeline::with_capacity(1);

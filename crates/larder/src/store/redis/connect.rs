@@ -4,7 +4,7 @@ use super::{
     cluster::{Caller, Cluster},
     config::{RedisConfig, Resolved},
     dial::{Address, Dialer},
-    generation::Generation,
+    generation::{Generation, Make, MakeLink, MakeLog},
     identity::Identity,
     keys::{self, Keyspace},
     probe, reply,
@@ -14,7 +14,7 @@ use super::{
     wire::{Wire, command},
 };
 use crate::simulation;
-use crate::store::{Connector, Link, Recovered, StoreError, StoreErrorKind, StoreFuture};
+use crate::store::{Connector, Link, Recovered, StoreError, StoreErrorKind, StoreFuture, log::LogLink};
 use futures_util::future::try_join_all;
 use redis::{Pipeline, Value};
 use std::{sync::Arc, time::Duration};
@@ -74,40 +74,35 @@ impl RedisConnector {
         &self.keys
     }
 
-    async fn open(
-        &self,
-        node: &str,
-        bucket: u16,
-        force_epoch: bool,
-    ) -> Result<(Arc<dyn Link>, Recovered), StoreError> {
+    async fn open<M: Make>(&self, node: &str, bucket: u16, make: &M) -> Result<M::Made, StoreError> {
         let keys =
             self.keys.get(usize::from(bucket)).ok_or_else(|| reply::nonsense("there is no such bucket"))?;
         match &self.resolved.target.place {
             Place::Cluster(seeds) => {
                 let caller = Caller { config: &self.config, resolved: &self.resolved, seeds, node };
-                self.cluster.connect(caller, keys, force_epoch).await
+                self.cluster.connect(caller, keys, make).await
             }
-            Place::Sentinels(sentinels) => self.open_named(sentinels, keys, node, force_epoch).await,
+            Place::Sentinels(sentinels) => self.open_named(sentinels, keys, node, make).await,
             _ => {
                 let dialer = Dialer::new(&self.config, &self.resolved).await?;
-                self.open_with(dialer, None, keys, node, force_epoch).await
+                self.open_with(dialer, None, keys, node, make).await
             }
         }
     }
 
     /// A link to the server that Sentinels name.
-    async fn open_named(
+    async fn open_named<M: Make>(
         &self,
         sentinels: &Sentinels,
         keys: &Keyspace,
         node: &str,
-        force_epoch: bool,
-    ) -> Result<(Arc<dyn Link>, Recovered), StoreError> {
+        make: &M,
+    ) -> Result<M::Made, StoreError> {
         let dialer = Dialer::new(&self.config, &self.resolved).await?;
         let mut failure = None;
         for address in sentinel::find(&dialer, sentinels).await? {
             let there = dialer.to_server(&address);
-            match self.open_with(there, Some((sentinels, &address)), keys, node, force_epoch).await {
+            match self.open_with(there, Some((sentinels, &address)), keys, node, make).await {
                 Ok(opened) => {
                     let primary = shown(&address);
                     tracing::info!(target: "larder::redis", %primary, "the primary was found by its Sentinels");
@@ -123,15 +118,15 @@ impl RedisConnector {
     }
 
     /// A link to the server of `dialer`, which is watched for as long as `named` by Sentinels.
-    async fn open_with(
+    async fn open_with<M: Make>(
         &self,
         dialer: Dialer,
         named: Option<(&Sentinels, &Address)>,
         keys: &Keyspace,
         node: &str,
-        force_epoch: bool,
-    ) -> Result<(Arc<dyn Link>, Recovered), StoreError> {
-        let mut generation = Generation::open(&dialer, &self.config, false, node).await?;
+        make: &M,
+    ) -> Result<M::Made, StoreError> {
+        let mut generation = Generation::open(&dialer, &self.config, false, node, M::PURPOSE).await?;
         generation.advice.extend(generation.identity.advice_on_replicas(named.is_some()));
         if let Some((sentinels, address)) = named {
             let every = self.config.health_interval;
@@ -139,7 +134,7 @@ impl RedisConnector {
                 (sentinels.clone(), address.clone(), Arc::clone(&generation.life));
             generation.spawn(sentinel::watch(dialer, sentinels, address, life, every));
         }
-        Arc::new(generation).link(keys, force_epoch).await
+        make.make(&Arc::new(generation), keys).await
     }
 }
 
@@ -150,11 +145,20 @@ impl Connector for RedisConnector {
         bucket: u16,
         force_epoch: bool,
     ) -> StoreFuture<'a, (Arc<dyn Link>, Recovered)> {
-        Box::pin(self.open(node, bucket, force_epoch))
+        Box::pin(async move { self.open(node, bucket, &MakeLink { force_epoch }).await })
     }
 
     fn buckets(&self) -> u16 {
         u16::try_from(self.keys.len()).expect("there are few buckets")
+    }
+
+    fn keeps_logs(&self) -> bool {
+        true
+    }
+
+    fn connect_log<'a>(&'a self, node: &'a str, bucket: u16) -> StoreFuture<'a, Arc<dyn LogLink>> {
+        // Its connections are its own: in a Cluster they are found by this name.
+        Box::pin(async move { self.open(&format!("{node}:events"), bucket, &MakeLog).await })
     }
 
     fn default_lease(&self) -> Duration {
@@ -210,11 +214,14 @@ fn random() -> Result<u64, StoreError> {
     getrandom::u64().map_err(|_| reply::nonsense("the system gives no random numbers"))
 }
 
-/// Loads all scripts.
-pub(super) async fn load_scripts(wire: &Wire, within: Duration) -> Result<Loaded, StoreError> {
-    let loads = Script::ALL.map(|script| load_one(wire, script.source(), within));
-    let hashes = try_join_all(loads).await?;
-    Ok(Loaded::new(hashes.try_into().expect("there is a hash for each script")))
+/// Loads these scripts.
+pub(super) async fn load_scripts(
+    wire: &Wire,
+    scripts: &[Script],
+    within: Duration,
+) -> Result<Loaded, StoreError> {
+    let loads = scripts.iter().map(|script| load_one(wire, script.source(), within));
+    Ok(Loaded::new(scripts, try_join_all(loads).await?))
 }
 
 /// Loads a script; its name.

@@ -11,16 +11,64 @@ use super::{
     identity::Identity,
     keys::Keyspace,
     link::RedisLink,
+    log_link::RedisLogLink,
     probe,
-    scripts::Loaded,
+    scripts::{Loaded, Script},
     wire::Wire,
 };
 use crate::simulation;
-use crate::store::{Link, Recovered, StoreError, StoreErrorKind};
+use crate::store::{Link, Recovered, StoreError, StoreErrorKind, log::LogLink};
 use futures_util::future::{try_join, try_join_all};
 use redis::{Cmd, Pipeline, Value, cmd};
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
+
+/// What connections are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Entries and invalidations.
+    Cache,
+    /// Event logs: what they carry must not delay an invalidation.
+    Logs,
+}
+
+/// Makes what is wanted over connections to the server that has it.
+pub(super) trait Make: Sync {
+    /// What is wanted.
+    type Made: Send;
+    const PURPOSE: Purpose;
+    fn make(
+        &self,
+        generation: &Arc<Generation>,
+        keys: &Keyspace,
+    ) -> impl Future<Output = Result<Self::Made, StoreError>> + Send;
+}
+
+/// Makes the link of a bucket.
+pub(super) struct MakeLink {
+    pub(super) force_epoch: bool,
+}
+
+impl Make for MakeLink {
+    type Made = (Arc<dyn Link>, Recovered);
+    const PURPOSE: Purpose = Purpose::Cache;
+
+    async fn make(&self, generation: &Arc<Generation>, keys: &Keyspace) -> Result<Self::Made, StoreError> {
+        generation.link(keys, self.force_epoch).await
+    }
+}
+
+/// Makes the link to a bucket's event logs.
+pub(super) struct MakeLog;
+
+impl Make for MakeLog {
+    type Made = Arc<dyn LogLink>;
+    const PURPOSE: Purpose = Purpose::Logs;
+
+    async fn make(&self, generation: &Arc<Generation>, keys: &Keyspace) -> Result<Self::Made, StoreError> {
+        generation.log_link(keys).await
+    }
+}
 
 /// Connections to one server process, who it is, and the scripts loaded into it.
 pub(super) struct Generation {
@@ -47,14 +95,19 @@ impl Generation {
         config: &RedisConfig,
         cluster: bool,
         node: &str,
+        purpose: Purpose,
     ) -> Result<Self, StoreError> {
         let within = config.command_timeout;
         let (life, _nobody_reads_them) = Life::new();
         let mut tasks = JoinSet::new();
         let sink = Arc::new(PushSink::new(&life));
         let coherence = Wire::open(dialer, &life, Some(sink.clone()), &mut tasks).await?;
-        let mut data = Vec::with_capacity(config.data_connections);
-        for _ in 0..config.data_connections {
+        let (connections, set_up, all) = match purpose {
+            Purpose::Cache => (config.data_connections, config.maxmemory, Script::CACHE),
+            Purpose::Logs => (1, None, Script::LOGS),
+        };
+        let mut data = Vec::with_capacity(connections);
+        for _ in 0..connections {
             data.push(Wire::open(dialer, &life, None, &mut tasks).await?);
         }
         let name = format!("larder:{node}");
@@ -69,12 +122,12 @@ impl Generation {
             }
         }
         let mut advice = Vec::new();
-        if let Some(bytes) = config.maxmemory {
+        if let Some(bytes) = set_up {
             advice = apply_memory_limit(&data[0], bytes, &config.maxmemory_policy, within).await?;
             identity = Identity::ask(&coherence, &name, within).await?;
         }
         advice.extend(advice_on_policy(identity.policy.as_deref()));
-        let scripts = load_scripts(&data[0], within).await?;
+        let scripts = load_scripts(&data[0], all, within).await?;
         for wire in &data {
             let watch = health::watch(wire.clone(), Arc::clone(&life), config.health_interval, within);
             tasks.spawn(simulation::task(watch));
@@ -97,7 +150,7 @@ impl Generation {
         let (life, pushes) = Life::of_link(&self.life);
         let coherence = self.coherence.of_link(&life);
         let data: Vec<Wire> = self.data.iter().map(|wire| wire.of_link(&life)).collect();
-        probe::check_commands(&data[0], keys, &self.node, self.within).await?;
+        probe::check_commands(&data[0], keys, &self.node, probe::needed, self.within).await?;
         self.sink.route(keys, &self.node, &life);
         // Before the recovery: what others change from there on must not be missed.
         subscribe(&coherence, &[keys.changes(), &keys.wakes_of(&self.node)], self.within).await?;
@@ -113,6 +166,24 @@ impl Generation {
             generation: Arc::clone(self),
         };
         Ok((Arc::new(link), recovered))
+    }
+
+    /// A link to the event logs of one bucket: subscribes, and changes nothing.
+    pub(super) async fn log_link(self: &Arc<Self>, keys: &Keyspace) -> Result<Arc<dyn LogLink>, StoreError> {
+        let (life, pushes) = Life::of_link(&self.life);
+        let (bus, calls) = (self.coherence.of_link(&life), self.data[0].of_link(&life));
+        probe::check_commands(&calls, keys, &self.node, probe::needed_by_logs, self.within).await?;
+        self.sink.route_events(keys, &life);
+        subscribe(&bus, &[keys.events()], self.within).await?;
+        let link = RedisLogLink {
+            life,
+            bus,
+            calls,
+            keys: keys.clone(),
+            pushes: parking_lot::Mutex::new(Some(pushes)),
+            generation: Arc::clone(self),
+        };
+        Ok(Arc::new(link))
     }
 
     /// Whether they live and answer. If not, they have ended.

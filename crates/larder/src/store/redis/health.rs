@@ -3,8 +3,9 @@
 use super::{keys::Keyspace, msgpack, reply, wire::Wire};
 use crate::{
     scope::{Glob, ScopeHash},
-    store::{AckTo, Push, StoreError, StoreErrorKind},
+    store::{AckTo, Push, StoreError, StoreErrorKind, log::Appended},
 };
+use bytes::Bytes;
 use parking_lot::Mutex;
 use redis::{
     PushInfo, PushKind, Value,
@@ -103,8 +104,8 @@ impl Life {
         error
     }
 
-    /// A heartbeat begins: what was pushed before it has been drained.
-    pub(super) fn heartbeat_begins(&self) {
+    /// What was pushed has been drained: a heartbeat begins, or the queue was empty.
+    pub(super) fn drained(&self) {
         self.pushed.store(0, Ordering::Relaxed);
     }
 
@@ -133,6 +134,7 @@ type Route = (Channel, Arc<Life>);
 enum Channel {
     Changes,
     Wakes,
+    Events,
 }
 
 impl PushSink {
@@ -142,10 +144,20 @@ impl PushSink {
 
     /// From now on `link` is told what comes for `node` in this part of the data. A link that was told before has ended.
     pub(super) fn route(&self, keys: &Keyspace, node: &str, link: &Arc<Life>) {
+        self.route_all(
+            [(keys.changes().to_owned(), Channel::Changes), (keys.wakes_of(node), Channel::Wakes)],
+            link,
+        );
+    }
+
+    /// The same for what enters the event logs.
+    pub(super) fn route_events(&self, keys: &Keyspace, link: &Arc<Life>) {
+        self.route_all([(keys.events().to_owned(), Channel::Events)], link);
+    }
+
+    fn route_all(&self, names: impl IntoIterator<Item = (String, Channel)>, link: &Arc<Life>) {
         let mut channels = self.channels.lock();
-        for (name, channel) in
-            [(keys.changes().to_owned(), Channel::Changes), (keys.wakes_of(node), Channel::Wakes)]
-        {
+        for (name, channel) in names {
             let before = channels.insert(name.into_bytes(), (channel, Arc::clone(link)));
             if let Some((_, before)) = before {
                 before.end("another link has taken its place");
@@ -158,10 +170,16 @@ impl PushSink {
         let push = match channel {
             Channel::Changes => change(message),
             Channel::Wakes => wake(message),
+            Channel::Events => event(message),
         };
         match push {
             Some(push) => {
-                let weight = if let Push::Invalidated { scopes, .. } = &push { 1 + scopes.len() } else { 1 };
+                let weight = match &push {
+                    Push::Invalidated { scopes, .. } => 1 + scopes.len(),
+                    // At most 64 MiB of them.
+                    Push::Appended(_) | Push::Signal { .. } => 1 + message.len() / 64,
+                    _ => 1,
+                };
                 link.push(push, weight);
             }
             // A change that we can't read may concern anything that we hold.
@@ -211,6 +229,42 @@ fn change(message: &[u8]) -> Option<Push> {
     })
 }
 
+/// What precedes the tenant's length in a message that has no place in a log.
+const SIGNAL: u8 = b'S';
+
+/// `["E", seq, tenant, epoch, first offset, JSON...]`; or `S`, the length of the tenant, `:`, the tenant, the message.
+fn event(message: &[u8]) -> Option<Push> {
+    if let Some((&SIGNAL, rest)) = message.split_first() {
+        let colon = rest.iter().take(4).position(|byte| *byte == b':')?;
+        let length: usize = std::str::from_utf8(&rest[..colon]).ok()?.parse().ok()?;
+        let (tenant, message) = rest[colon + 1..].split_at_checked(length)?;
+        let tenant = std::str::from_utf8(tenant).ok()?.into();
+        return Some(Push::Signal { tenant, message: Bytes::copy_from_slice(message) });
+    }
+    let strings = msgpack::strings(message)?;
+    let [b"E", seq, tenant, epoch, first, ref events @ ..] = strings[..] else { return None };
+    // One allocation, whatever their number.
+    let whole = Bytes::copy_from_slice(message);
+    let start = message.as_ptr() as usize;
+    let part = |event: &&[u8]| {
+        let at = event.as_ptr() as usize - start;
+        whole.slice(at..at + event.len())
+    };
+    let text = |bytes| std::str::from_utf8(bytes).ok().map(Box::<str>::from);
+    Some(Push::Appended(Appended {
+        seq: reply::exact_text(seq)?,
+        tenant: text(tenant)?,
+        epoch: text(epoch).filter(|epoch| !epoch.is_empty())?,
+        first: reply::exact_text(first).filter(|first| *first > 0)?,
+        events: events.iter().map(part).collect(),
+    }))
+}
+
+/// A message that has no place in a log.
+pub(super) fn signal(tenant: &str, message: &[u8]) -> Vec<u8> {
+    [&[SIGNAL], tenant.len().to_string().as_bytes(), b":", tenant.as_bytes(), message].concat()
+}
+
 /// For fuzzing: reads a message as a change and as a wake-up.
 #[cfg(feature = "simulation")]
 pub(crate) fn fuzz(bytes: &[u8]) {
@@ -219,6 +273,9 @@ pub(crate) fn fuzz(bytes: &[u8]) {
         globs.iter().for_each(|one| assert_eq!(glob(&pattern(one)).as_ref(), Some(one)));
     }
     let _ = wake(bytes);
+    if let Some(Push::Signal { tenant, message }) = event(bytes) {
+        assert_eq!(event(&signal(&tenant, &message)), Some(Push::Signal { tenant, message }));
+    }
 }
 
 /// How a pattern stands in a message: `p`, its scope, then the pattern.
@@ -422,7 +479,7 @@ mod tests {
         assert!(life.check().is_err());
         let (life, _queue) = Life::new();
         life.push(Push::Lost, MAX_PUSHED_BETWEEN_HEARTBEATS);
-        life.heartbeat_begins();
+        life.drained();
         life.push(Push::Lost, MAX_PUSHED_BETWEEN_HEARTBEATS);
         life.push(Push::Lost, 1);
         assert!(life.check().is_ok());

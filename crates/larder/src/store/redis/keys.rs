@@ -9,6 +9,14 @@
 //! ld1:larder:{0}:i                                            the coherence state (sorted set)
 //! ld1:larder:{0}:e:4:acme:campaigns:page:1:limit:20           an entry
 //! ld1:larder:{0}:l:4:acme:campaigns:page:1:limit:20           the lease to load it
+//! ld1:larder:{0}:q                                            the number of the event logs' last message
+//! ld1:larder:{0}:h:4:acme:                                    the state of a tenant's event log (hash)
+//! ld1:larder:{0}:s:4:acme:                                    its events (stream)
+//! ld1:larder:{0}:k:4:acme:ob-17                               where an event of that id is
+//! ld1:larder:{0}:m:4:acme:chat:1                              who is in a room: expiry (sorted set), …
+//! ld1:larder:{0}:n:4:acme:chat:1                              … the user of each connection, …
+//! ld1:larder:{0}:u:4:acme:chat:1                              … and each user
+//! ld1:larder:{0}:v:0                                          channel: what entered the event logs (database 0)
 //! ld1:larder:{0}:c:0                                          channel: what was invalidated (database 0)
 //! ld1:larder:{0}:w:0:<node>                                   channel: wake-ups of one node (database 0)
 //! ```
@@ -37,6 +45,8 @@ pub(super) struct Keyspace {
     state: String,
     changes: String,
     wakes: String,
+    events: String,
+    sequence: String,
     slot: u16,
 }
 
@@ -67,6 +77,8 @@ impl Keyspace {
             state: format!("{prefix}i"),
             changes: format!("{prefix}c:{database}"),
             wakes: format!("{prefix}w:{database}:"),
+            events: format!("{prefix}v:{database}"),
+            sequence: format!("{prefix}q"),
             prefix,
             slot: slot::slot_of(name),
         }
@@ -95,6 +107,33 @@ impl Keyspace {
     /// The channel on which `node` is told that loads have ended.
     pub(super) fn wakes_of(&self, node: &str) -> String {
         format!("{}{node}", self.wakes)
+    }
+
+    /// The channel on which all nodes are told what entered the event logs.
+    pub(super) fn events(&self) -> &str {
+        &self.events
+    }
+
+    /// The number of the last message on that channel.
+    pub(super) fn sequence(&self) -> &str {
+        &self.sequence
+    }
+
+    /// The state of a tenant's event log, and its events.
+    pub(super) fn log(&self, tenant: &str) -> [String; 2] {
+        let name = EntryName { tenant, key: "" };
+        [self.named('h', name), self.named('s', name)]
+    }
+
+    /// Where an event of this id stands in a tenant's log.
+    pub(super) fn event(&self, tenant: &str, id: &str) -> String {
+        self.named('k', EntryName { tenant, key: id })
+    }
+
+    /// Who is in a room: expiry, whose, users.
+    pub(super) fn room(&self, tenant: &str, room: &str) -> [String; 3] {
+        let name = EntryName { tenant, key: room };
+        ['m', 'n', 'u'].map(|kind| self.named(kind, name))
     }
 
     /// The key of an entry's bytes.
@@ -171,6 +210,8 @@ pub enum RawKey {
     },
     /// The coherence state.
     State,
+    /// Something of the event logs.
+    Events,
 }
 
 /// A key as far as its Redis name tells it.
@@ -198,8 +239,10 @@ pub fn parse_raw_key(namespace: &str, raw: &[u8]) -> Option<RawKey> {
     if name != SINGLE && !NAMES.contains(&name) {
         return None;
     }
-    if rest == "i" {
-        return Some(RawKey::State);
+    match rest {
+        "i" => return Some(RawKey::State),
+        "q" => return Some(RawKey::Events),
+        _ => {}
     }
     let (kind, rest) = rest.split_once(':')?;
     let (length, rest) = rest.split_once(':')?;
@@ -213,6 +256,7 @@ pub fn parse_raw_key(namespace: &str, raw: &[u8]) -> Option<RawKey> {
     match kind {
         "e" => Some(RawKey::Entry { tenant, key }),
         "l" => Some(RawKey::Lease { tenant, key }),
+        "h" | "s" | "k" | "m" | "n" | "u" => Some(RawKey::Events),
         _ => None,
     }
 }
@@ -239,6 +283,18 @@ mod tests {
     fn channels_carry_the_database_number() {
         assert_eq!(keys().changes(), "ld1:larder:{0}:c:3");
         assert_eq!(keys().wakes_of("n1"), "ld1:larder:{0}:w:3:n1");
+    }
+
+    #[test]
+    fn what_belongs_to_an_event_log_is_known_as_such() {
+        let keys = keys();
+        assert_eq!(keys.log("acme"), ["ld1:larder:{0}:h:4:acme:", "ld1:larder:{0}:s:4:acme:"]);
+        assert_eq!(keys.event("acme", "ob-17"), "ld1:larder:{0}:k:4:acme:ob-17");
+        assert_eq!(keys.events(), "ld1:larder:{0}:v:3");
+        let all = keys.log("acme").into_iter().chain(keys.room("acme", "chat:1"));
+        for key in all.chain([keys.event("", "x"), keys.sequence().to_owned()]) {
+            assert_eq!(parse_raw_key("larder", key.as_bytes()), Some(RawKey::Events), "{key}");
+        }
     }
 
     #[test]

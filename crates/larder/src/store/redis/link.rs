@@ -262,7 +262,7 @@ impl RedisLink {
         roll_call: bool,
         within: Duration,
     ) -> Result<HeartbeatReply, StoreError> {
-        self.life.heartbeat_begins();
+        self.life.drained();
         let mut call = self.generation.scripts.call(Script::Heartbeat, &[self.keys.state()]);
         call.arg(&self.generation.identity.label).arg(&self.generation.node).arg(micros(lease));
         call.arg(if roll_call { "1" } else { "0" });
@@ -517,6 +517,7 @@ pub(crate) fn fuzz(bytes: &[u8]) {
         let _ = state(scores);
     }
     let _ = reply::info(&value);
+    super::log_link::fuzz(&value);
 }
 
 fn with_scopes(mut call: Cmd, scopes: &[ScopeHash]) -> Cmd {

@@ -10,6 +10,7 @@
 //! | `identity`, `probe`, `generation`, `connect` | who the server is, what it can do, and the making of a link |
 //! | `health` | whether a link lives, and what is pushed on it |
 //! | `scripts`, `link` | the atomic steps (Lua), and the calls of [`Link`](super::Link) |
+//! | `log_link` | the calls of [`LogLink`](super::log::LogLink) |
 //! | `error`, `reply`, `msgpack` | reading answers and telling failures apart |
 //! | `check` | `larder check` |
 //!
@@ -28,6 +29,7 @@ mod health;
 mod identity;
 mod keys;
 mod link;
+mod log_link;
 mod msgpack;
 mod probe;
 mod reply;

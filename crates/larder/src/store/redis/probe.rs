@@ -8,18 +8,25 @@ use crate::store::{StoreError, StoreErrorKind};
 use redis::{Cmd, Value, cmd};
 use std::time::Duration;
 
-/// The commands that are needed, by name, each in a harmless form.
-pub(super) fn needed(keys: &Keyspace, token: &str) -> Vec<(&'static str, Cmd)> {
-    let key = keys.probe(token);
-    let mut all = Vec::new();
-    let mut need = |name: &'static str, arguments: &[&str]| {
+/// A command in a harmless form.
+pub(super) type Harmless = (&'static str, Cmd);
+
+fn on<'a>(key: &'a str, all: &'a mut Vec<Harmless>) -> impl FnMut(&'static str, &[&str]) + 'a {
+    move |name, arguments| {
         let mut command = cmd(name);
-        command.arg(key.as_str());
+        command.arg(key);
         for argument in arguments {
             command.arg(*argument);
         }
         all.push((name, command));
-    };
+    }
+}
+
+/// The commands that are needed, by name, each in a harmless form.
+pub(super) fn needed(keys: &Keyspace, token: &str) -> Vec<Harmless> {
+    let key = keys.probe(token);
+    let mut all = Vec::new();
+    let mut need = on(&key, &mut all);
     // On a key that is not there, reads find nothing and these writes do nothing.
     need("GET", &[]);
     need("MGET", &[]);
@@ -40,7 +47,26 @@ pub(super) fn needed(keys: &Keyspace, token: &str) -> Vec<(&'static str, Cmd)> {
     need("HDEL", &["f"]);
     need("DEL", &[]);
     need("SPUBLISH", &["probe"]);
+    drop(need);
     all.push(("TIME", cmd("TIME")));
+    all
+}
+
+/// The same for what the event logs need besides.
+pub(super) fn needed_by_logs(keys: &Keyspace, token: &str) -> Vec<Harmless> {
+    let key = keys.probe(token);
+    let mut all = Vec::new();
+    let mut need = on(&key, &mut all);
+    need("XADD", &["NOMKSTREAM", "1-0", "f", "v"]);
+    need("XRANGE", &["-", "+", "COUNT", "1"]);
+    need("XREVRANGE", &["+", "-", "COUNT", "1"]);
+    need("HGETALL", &[]);
+    need("HLEN", &[]);
+    need("HSCAN", &["0"]);
+    // There is no harmless INCR: what it makes is deleted.
+    need("INCR", &[]);
+    need("DEL", &[]);
+    drop(need);
     all
 }
 
@@ -52,6 +78,7 @@ pub(super) async fn check_commands(
     wire: &Wire,
     keys: &Keyspace,
     token: &str,
+    needed: fn(&Keyspace, &str) -> Vec<Harmless>,
     within: Duration,
 ) -> Result<(), StoreError> {
     let needed = needed(keys, token);

@@ -15,12 +15,12 @@ mod view;
 use super::{
     config::{RedisConfig, Resolved},
     dial::{Address, Dialer},
-    generation::Generation,
+    generation::{Generation, Make, Purpose},
     keys::Keyspace,
     reply::nonsense,
     url::{Seeds, address, shown},
 };
-use crate::store::{Link, Recovered, StoreError, StoreErrorKind};
+use crate::store::{StoreError, StoreErrorKind};
 use parking_lot::Mutex;
 pub(super) use slot::SLOTS;
 use std::{
@@ -66,19 +66,19 @@ pub(super) struct Caller<'a> {
 
 impl Cluster {
     /// A link to a bucket, wherever it is now.
-    pub(super) async fn connect(
+    pub(super) async fn connect<M: Make>(
         &self,
         caller: Caller<'_>,
         keys: &Keyspace,
-        force_epoch: bool,
-    ) -> Result<(Arc<dyn Link>, Recovered), StoreError> {
+        make: &M,
+    ) -> Result<M::Made, StoreError> {
         let view = self.view(caller).await?;
         let primary = view.primary(keys.slot())?;
-        let linked = self.link(caller, &view.dialer, primary, keys, force_epoch).await;
+        let linked = self.link(caller, &view.dialer, primary, keys, make).await;
         match &linked {
             // It knows better than those who were asked. It is followed once: what is true then is told by the next view.
             Err(error) if error.kind == StoreErrorKind::Moved => match moved_to(error, primary) {
-                Some(there) => self.link(caller, &view.dialer, &there, keys, force_epoch).await,
+                Some(there) => self.link(caller, &view.dialer, &there, keys, make).await,
                 None => linked,
             },
             _ => linked,
@@ -114,17 +114,17 @@ impl Cluster {
         View::look(dialer, candidates, |address| self.living(address, caller.node)).await
     }
 
-    async fn link(
+    async fn link<M: Make>(
         &self,
         caller: Caller<'_>,
         dialer: &Dialer,
         primary: &Address,
         keys: &Keyspace,
-        force_epoch: bool,
-    ) -> Result<(Arc<dyn Link>, Recovered), StoreError> {
-        let generation = self.generation(caller, dialer, primary).await;
+        make: &M,
+    ) -> Result<M::Made, StoreError> {
+        let generation = self.generation(caller, dialer, primary, M::PURPOSE).await;
         let generation = generation.map_err(|error| announced(error, primary))?;
-        let linked = generation.link(keys, force_epoch).await;
+        let linked = make.make(&generation, keys).await;
         if matches!(&linked, Err(error) if error.kind == StoreErrorKind::Timeout) {
             generation.life.end("it does not answer");
         }
@@ -137,6 +137,7 @@ impl Cluster {
         caller: Caller<'_>,
         dialer: &Dialer,
         primary: &Address,
+        purpose: Purpose,
     ) -> Result<Arc<Generation>, StoreError> {
         let place = self.place(primary, caller.node);
         let began = Instant::now();
@@ -153,7 +154,8 @@ impl Cluster {
             Some((ended, Err(error))) if *ended > began => return Err(error.clone()),
             _ => {}
         }
-        let made = Generation::open(&dialer.to_server(primary), caller.config, true, caller.node).await;
+        let there = dialer.to_server(primary);
+        let made = Generation::open(&there, caller.config, true, caller.node, purpose).await;
         let made = made.map(Arc::new);
         *last = Some((Instant::now(), made.as_ref().map(Arc::downgrade).map_err(StoreError::clone)));
         made
