@@ -98,6 +98,8 @@ pub const MAX_SIGNAL_BYTES: usize = 64 << 10;
 pub const MAX_WAITING_EVENTS: usize = 10_000;
 /// Bytes of them.
 pub const MAX_WAITING_BYTES: usize = 16 << 20;
+/// Events of all tenants together that wait so. A task waits with each whose invalidation is not acknowledged.
+pub const MAX_ALL_WAITING_EVENTS: usize = 100_000;
 /// Bytes of those of all tenants together. Beyond it the tenant that brings one more is the one that starts anew.
 pub const MAX_ALL_WAITING_BYTES: usize = 128 << 20;
 /// Events that enter the log in one step: nobody else is served by Redis meanwhile.

@@ -2,12 +2,14 @@
 
 use crate::error::Error;
 use crate::event::Event;
-use crate::event_log::{Destination, Logs, Place, Position, closed};
+use crate::event_log::{Destination, Item, Logs, Place, Position, closed};
+use crate::journal::Ticket;
 use crate::scope::Selection;
 use crate::simulation;
 use crate::stamp::Stamp;
 use crate::tenant::Tenant;
 use futures_util::future::BoxFuture;
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -79,7 +81,8 @@ impl Publication {
         let engine = Arc::clone(tenant.home.any());
         let selection = event.take_selection();
         // Its place in the tenant's line is that of the first poll.
-        let place = enter(&engine.logs, &tenant, &event, done);
+        let (alive, dropped) = oneshot::channel();
+        let place = enter(&engine.logs, &tenant, &event, done, alive);
         let (place, refused) = match place {
             Ok(place) => (Some(place), None),
             Err(error) => (None, Some(error)),
@@ -101,7 +104,7 @@ impl Publication {
             // In a task of its own: a caller that goes away half-way keeps nothing from following.
             Some(selection) => {
                 let (told, stamp) = oneshot::channel();
-                engine.tasks.spawn(simulation::task(shared(tenant, event, selection, place, told)));
+                engine.tasks.spawn(simulation::task(shared(tenant, event, selection, place, dropped, told)));
                 stamp.await.unwrap_or_else(|_| Err(closed())).map(Some)
             }
         };
@@ -119,9 +122,10 @@ fn enter(
     tenant: &Tenant,
     event: &Event,
     done: Option<oneshot::Sender<Result<Position, Error>>>,
+    alive: oneshot::Sender<Infallible>,
 ) -> Result<Place, Error> {
     let item = match logs.item(event) {
-        Ok(item) => item.told_to(done),
+        Ok(item) => Item { done, alive: Some(alive), ..item },
         Err(error) => {
             tell(done, &error);
             return Err(error);
@@ -161,8 +165,10 @@ async fn shared(
     event: Event,
     selection: Selection,
     place: Option<Place>,
+    dropped: oneshot::Receiver<Infallible>,
     told: oneshot::Sender<Result<Stamp, Error>>,
 ) {
+    let logs = Arc::clone(&tenant.home.any().logs);
     let again = selection.clone();
     let everywhere = match tenant.invalidate(selection).watched().await {
         Ok((stamp, applied)) => {
@@ -178,7 +184,12 @@ async fn shared(
                 None => Err(error),
                 Some(ticket) => {
                     tenant.tell_subscribers(event);
-                    delivered(&tenant, again, ticket.delivered().await).await
+                    tokio::select! {
+                        delivered = delivered(&tenant, again, ticket) => delivered,
+                        // Nobody needs to know any more: not many wait, however long an outage is.
+                        _ = dropped => return,
+                        () = logs.gives_up() => Err(closed()),
+                    }
                 }
             }
         }
@@ -192,11 +203,8 @@ async fn shared(
 
 /// Waits until an invalidation that was deferred is in force on all nodes. That it was delivered does not tell who has
 /// applied it: it is made once more, which changes nothing but that.
-async fn delivered(
-    tenant: &Tenant,
-    selection: Selection,
-    mut delivered: Result<Stamp, Error>,
-) -> Result<(), Error> {
+async fn delivered(tenant: &Tenant, selection: Selection, ticket: &Ticket) -> Result<(), Error> {
+    let mut delivered = ticket.delivered().await;
     loop {
         delivered?;
         match tenant.invalidate(selection.clone()).watched().await {

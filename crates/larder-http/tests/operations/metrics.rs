@@ -94,6 +94,9 @@ async fn everything_is_counted_and_no_tenant_is_named() {
         ("larder_coherence_lease_left_seconds", f64::INFINITY),
         ("larder_test_closes_total{code=\"4000\"}", 3.0),
         ("larder_test_closes_total{code=\"4003\"}", 0.0),
+        ("larder_events_appended_total", 0.0),
+        ("larder_events_waiting", 0.0),
+        ("larder_events_resets_total", 0.0),
         ("larder_build_info{version=\"1.2.3\"}", 1.0),
     ] {
         assert_eq!(samples.get(sample), Some(&value), "{sample} in\n{text}");

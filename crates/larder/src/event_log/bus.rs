@@ -37,8 +37,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const TIMEOUTS: u32 = 2;
 /// Logs that are read at once: after a reconnect it may be all of them.
 const MAX_READS: usize = 64;
-/// How long events are still tried to be put into the logs when the cache is shut down.
-const LAST_ATTEMPTS: Duration = Duration::from_secs(2);
 /// What one read of a log that is being followed asks for.
 const READ_EVENTS: usize = 256;
 const READ_BYTES: usize = 1 << 20;
@@ -177,7 +175,7 @@ impl Bus {
         let Batch { items, renew } = batch;
         let new_epoch = logs.names.next();
         let (mut repeated, mut timeouts) = (false, 0);
-        let given_up = gives_up(logs);
+        let given_up = logs.gives_up();
         tokio::pin!(given_up);
         loop {
             let link = tokio::select! {
@@ -218,12 +216,6 @@ impl Bus {
         }
         items.into_iter().for_each(|item| item.finish(Err(closed())));
     }
-}
-
-/// Ends some time after the cache has begun to end.
-async fn gives_up(logs: &Logs) {
-    logs.ends.closing.cancelled().await;
-    sleep(LAST_ATTEMPTS).await;
 }
 
 /// Reads on until nothing is missing, or the link has ended: who makes the next one begins again.

@@ -97,13 +97,19 @@ impl Logs {
     pub(crate) fn item(&self, event: &Event) -> Result<Item, Error> {
         let id = event.key.as_deref().map_or_else(|| self.names.next(), Arc::from);
         let json = encode(event, &id, now_ms())?;
-        Ok(Item { json, id, keyed: event.key.is_some(), done: None })
+        Ok(Item { json, id, keyed: event.key.is_some(), done: None, alive: None })
     }
 
     /// A place in the tenant's line. The event enters the log when it is [ready](Place::ready).
     pub(crate) fn join(self: &Arc<Self>, to: Destination, item: Item) -> Place {
         let number = self.queue.join(&to.tenant, item);
         Place { logs: Arc::clone(self), to, number, left: false }
+    }
+
+    /// Ends some time after the cache has begun to end: what has not entered a log by then will not.
+    pub(crate) async fn gives_up(&self) {
+        self.ends.closing.cancelled().await;
+        tokio::time::sleep(LAST_ATTEMPTS).await;
     }
 
     /// An event without an invalidation, in the same line.
@@ -217,6 +223,9 @@ impl Logs {
         }
     }
 }
+
+/// How long events are still tried to be put into the logs when the cache is shut down.
+const LAST_ATTEMPTS: Duration = Duration::from_secs(2);
 
 /// How long a call waits for Redis to say how far a log goes.
 const PATIENCE: Duration = Duration::from_millis(500);

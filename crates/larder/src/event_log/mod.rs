@@ -41,6 +41,7 @@ pub use logged::LoggedEvent;
 pub(crate) use logs::{Destination, Ends, Logs, Place, closed};
 pub use position::{InvalidPosition, Position};
 pub use presence::{Member, Members, Presence};
+pub(crate) use queue::Item;
 pub use topic::Gap;
 pub use watch::{Watch, WatchNext};
 

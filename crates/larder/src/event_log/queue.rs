@@ -6,11 +6,13 @@
 use super::position::Position;
 use crate::error::{Error, ErrorKind};
 use crate::limits::{
-    MAX_ALL_WAITING_BYTES, MAX_APPEND_BYTES, MAX_APPEND_EVENTS, MAX_WAITING_BYTES, MAX_WAITING_EVENTS,
+    MAX_ALL_WAITING_BYTES, MAX_ALL_WAITING_EVENTS, MAX_APPEND_BYTES, MAX_APPEND_EVENTS, MAX_WAITING_BYTES,
+    MAX_WAITING_EVENTS,
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::oneshot;
@@ -59,6 +61,9 @@ pub(crate) struct Item {
     pub(crate) keyed: bool,
     /// Who wants to know where it is.
     pub(crate) done: Option<oneshot::Sender<Result<Position, Error>>>,
+    /// Dropped with it: who makes it ready learns that it need not.
+    #[expect(dead_code, reason = "that it is dropped is what it tells")]
+    pub(crate) alive: Option<oneshot::Sender<Infallible>>,
 }
 
 impl Item {
@@ -125,6 +130,7 @@ impl Queue {
 
     fn has_room(&self, line: &Line, bytes: usize) -> bool {
         line.waiting.len() < MAX_WAITING_EVENTS
+            && self.len() < MAX_ALL_WAITING_EVENTS
             && line.bytes + bytes <= MAX_WAITING_BYTES
             && self.bytes.load(Ordering::Relaxed) + bytes <= MAX_ALL_WAITING_BYTES
     }
@@ -236,7 +242,16 @@ mod tests {
 
     fn item(json: &'static [u8]) -> (Item, oneshot::Receiver<Result<Position, Error>>) {
         let (done, outcome) = oneshot::channel();
-        (Item { json: Bytes::from_static(json), id: "i".into(), keyed: false, done: Some(done) }, outcome)
+        (
+            Item {
+                json: Bytes::from_static(json),
+                id: "i".into(),
+                keyed: false,
+                done: Some(done),
+                alive: None,
+            },
+            outcome,
+        )
     }
 
     fn taken(queue: &Queue, tenant: &str) -> Vec<Bytes> {
@@ -279,16 +294,21 @@ mod tests {
     #[test]
     fn a_line_that_is_too_long_is_dropped_and_the_log_begins_anew() {
         let (queue, acme): (Queue, Arc<str>) = (Queue::default(), "acme".into());
+        let (alive, mut gone) = oneshot::channel();
+        let mut alive = Some(alive);
         let mut outcomes = Vec::new();
         for _ in 0..MAX_WAITING_EVENTS {
             let (one, outcome) = item(b"x");
+            let one = Item { alive: alive.take(), ..one };
             queue.join(&acme, one);
             outcomes.push(outcome);
         }
         assert_eq!(queue.join_ready(&acme, item(b"x").0).unwrap_err().kind(), ErrorKind::Unavailable);
         assert_eq!(queue.len(), MAX_WAITING_EVENTS);
+        assert_eq!(gone.try_recv(), Err(oneshot::error::TryRecvError::Empty));
         let place = queue.join(&acme, item(b"new").0);
         assert_eq!((queue.len(), queue.overflows.load(Ordering::Relaxed)), (1, 1));
+        assert_eq!(gone.try_recv(), Err(oneshot::error::TryRecvError::Closed));
         for outcome in outcomes {
             assert!(outcome.blocking_recv().unwrap().is_err());
         }

@@ -3,6 +3,7 @@
 //! Every label has a fixed set of values: routes, methods, status classes, endpoints. None names a tenant.
 //! A scrape reads counters that requests and lookups add to; nobody waits for it.
 
+mod events;
 mod exposition;
 mod requests;
 
@@ -28,6 +29,7 @@ pub(in super::super) async fn scrape(State(ops): State<Ops>, _: Scraper) -> Resp
     ops.describe_server(&mut out);
     ops.describe_lookups(&mut out, &stats);
     describe_cache(&mut out, &stats);
+    events::describe(&mut out, &stats.events);
     ops.describe_coherence(&mut out, &stats);
     for measure in (ops.measures)() {
         let mut family = out.counter(measure.name, measure.help);

@@ -295,7 +295,10 @@ async fn a_shutdown_does_not_wait_for_a_redis_that_does_not_come() {
     let cache = node_with(&redis, |builder| builder).await;
     head(&cache.event_log()).await;
     redis.pause();
-    let mut publication = cache.tenant("acme").publish(numbered(0));
+    // One waits for its place behind one whose invalidation waits.
+    let changed = cache.tenant("acme").publish(numbered(0).invalidates([tag("t")])).await;
+    assert_eq!(changed.unwrap_err().kind(), ErrorKind::Deferred);
+    let mut publication = cache.tenant("acme").publish(numbered(1));
     let logged = publication.logged();
     publication.await.unwrap();
     tokio::time::timeout(SOON, cache.shutdown()).await.expect("it ends");
