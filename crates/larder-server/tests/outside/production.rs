@@ -3,6 +3,7 @@
 use crate::client::Client;
 use crate::server::{Dir, Server};
 use larder_testkit::{Program, assert_eventually};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -74,24 +75,60 @@ fn words<'a>(text: &'a str, prefix: &'a str) -> impl Iterator<Item = &'a str> {
     parts.filter(move |word| word.starts_with(prefix))
 }
 
+/// Prometheus's own tool, which parses what Prometheus would.
+fn promtool(arguments: &[&str]) {
+    let mut promtool = Command::new("promtool");
+    promtool.args(arguments).current_dir(repository().join("deploy/prometheus"));
+    let output = promtool.output().expect("promtool is installed: scripts/test does that");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[test]
 fn the_alerts_ring_when_they_should_and_only_then() {
-    for arguments in [["check", "rules", "alerts.yml"], ["test", "rules", "alerts.test.yml"]] {
-        let mut promtool = Command::new("promtool");
-        promtool.args(arguments).current_dir(repository().join("deploy/prometheus"));
-        let output = promtool.output().expect("promtool is installed: scripts/test does that");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    promtool(&["check", "rules", "alerts.yml"]);
+    promtool(&["test", "rules", "alerts.test.yml"]);
+}
+
+/// Everything that the dashboard asks Prometheus.
+fn questions(dashboard: &Value) -> Vec<String> {
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
+    let annotations = dashboard["annotations"]["list"].as_array().unwrap();
+    let asked = targets.chain(annotations).map(|target| target["expr"].as_str().unwrap());
+    let known = [("$__rate_interval", "5m"), ("$job", ".*"), ("$instance", ".*")];
+    asked
+        .map(|asked| known.iter().fold(asked.to_owned(), |text, (name, value)| text.replace(name, value)))
+        .collect()
+}
+
+fn dashboard() -> String {
+    std::fs::read_to_string(repository().join("deploy/grafana/larder.json")).unwrap()
+}
+
+#[test]
+fn prometheus_understands_every_question_of_the_dashboard() {
+    let questions = questions(&serde_json::from_str(&dashboard()).unwrap());
+    assert!(questions.len() > 20);
+    let mut rules = "groups:\n - name: dashboard\n   rules:\n".to_owned();
+    for (number, question) in questions.iter().enumerate() {
+        rules += &format!("    - record: q{number}\n      expr: {}\n", Value::from(question.as_str()));
     }
+    let dir = Dir::new();
+    let file = dir.path().join("rules.yml");
+    std::fs::write(&file, rules).unwrap();
+    promtool(&["check", "rules", file.to_str().unwrap()]);
 }
 
 #[tokio::test]
-async fn alerts_speak_of_metrics_that_there_are_and_the_manual_of_every_alert() {
+async fn alerts_and_dashboard_speak_of_metrics_that_there_are_and_the_manual_of_every_alert() {
     let alerts = std::fs::read_to_string(repository().join("deploy/prometheus/alerts.yml")).unwrap();
     let manual = std::fs::read_to_string(repository().join("docs/operating.md")).unwrap();
     let server = Server::start(&[]).await;
     let metrics = Client::new(server.url()).get("/metrics").await.expect(200).text();
     let exported: BTreeSet<&str> = words(&metrics, "larder_").collect();
-    let unknown: Vec<&str> = words(&alerts, "larder_").filter(|name| !exported.contains(name)).collect();
+    let dashboard = dashboard();
+    let asked = words(&alerts, "larder_").chain(words(&dashboard, "larder_"));
+    let unknown: Vec<&str> = asked.filter(|name| !exported.contains(name)).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
     for alert in words(&alerts, "Larder") {
         assert!(manual.contains(&format!("### {alert}\n")), "docs/operating.md tells nothing of {alert}");
