@@ -24,14 +24,15 @@ export interface Options {
 
 /** Something happened. A change's room is `tenant`; a direct message's is `user:ID` and its kind `message`. */
 export interface LiveEvent<Data = any> {
-  type: 'event';
+  /** `message` is an ephemeral one. */
+  type: 'event' | 'message';
   room: string;
   kind: string;
   /** What happened. */
   data: Data;
-  /** When it entered the log, in milliseconds since 1970. */
-  ts: number;
-  /** Its place in the tenant's log; an ephemeral message has none. */
+  /** When it was published, in milliseconds since 1970. An ephemeral message has neither this nor what follows up to `replay`. */
+  ts?: number;
+  /** Its place in the tenant's log. */
   epoch?: string;
   offset?: number;
   /** The same for the same change, whatever happens on the way. */
@@ -52,7 +53,7 @@ export interface Reset {
 export type StateName =
   /** A token is fetched, a connection is made. */
   | 'connecting'
-  /** Connected; what was missed is coming. */
+  /** Connected; what was missed is coming, if anything was. */
   | 'syncing'
   /** Connected, and nothing is missing. */
   | 'live'

@@ -55,10 +55,10 @@ const EXPIRED = 4002;
 const FORBIDDEN = 4503;
 const FULL = 4008;
 /** What a server-sent event may be called. */
-const TYPES = ['hello', 'event', 'synced', 'reset', 'ping', 'bye', 'presence', 'presence_diff', 'history', 'ok', 'error'];
+const TYPES = ['hello', 'event', 'message', 'synced', 'reset', 'ping', 'bye', 'presence', 'presence_diff', 'history', 'ok', 'error'];
 
-/** Coming back would end in the same way. 4500 to 4506 have a meaning; the others are for more of the kind. */
-const isTerminal = (/** @type {number} */ code) => code >= 4500 && code < 4600;
+/** Coming back would end in the same way: one of both sides does not keep to the protocol, or the server said so. */
+const isTerminal = (/** @type {number} */ code) => code >= 4500 || [1002, 1003, 1007, 1009].includes(code);
 
 export class LiveError extends Error {
   /** @param {string} code @param {string} message @param {boolean} [retry] @param {number | null} [retryAfterMs] */
@@ -370,6 +370,8 @@ export class LarderLive {
   #position = null;
   /** @type {Position | null} from which this connection goes on */
   #from = null;
+  /** The application has something that events can be applied to. */
+  #begun = false;
   /** @type {import('./larder-live.d.ts').TokenReason} */
   #reason = 'connect';
   #attempt = 0;
@@ -397,6 +399,7 @@ export class LarderLive {
     this.#transport = this.#transports[0];
     this.#listeners = new Listeners(env);
     this.#position = readPosition(options.position);
+    this.#begun = this.#position !== null;
     this.stats = { events: 0, duplicates: 0, resets: 0, connections: 0 };
   }
 
@@ -520,7 +523,7 @@ export class LarderLive {
     this.#from = this.#position;
     const pos = this.position;
     const names = [...this.#rooms.keys()];
-    const rooms = names.filter((name) => !name.includes(',')).join(',');
+    const rooms = names.join(',');
     const short = rooms.length <= QUERY_CHARS;
     /** @type {Record<string, string>} */
     const query = rooms && short ? { rooms } : {};
@@ -656,12 +659,14 @@ export class LarderLive {
     switch (m.type) {
       case 'hello': return this.#hello(m);
       case 'event': return this.#event(m);
+      case 'message': return this.#tell(m);
       case 'synced':
-        this.#advance(m);
-        return this.#show({ name: 'live', transport: this.#transport });
+        if (this.#begun) this.#advance(m);
+        else this.#restart({ ...m, reason: 'start' });
+        return this.#upToDate();
       case 'reset':
         this.#restart(m);
-        return this.#show({ name: 'live', transport: this.#transport });
+        return this.#upToDate();
       case 'ping':
         // What is being caught up on comes first.
         if (this.#state.name === 'live') this.#advance(m);
@@ -694,26 +699,22 @@ export class LarderLive {
     const waiting = [...this.#commands.values()];
     if (this.#transport === 'websocket') this.#watch();
     this.#plan(m.exp);
+    this.#show({ name: 'syncing', transport: this.#transport });
     const granted = new Set(m.rooms);
-    for (const { state } of this.#rooms.values()) {
-      if (granted.has(state.name) && !state.wantsPresence) this.#entered(state, undefined);
+    for (const { state } of [...this.#rooms.values()]) {
+      if (round !== this.#round) return;
+      const refused = m.refused?.[state.name];
+      if (refused) this.#refused(state, refused);
+      else if (granted.has(state.name) && !state.wantsPresence) this.#entered(state, undefined);
     }
-    if (round === this.#round) this.#enter();
+    this.#enter();
     waiting.forEach((command) => this.#link?.send(command.text));
-    if (round !== this.#round) return;
-    if (this.#from) this.#show({ name: 'syncing', transport: this.#transport });
-    else {
-      this.#restart({ reason: 'start', epoch: m.epoch, offset: m.offset });
-      if (round === this.#round) this.#show({ name: 'live', transport: this.#transport });
-    }
   }
 
   /** @param {Message} m */
   #event(m) {
-    // What is ephemeral has no place in the log.
-    const known = m.offset !== undefined && !this.#advance(m);
-    const again = m.eid !== undefined && this.#seen.has(m.eid);
-    if (known || again) {
+    const known = !this.#advance(m);
+    if (known || this.#seen.has(m.eid)) {
       this.stats.duplicates += 1;
       return;
     }
@@ -721,6 +722,11 @@ export class LarderLive {
       this.#seen.add(m.eid);
       if (this.#seen.size > SEEN) this.#seen.delete(/** @type {string} */ (this.#seen.values().next().value));
     }
+    this.#tell(m);
+  }
+
+  /** @param {Message} m */
+  #tell(m) {
     this.stats.events += 1;
     this.#rooms.get(m.room)?.state.listeners.call('event', m);
     this.#listeners.call('event', m);
@@ -734,8 +740,14 @@ export class LarderLive {
     return true;
   }
 
+  /** Nothing is missing, unless a listener has just closed the connection. */
+  #upToDate() {
+    if (this.#session) this.#show({ name: 'live', transport: this.#transport });
+  }
+
   /** What the application has is worth nothing. @param {Message} m */
   #restart({ reason, epoch, offset }) {
+    this.#begun = true;
     this.#position = { epoch, offset };
     this.#seen.clear();
     this.stats.resets += 1;

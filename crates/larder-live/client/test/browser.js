@@ -192,9 +192,17 @@ export class Browser {
     return live;
   }
 
-  greet(more = {}, { open = true } = {}) {
+  /** The greeting, and what follows it where nothing was missed. */
+  greet(more = {}, { open = true, synced = true } = {}) {
     if (open) this.socket.open();
     this.socket.say(hello(more));
+    if (synced) this.socket.say(upToDate(more));
+  }
+
+  /** The same on a stream. */
+  greetStream() {
+    this.stream.say(hello());
+    this.stream.say(upToDate());
   }
 
   dispatch(type, target = this.window) {
@@ -207,6 +215,8 @@ export const hello = (more) => ({
   type: 'hello', v: 1, conn: 'c9f', secret: 's3', node: 'n3', tenant: 'acme', user: '42', ping_ms: 25_000, max_msg: 65_536,
   epoch: 'k3Jx', offset: 1042, rooms: ['tenant', 'user:42'], ...more,
 });
+
+export const upToDate = ({ epoch = 'k3Jx', offset = 1042 } = {}) => ({ type: 'synced', epoch, offset, replayed: 0 });
 
 export const event = (offset, more) => ({
   type: 'event', room: 'tenant', epoch: 'k3Jx', offset, kind: 'campaign.created', ts: 1_790_000_000_123, data: { id: offset }, ...more,

@@ -23,8 +23,14 @@ test('a server may be elsewhere, under a path of its own', async () => {
 
 test('without a position everything is read once, from the position on which the connection stands', async () => {
   const browser = new Browser();
-  const live = await browser.live();
-  assert.deepEqual(live.states(), ['connecting', 'live']);
+  const live = await browser.client();
+  browser.greet({}, { synced: false });
+  assert.equal(live.position, null);
+  browser.socket.end();
+  await browser.clock.pass(1000);
+  assert.equal(browser.socket.url.search, '');
+  browser.greet();
+  assert.deepEqual(live.states(), ['connecting', 'syncing', 'waiting', 'connecting', 'syncing', 'live']);
   assert.deepEqual(live.resets(), ['start']);
   assert.equal(live.position, 'k3Jx:1042');
 });
@@ -102,7 +108,7 @@ test('a full tenant is left alone for thirty seconds at least', async () => {
   }
 });
 
-for (const code of [4500, 4501, 4502, 4503, 4504, 4505, 4506]) {
+for (const code of [1002, 1003, 1007, 1009, 4500, 4501, 4502, 4503, 4504, 4505, 4506, 4999]) {
   test(`after ${code} the client does not come back by itself`, async () => {
     const browser = new Browser();
     const live = await browser.live();

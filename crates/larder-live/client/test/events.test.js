@@ -6,7 +6,7 @@ import { Browser, event, settled } from './browser.js';
 async function back(browser, more) {
   browser.socket.end();
   await browser.clock.pass(1000);
-  browser.greet(more);
+  browser.greet(more, { synced: false });
 }
 
 test('an event reaches who asked for all, for its kind and for its room', async () => {
@@ -92,9 +92,13 @@ test('an event of another epoch is never taken for a later one of this', async (
 test('what is ephemeral has no place in the log', async () => {
   const browser = new Browser();
   const live = await browser.live();
-  const { offset, epoch, ...ephemeral } = event(0, { room: 'chat', kind: 'message' });
+  const room = live.join('chat');
+  const got = [];
+  room.on('event', ({ from, data }) => got.push([from, data]));
+  const ephemeral = { type: 'message', room: 'chat', kind: 'message', from: '42', data: 'hi' };
   browser.socket.say(ephemeral);
   browser.socket.say(ephemeral);
+  assert.deepEqual(got, [['42', 'hi'], ['42', 'hi']]);
   assert.equal(live.events().length, 2);
   assert.equal(live.position, 'k3Jx:1042');
 });
@@ -117,7 +121,7 @@ test('a page that kept its position goes on from it', async () => {
   const browser = new Browser();
   const live = await browser.client({ position: 'a:b:7' });
   assert.equal(browser.socket.url.searchParams.get('pos'), 'a:b:7');
-  browser.greet({ epoch: 'a:b', offset: 9 });
+  browser.greet({ epoch: 'a:b', offset: 9 }, { synced: false });
   assert.deepEqual(live.resets(), []);
   browser.socket.say(event(8, { epoch: 'a:b', replay: true }));
   browser.socket.say({ type: 'synced', epoch: 'a:b', offset: 9, replayed: 1 });

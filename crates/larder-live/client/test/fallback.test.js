@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Browser, event, hello, settled } from './browser.js';
+import { Browser, event, settled } from './browser.js';
 
 const tickets = (request) => (request.url.pathname.endsWith('/ticket') ? { status: 200, body: { ticket: 't1', expires_in: 30 } } : { status: 200, body: { type: 'ok', id: request.body.id } });
 
@@ -23,8 +23,9 @@ test('where WebSockets do not come about, events come as a stream', async () => 
   assert.equal(ticket.url.href, 'https://larder.test/rt/acme/ticket');
   assert.equal(ticket.headers.authorization, 'Bearer token 3');
   assert.equal(browser.stream.url.href, 'https://larder.test/sse/notifications/acme?ticket=t1');
-  browser.stream.say(hello());
+  browser.greetStream();
   assert.deepEqual([live.state.name, live.state.transport], ['live', 'sse']);
+  assert.deepEqual(live.resets(), ['start']);
   browser.stream.say(event(1043));
   assert.deepEqual(live.events(), [1043]);
 });
@@ -32,7 +33,7 @@ test('where WebSockets do not come about, events come as a stream', async () => 
 test('a stream that ends is made anew with another ticket, from the last position, and the old one is closed', async () => {
   const { browser, live } = await blocked({ transports: ['sse'] });
   live.join('orders');
-  browser.stream.say(hello());
+  browser.greetStream();
   browser.stream.say(event(1043));
   const [first] = browser.streams;
   first.end();
@@ -47,7 +48,7 @@ test('a stream that ends is made anew with another ticket, from the last positio
 
 test('commands go by POST, one after the other, as the connection that the stream is', async () => {
   const { browser, live } = await blocked({ transports: ['sse'] });
-  browser.stream.say(hello());
+  browser.greetStream();
   const answers = [];
   browser.answer = (request) => new Promise((resolve) => { answers.push(() => resolve({ status: 200, body: { type: 'ok', id: request.body.id, offset: answers.length } })); });
   const sent = [live.publish('chat', 1, { key: 'a' }), live.publish('chat', 2, { key: 'b' })];
@@ -65,7 +66,7 @@ test('commands go by POST, one after the other, as the connection that the strea
 
 test('an answer may come through the stream', async () => {
   const { browser, live } = await blocked({ transports: ['sse'] });
-  browser.stream.say(hello());
+  browser.greetStream();
   browser.answer = () => ({ status: 202 });
   const sent = live.publish('chat', 1);
   await settled();
@@ -75,7 +76,7 @@ test('an answer may come through the stream', async () => {
 
 test('a refused command says why, and one that did not get through may be tried again', async () => {
   const { browser, live } = await blocked({ transports: ['sse'] });
-  browser.stream.say(hello());
+  browser.greetStream();
   for (const [answer, code, retry] of [
     [{ status: 200, body: { type: 'error', code: 'limit', msg: 'no', retry: false } }, 'limit', false],
     [{ status: 403, body: { title: 'Forbidden', detail: 'not yours' } }, 'forbidden', false],
@@ -92,7 +93,7 @@ test('a refused command says why, and one that did not get through may be tried 
 test('a connection that the server knows no more is made anew', async () => {
   for (const status of [404, 410]) {
     const { browser, live } = await blocked({ transports: ['sse'] });
-    browser.stream.say(hello());
+    browser.greetStream();
     browser.answer = () => ({ status, body: {} });
     live.publish('chat', 1);
     await settled();
@@ -103,7 +104,7 @@ test('a connection that the server knows no more is made anew', async () => {
 
 test('a refusal of the server is no end of the stream', async () => {
   const { browser, live } = await blocked({ transports: ['sse'] });
-  browser.stream.say(hello());
+  browser.greetStream();
   browser.stream.say({ type: 'error', code: 'bad_request', msg: 'what?' });
   assert.equal(live.state.name, 'live');
   assert.deepEqual(live.errors(), ['bad_request']);
@@ -112,7 +113,7 @@ test('a refusal of the server is no end of the stream', async () => {
 test('a server that can not be reached at all is waited for with WebSockets', async () => {
   const { browser, live } = await blocked();
   browser.answer = () => 'connection refused';
-  browser.stream.say(hello());
+  browser.greetStream();
   browser.stream.end();
   await browser.clock.pass(500);
   assert.equal(browser.streams.length, 1);
@@ -146,7 +147,7 @@ test('where a WebSocket has worked it is tried first after a stream', async () =
     browser.socket.end();
   }
   await browser.clock.pass(1000);
-  browser.stream.say(hello());
+  browser.greetStream();
   const tried = browser.sockets.length;
   browser.stream.end();
   await browser.clock.pass(1000);
@@ -179,7 +180,7 @@ test('another tenant\'s token ends the client, and a full server says when to co
 
 test('a new token goes by POST, and is used from then on', async () => {
   const { browser, live } = await blocked({ transports: ['sse'] });
-  browser.stream.say(hello());
+  browser.greetStream();
   browser.stream.say({ type: 'error', code: 'token_expired', msg: 'expired' });
   await settled();
   const { headers, body } = browser.requests.at(-1);
@@ -190,7 +191,7 @@ test('a new token goes by POST, and is used from then on', async () => {
 test('a stream that pings is given up when it falls silent, one that does not is believed', async () => {
   for (const [pings, name] of [[1, 'waiting'], [0, 'live']]) {
     const { browser, live } = await blocked({ transports: ['sse'] });
-    browser.stream.say(hello());
+    browser.greetStream();
     for (let n = 0; n < pings; n += 1) browser.stream.say({ type: 'ping', epoch: 'k3Jx', offset: 1050 });
     await browser.clock.pass(35_000);
     assert.equal(live.state.name, name);
@@ -199,7 +200,7 @@ test('a stream that pings is given up when it falls silent, one that does not is
 
 test('closing ends the stream and what is on its way', async () => {
   const { browser, live } = await blocked({ transports: ['sse'] });
-  browser.stream.say(hello());
+  browser.greetStream();
   browser.answer = () => new Promise(() => {});
   const sent = [1, 2].map((n) => assert.rejects(live.publish('chat', n), { code: 'closed' }));
   await settled();

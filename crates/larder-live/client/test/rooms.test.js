@@ -55,6 +55,16 @@ test('a room that is refused is told so and forgotten', async () => {
   assert.equal(browser.socket.url.searchParams.get('rooms'), 'orders');
 });
 
+test('a room that is refused at the handshake is not asked for again', async () => {
+  const browser = new Browser();
+  const live = await browser.client();
+  const errors = said(live.join('secret', { presence: true }), 'error');
+  browser.greet({ refused: { secret: 'forbidden' } });
+  await settled();
+  assert.deepEqual(errors.map(({ code }) => code), ['forbidden']);
+  assert.deepEqual(browser.socket.commands, []);
+});
+
 test('a room that the handshake did not grant is asked for, and is no recovered one', async () => {
   const browser = new Browser();
   const live = await browser.client({ position: 'k3Jx:1000' });
