@@ -117,6 +117,15 @@ test('a change that a relay sent twice is one', async () => {
   assert.equal(live.events().filter((offset) => offset === 3000).length, 0);
 });
 
+test('a log that begins anew may use its ids again', async () => {
+  const browser = new Browser();
+  const live = await browser.live();
+  browser.socket.say(event(1043, { eid: 'ob-1' }));
+  browser.socket.say({ type: 'reset', reason: 'epoch', epoch: 'new', offset: 1 });
+  browser.socket.say(event(2, { epoch: 'new', eid: 'ob-1' }));
+  assert.deepEqual(live.events(), [1043, 2]);
+});
+
 test('a page that kept its position goes on from it', async () => {
   const browser = new Browser();
   const live = await browser.client({ position: 'a:b:7' });

@@ -154,6 +154,15 @@ test('where a WebSocket has worked it is tried first after a stream', async () =
   assert.equal(browser.sockets.length, tried + 1);
 });
 
+test('another network may let WebSockets through', async () => {
+  const { browser } = await blocked();
+  browser.greetStream();
+  browser.stream.end();
+  const tried = browser.sockets.length;
+  await browser.dispatch('online');
+  assert.equal(browser.sockets.length, tried + 1);
+});
+
 test('a refused token is replaced once, then the client ends', async () => {
   const { browser, live } = await blocked({ transports: ['sse'], position: 'k3Jx:1' });
   browser.answer = () => ({ status: 401, body: {} });

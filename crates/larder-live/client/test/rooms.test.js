@@ -196,6 +196,27 @@ test('a snapshot that is older than what came meanwhile is asked for again', asy
   assert.equal(asked(browser), 3);
 });
 
+test('what comes while a snapshot is on its way is not kept without end, and asked for instead', async () => {
+  const browser = new Browser();
+  const { room } = await watched(browser, await browser.live(), { members: [] });
+  for (let n = 0; n < 50; n += 1) browser.socket.say({ type: 'presence_diff', room: 'chat', seq: 20 + n, join: who(String(n)), leave: [] });
+  await snapshot_(browser, { seq: 19, members: [] });
+  assert.equal(asked(browser), 3);
+  await snapshot_(browser, { seq: 69, members: who('1', '2') });
+  assert.equal(asked(browser), 3);
+  assert.equal(room.presence.total, 2);
+});
+
+test('who is in a room is not asked where nobody wants to know', async () => {
+  const browser = new Browser();
+  const live = await browser.live();
+  live.join('chat');
+  await settled();
+  browser.socket.say({ type: 'presence_diff', room: 'chat', seq: 1, join: who('7'), leave: [] });
+  browser.socket.say({ type: 'presence_diff', room: 'another', seq: 1, join: who('7'), leave: [] });
+  assert.equal(asked(browser), 0);
+});
+
 test('a crowd is counted, not listed', async () => {
   const browser = new Browser();
   const { room } = await watched(browser, await browser.live(), { members: who('7', '8'), total: 240, truncated: true });

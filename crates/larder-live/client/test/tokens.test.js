@@ -86,7 +86,7 @@ test('a server whose clock says that the token has expired gets another at once'
 });
 
 test('a clock that is ahead does not make the client ask for tokens without end', async () => {
-  for (const left of [-3600, 0, 1]) {
+  for (const [left, most] of [[-3600, 1], [0, 1], [1, 4]]) {
     const browser = new Browser();
     const live = await browser.client();
     browser.greet({ exp: expiry(browser, left) });
@@ -96,7 +96,7 @@ test('a clock that is ahead does not make the client ask for tokens without end'
       if (auth) browser.socket.say({ type: 'ok', id: auth.id, exp: expiry(browser, left) });
       else browser.socket.say('pong');
     }
-    assert.ok(live.tokens.length <= 4, `${live.tokens.length} tokens in 30 s`);
+    assert.ok(live.tokens.length <= most, `${live.tokens.length} tokens in 30 s`);
   }
 });
 

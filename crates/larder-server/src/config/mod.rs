@@ -129,6 +129,11 @@ impl Config {
         self.env == Mode::Development
     }
 
+    /// Whether there are sample logins.
+    pub(crate) fn has_sample_logins(&self) -> bool {
+        self.is_development() && self.sample_data != value::SampleData::None
+    }
+
     /// The coherence lease: by default 1 s, with Redis Cluster 2 s.
     pub fn lease(&self) -> Duration {
         let default = Duration::from_secs(if self.is_cluster() { 2 } else { 1 });

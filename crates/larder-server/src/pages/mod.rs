@@ -17,8 +17,30 @@ use crate::http::address::Client;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
                       base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// Where they are.
-pub(crate) const PATHS: [&str; 5] = ["/", "/docs", "/assets/docs.js", "/assets/page.css", "/openapi.json"];
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// What is handed out as it is: where, its type, what.
+const FILES: [(&str, &str, &str); 10] = [
+    ("/docs", HTML, include_str!("docs.html")),
+    ("/assets/docs.js", SCRIPT, include_str!("docs.js")),
+    ("/assets/page.css", CSS, include_str!("page.css")),
+    ("/assets/demo/demo.css", CSS, include_str!("demo/demo.css")),
+    ("/assets/demo/app.js", SCRIPT, include_str!("demo/app.js")),
+    ("/assets/demo/api.js", SCRIPT, include_str!("demo/api.js")),
+    ("/assets/demo/dialogs.js", SCRIPT, include_str!("demo/dialogs.js")),
+    ("/assets/demo/list.js", SCRIPT, include_str!("demo/list.js")),
+    ("/assets/demo/notices.js", SCRIPT, include_str!("demo/notices.js")),
+    ("/larder-live.js", SCRIPT, include_str!("../../../larder-live/client/larder-live.js")),
+];
+/// The campaigns application. It is offered the sample logins where there are some.
+const DEMO: &str = include_str!("demo/index.html");
+
+/// Where all pages and their parts are.
+pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
+    ["/", "/demo", "/openapi.json"].into_iter().chain(FILES.iter().map(|(path, ..)| *path))
+}
 
 /// Who may see the first page.
 #[derive(Clone)]
@@ -28,22 +50,29 @@ struct Access {
     loopback: bool,
 }
 
-/// The pages. `openapi` is the document that is drawn; anyone on loopback sees the first page where `development`.
-pub(crate) fn routes(openapi: Bytes, tokens: Arc<dyn Authenticate>, development: bool) -> Router {
+/// What the pages depend on.
+pub(crate) struct Facts {
+    /// The document that is drawn.
+    pub(crate) openapi: Bytes,
+    /// Anyone on loopback sees the first page.
+    pub(crate) development: bool,
+    /// There are sample logins.
+    pub(crate) samples: bool,
+}
+
+/// The pages, for those whom `tokens` knows.
+pub(crate) fn routes(facts: Facts, tokens: Arc<dyn Authenticate>) -> Router {
+    let Facts { openapi, development, samples } = facts;
     let home = get(|State(access): State<Access>, request: Request| async move { access.home(&request) });
-    Router::new()
+    let demo = Bytes::from(DEMO.replace("{samples}", if samples { "yes" } else { "no" }));
+    let mut routes = Router::new()
         .route("/", home)
-        .route("/docs", get(|| async { page("text/html; charset=utf-8", include_str!("docs.html")) }))
-        .route(
-            "/assets/docs.js",
-            get(|| async { page("text/javascript; charset=utf-8", include_str!("docs.js")) }),
-        )
-        .route(
-            "/assets/page.css",
-            get(|| async { page("text/css; charset=utf-8", include_str!("page.css")) }),
-        )
-        .route("/openapi.json", get(|| async { page("application/json", openapi) }))
-        .with_state(Access { tokens, loopback: development })
+        .route("/demo", get(|| async { page(HTML, demo) }))
+        .route("/openapi.json", get(|| async { page("application/json", openapi) }));
+    for (path, kind, text) in FILES {
+        routes = routes.route(path, get(move || async move { page(kind, text) }));
+    }
+    routes.with_state(Access { tokens, loopback: development })
 }
 
 fn page(kind: &'static str, body: impl IntoResponse) -> Response {
@@ -66,10 +95,7 @@ fn origin(request: &Request) -> String {
 impl Access {
     fn home(&self, request: &Request) -> Response {
         match self.allows(request) {
-            Ok(()) => page(
-                "text/html; charset=utf-8",
-                include_str!("home.html").replace("{origin}", &origin(request)),
-            ),
+            Ok(()) => page(HTML, include_str!("home.html").replace("{origin}", &origin(request))),
             Err(problem) => problem.into_response(),
         }
     }
@@ -123,8 +149,12 @@ mod tests {
         if let Some(role) = role {
             request = request.header(AUTHORIZATION, role);
         }
-        let routes = routes(Bytes::from_static(b"{}"), Arc::new(Roles), development);
+        let routes = routes(facts(development), Arc::new(Roles));
         routes.oneshot(request.body(Body::empty()).unwrap()).await.unwrap().status()
+    }
+
+    fn facts(samples: bool) -> Facts {
+        Facts { openapi: Bytes::from_static(b"{}"), development: samples, samples }
     }
 
     #[tokio::test]
@@ -142,14 +172,39 @@ mod tests {
         }
     }
 
+    async fn served(samples: bool, path: &str) -> (StatusCode, String) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = routes(facts(samples), Arc::new(Roles)).oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
     #[tokio::test]
-    async fn the_pages_name_no_other_host() {
-        for page in [
-            include_str!("home.html"),
-            include_str!("docs.html"),
-            include_str!("docs.js"),
-            include_str!("page.css"),
-        ] {
+    async fn sample_logins_are_offered_where_there_are_some() {
+        assert!(served(true, "/demo").await.1.contains("data-samples=\"yes\""));
+        assert!(served(false, "/demo").await.1.contains("data-samples=\"no\""));
+    }
+
+    #[tokio::test]
+    async fn all_that_a_page_asks_for_is_there() {
+        for (_, _, text) in FILES.into_iter().chain([("/demo", HTML, DEMO)]) {
+            let asked = text.split(['"', '\'']).filter(|word| {
+                word.starts_with("/assets/") || word.starts_with("./") && word.ends_with(".js")
+            });
+            for path in
+                asked.map(|path| path.replace("./", "/assets/demo/")).chain(["/larder-live.js".into()])
+            {
+                assert_eq!(served(true, &path).await.0, 200, "{path}");
+                assert!(paths().any(|known| known == path), "{path} is counted by its name");
+            }
+        }
+    }
+
+    #[test]
+    fn the_pages_name_no_other_host() {
+        let files = FILES.iter().map(|(_, _, text)| *text);
+        for page in files.chain([include_str!("home.html"), DEMO]) {
             assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("src=\"//"));
         }
     }

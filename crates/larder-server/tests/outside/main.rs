@@ -1,6 +1,7 @@
 //! The program seen from outside: the real binary, real servers, HTTP.
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
+mod browser;
 mod cache;
 mod client;
 mod cluster;

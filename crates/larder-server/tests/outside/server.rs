@@ -1,6 +1,7 @@
 //! `larder serve` as a child process.
 
 use larder_testkit::{Program, assert_eventually};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -98,6 +99,16 @@ pub(crate) fn command(dir: &Dir, env: &[(&str, &str)], arguments: &[&str]) -> Ou
     let mut command = Command::new(binary());
     clean(&mut command, dir, env);
     command.args(arguments).output().unwrap()
+}
+
+/// The same with something on its standard input.
+pub(crate) fn command_with_input(dir: &Dir, arguments: &[&str], input: &str) -> Output {
+    let mut command = Command::new(binary());
+    clean(&mut command, dir, &[]);
+    let piped = || std::process::Stdio::piped();
+    let mut child = command.args(arguments).stdin(piped()).stdout(piped()).stderr(piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
 }
 
 /// Starts `larder serve` without waiting for anything.

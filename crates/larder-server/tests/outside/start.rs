@@ -1,7 +1,7 @@
 //! Starting and stopping: what is printed, what is refused and how, and the exit codes.
 
 use crate::client::Client;
-use crate::server::{Dir, Server, command, launch, launch_logging_to, log};
+use crate::server::{Dir, Server, command, command_with_input, launch, launch_logging_to, log};
 use crate::stack::{Stack, on_every_stack};
 use larder_testkit::{PostgresServer, assert_eventually};
 use std::time::Duration;
@@ -239,17 +239,10 @@ async fn the_commands_speak_to_a_running_server() {
 
 #[tokio::test]
 async fn a_user_is_added_with_a_password_from_standard_input() {
-    use std::io::Write;
     let server = Server::start(&[]).await;
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_larder"))
-        .args(["user", "add", "new@acme.test", "--tenant", "acme", "--role", "member"])
-        .env_clear()
-        .current_dir(server.dir().path())
-        .stdin(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(b"larder-demo\n").unwrap();
-    assert!(child.wait().unwrap().success());
+    let arguments = ["user", "add", "new@acme.test", "--tenant", "acme", "--role", "member"];
+    let output = command_with_input(server.dir(), &arguments, "larder-demo\n");
+    assert!(output.status.success(), "{output:?}");
     let member = Client::new(server.url()).sign_in("new@acme.test").await;
     assert_eq!(member.get("/api/v1/auth/me").await.expect(200).json()["role"], "member");
 }

@@ -7,7 +7,7 @@ use larder::RedisState;
 use super::cache;
 use crate::client::SAMPLE_PASSWORD;
 use crate::config::Config;
-use crate::config::value::{SampleData, without_password};
+use crate::config::value::without_password;
 
 /// Who may sign in to a server in development.
 const SAMPLE_LOGINS: &str = "owner@acme.test, owner@globex.test, admin@larder.test, crawler@larder.test";
@@ -32,10 +32,12 @@ pub(super) fn greeting(config: &Config, facts: &Facts<'_>) -> String {
     ];
     lines.extend(cache::coherence(config).map(|price| format!("Coherence: {price}")));
     lines.extend(facts.seller.map(|address| seller(config, address)));
-    if config.is_development() && config.sample_data != SampleData::None {
+    if config.has_sample_logins() {
         lines.push(format!("Sample logins: {SAMPLE_LOGINS} (password: {SAMPLE_PASSWORD})"));
     }
-    lines.push(format!("Links: {url}/ {url}/docs {url}/health {url}/api/cache/stats {url}/metrics"));
+    lines.push(format!(
+        "Links: {url}/ {url}/demo {url}/docs {url}/health {url}/api/cache/stats {url}/metrics"
+    ));
     lines.push(format!("Listening on http://{}\n", facts.address));
     lines.join("\n")
 }

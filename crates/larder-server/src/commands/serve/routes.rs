@@ -70,9 +70,14 @@ pub(super) fn all(
     // The operators' routes are refused in the same way as the backend's.
     let document = sample_backend::complete(one([backend.openapi.clone(), described]));
     let mut paths: Vec<String> = document.paths.paths.keys().cloned().collect();
-    paths.extend(pages::PATHS.map(str::to_owned));
+    paths.extend(pages::paths().map(str::to_owned));
     paths.extend(larder_live::PATHS.map(str::to_owned));
-    let pages = pages::routes(render(&document)?, who, config.is_development());
+    let facts = pages::Facts {
+        openapi: render(&document)?,
+        development: config.is_development(),
+        samples: config.has_sample_logins(),
+    };
+    let pages = pages::routes(facts, who);
     let routes = with_fallbacks(backend.router.clone().merge(operations).merge(pages).merge(live.requests()));
     Ok(http::around(routes, live.streams(), config, |routes| requests.count(routes, paths)))
 }
