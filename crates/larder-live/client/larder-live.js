@@ -199,14 +199,15 @@ function eventStream(env, at, query, token, fresh, on) {
     const refuse = (/** @type {string} */ code, /** @type {string} */ msg, /** @type {boolean} */ retry, /** @type {number} */ ms) =>
       on.message({ type: 'error', id: message.id, code, msg, retry, retry_after_ms: ms });
     let answer;
-    let body;
+    /** @type {Message} */
+    let body = {};
     try {
       answer = await post('rt/*/cmd', { ...message, conn: who.conn, secret: who.secret });
-      // Without a body the answer comes through the stream.
-      body = JSON.parse((await answer.text()) || '{}');
+      // Without a body that we know the answer comes through the stream.
+      body = JSON.parse(await answer.text()) ?? {};
     } catch (error) {
-      if (!abort.signal.aborted && !answer?.ok) refuse('not_available', String(error), true, 0);
-      return;
+      if (abort.signal.aborted) return;
+      if (!answer) return refuse('not_available', String(error), true, 0);
     }
     const { status } = answer;
     if (status === 404 || status === 410) on.lost(1006, 'connection unknown');

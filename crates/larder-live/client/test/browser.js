@@ -142,7 +142,7 @@ export class Browser {
         this.requests.push(request);
         const answer = await this.answer(request);
         if (typeof answer === 'string') throw new TypeError(answer);
-        const text = answer.body === undefined ? '' : JSON.stringify(answer.body);
+        const text = typeof answer.body === 'string' ? answer.body : JSON.stringify(answer.body) ?? '';
         return {
           status: answer.status,
           ok: answer.status < 300,

@@ -81,20 +81,22 @@ test('a refused command says why, and one that did not get through may be tried 
     [{ status: 200, body: { type: 'error', code: 'limit', msg: 'no', retry: false } }, 'limit', false],
     [{ status: 403, body: { title: 'Forbidden', detail: 'not yours' } }, 'forbidden', false],
     [{ status: 422, body: {} }, 'bad_request', false],
+    [{ status: 429, text: 'too many commands wait' }, 'not_available', true],
+    [{ status: 400, text: '' }, 'bad_request', false],
     [{ status: 503, headers: { 'retry-after': '2' }, body: {} }, 'not_available', true],
     ['the network is away', 'not_available', true],
   ]) {
-    browser.answer = ({ body }) => (answer.body ? { ...answer, body: { ...answer.body, id: body.id } } : answer);
+    browser.answer = ({ body }) => (answer.body ? { ...answer, body: { ...answer.body, id: body.id } } : answer.status ? { ...answer, body: answer.text } : answer);
     await assert.rejects(live.publish('chat', 1), { code, retry });
   }
   assert.equal(live.state.name, 'live');
 });
 
 test('a connection that the server knows no more is made anew', async () => {
-  for (const status of [404, 410]) {
+  for (const [status, body] of [[404, {}], [410, {}], [410, 'the connection is gone']]) {
     const { browser, live } = await blocked({ transports: ['sse'] });
     browser.greetStream();
-    browser.answer = () => ({ status, body: {} });
+    browser.answer = () => ({ status, body });
     live.publish('chat', 1);
     await settled();
     assert.equal(live.state.name, 'waiting');
