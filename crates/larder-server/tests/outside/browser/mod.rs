@@ -90,3 +90,29 @@ async fn a_keyboard_is_enough() {
     .await;
     page.was_well();
 }
+
+#[tokio::test]
+async fn it_can_be_read_and_hit_on_every_screen() {
+    const CHECK: &str = include_str!("contrast.js");
+    let server = Server::start(&[]).await;
+    let browser = Chromium::start().await;
+    let page = Page::open(&browser, server.url()).await;
+    let screens = [(1280, false), (1280, true), (320, false), (320, true)];
+    let everywhere = async || {
+        for (width, dark) in screens {
+            page.screen(width, dark).await;
+            let complaints = page.eval(CHECK).await;
+            assert_eq!(complaints, serde_json::json!([]), "{width} px, dark: {dark}");
+        }
+    };
+    everywhere().await;
+    page.click("[data-email='owner@acme.test']").await;
+    page.until("document.querySelectorAll('#rows tr').length > 0").await;
+    everywhere().await;
+    page.click("#create").await;
+    page.fill("", "").await;
+    everywhere().await;
+    // The check would have seen it.
+    page.eval("document.documentElement.style.setProperty('--soft', 'light-dark(#bbb, #444)')").await;
+    assert!(!page.eval(CHECK).await.as_array().unwrap().is_empty());
+}

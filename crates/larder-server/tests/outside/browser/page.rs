@@ -160,6 +160,15 @@ impl Page {
         self.0.call("Input.insertText", json!({"text": text})).await;
     }
 
+    /// A screen of this width in pixels, of somebody who likes it dark or not.
+    pub(crate) async fn screen(&self, width: u32, dark: bool) {
+        let size = json!({"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600});
+        self.0.call("Emulation.setDeviceMetricsOverride", size).await;
+        let scheme = if dark { "dark" } else { "light" };
+        let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        self.0.call("Emulation.setEmulatedMedia", media).await;
+    }
+
     pub(crate) async fn offline(&self, offline: bool) {
         let params =
             json!({"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
