@@ -23,6 +23,7 @@
 #![doc = include_str!("../PROTOCOL.md")]
 
 mod claims;
+mod client;
 mod config;
 mod drain;
 mod http;
@@ -37,6 +38,7 @@ mod random;
 mod rate;
 
 pub use claims::{Claims, TokenError, Verify};
+pub use client::CLIENT;
 pub use config::{Config, ConfigError};
 pub use http::PATHS;
 pub use hub::Kick;

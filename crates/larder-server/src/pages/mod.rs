@@ -32,7 +32,7 @@ const FILES: [(&str, &str, &str); 10] = [
     ("/assets/demo/dialogs.js", SCRIPT, include_str!("demo/dialogs.js")),
     ("/assets/demo/list.js", SCRIPT, include_str!("demo/list.js")),
     ("/assets/demo/notices.js", SCRIPT, include_str!("demo/notices.js")),
-    ("/larder-live.js", SCRIPT, include_str!("../../../larder-live/client/larder-live.js")),
+    ("/larder-live.js", SCRIPT, larder_live::CLIENT),
 ];
 /// The campaigns application. It is offered the sample logins where there are some.
 const DEMO: &str = include_str!("demo/index.html");
