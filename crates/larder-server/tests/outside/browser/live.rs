@@ -6,7 +6,7 @@ use super::gate::NoWebSockets;
 use super::page::Page;
 use crate::client::Client;
 use crate::routes::a_campaign;
-use crate::server::{Dir, Server};
+use crate::server::{Dir, Server, command_with_input};
 use larder_testkit::{Fault, TcpProxy};
 
 const GLOBEX: &str = "owner@globex.test";
@@ -68,6 +68,37 @@ async fn somebody_who_edits_what_is_changed_elsewhere_is_told() {
     two.until("!document.querySelector('#editor-changed').hidden").await;
     two.click("#editor-reload").await;
     two.until("document.querySelector('#editor-form').elements.name.value === 'Taken'").await;
+}
+
+#[tokio::test]
+async fn who_else_is_looking_is_shown() {
+    let server = Server::start(&[]).await;
+    let output = command_with_input(
+        server.dir(),
+        &["user", "add", "mia@acme.test", "--tenant", "acme", "--role", "member"],
+        "larder-demo\n",
+    );
+    assert!(output.status.success(), "{output:?}");
+    let browser = Chromium::start().await;
+    let one = Page::live(&browser, server.url(), ACME).await;
+    one.until("document.querySelector('#people .me')?.dataset.conns === '1'").await;
+    let two = Page::live(&browser, server.url(), ACME).await;
+    one.until("document.querySelector('#people .me').dataset.conns === '2'").await;
+    let mia = Page::open(&browser, server.url()).await;
+    mia.eval(
+        "(({ elements }) => { elements.email.value = 'mia@acme.test'; elements.password.value = 'larder-demo'; })(document.querySelector('#login'))",
+    )
+    .await;
+    mia.click("#login button").await;
+    mia.until_live().await;
+    let other = Page::live(&browser, server.url(), GLOBEX).await;
+    for page in [&one, &two, &mia] {
+        page.until("document.querySelectorAll('#people [data-user]').length === 2").await;
+    }
+    other.until("document.querySelectorAll('#people [data-user]').length === 1").await;
+    mia.click("#sign-out").await;
+    one.until("document.querySelectorAll('#people [data-user]').length === 1").await;
+    one.was_well();
 }
 
 #[tokio::test]
@@ -152,7 +183,8 @@ async fn where_web_sockets_are_blocked_events_come_as_a_stream() {
     other.create("Through the gate").await;
     page.until_listed("Through the gate", true).await;
     assert_eq!(page.feed_of(1).await, [changed("created", "Through the gate")]);
-    // Commands go by POST.
+    // Commands go by POST: that is how it is asked who is here.
+    page.until("document.querySelector('#people .me')?.dataset.conns === '2'").await;
     assert!(page.requests("POST", "/rt/acme/cmd") > 0);
     page.was_well();
 }

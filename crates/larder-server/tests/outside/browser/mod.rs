@@ -46,6 +46,7 @@ async fn bad_input_is_said_beside_its_field_and_a_wrong_password_beside_the_form
     page.click("#login button").await;
     page.until("document.querySelector('#login-error').textContent.includes('wrong')").await;
     page.click("[data-email='owner@acme.test']").await;
+    page.until("document.querySelectorAll('#rows tr').length > 0").await;
 
     page.click("#create").await;
     page.fill("", "much").await;

@@ -67,7 +67,7 @@ impl Page {
     pub(crate) async fn click(&self, selector: &str) {
         let selector = json!(selector);
         self.until(&format!(
-            "document.querySelector({selector}) && !document.querySelector({selector}).disabled"
+            "document.querySelector({selector})?.checkVisibility() && !document.querySelector({selector}).disabled"
         ))
         .await;
         self.eval(&format!("document.querySelector({selector}).click()")).await;
