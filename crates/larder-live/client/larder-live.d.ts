@@ -74,7 +74,7 @@ export interface State {
 
 export interface Member {
   user: string;
-  /** In how many windows. */
+  /** In how many windows, when the list was last asked for: who opens another one has not joined anew. */
   conns?: number;
   /** What the user's token says of the user. */
   info?: any;

@@ -127,12 +127,10 @@ export class People {
     if (round !== this.#shown) return;
     const rest = total - people.length;
     $('people').replaceChildren(
-      ...people.map(({ user, conns = 1, name }) => {
-        const windows = conns > 1 ? `, ${conns} windows` : '';
-        const label = `${name}${user === mine ? ' (you)' : ''}${windows}`;
-        return el('li', { title: label, 'data-user': user, 'data-conns': conns, class: user === mine ? 'me' : undefined },
-          el('span', { 'aria-hidden': 'true' }, initials(name)), el('span', { class: 'only-read' }, label),
-          conns > 1 ? el('sup', { 'aria-hidden': 'true' }, String(conns)) : null);
+      ...people.map(({ user, name }) => {
+        const label = `${name}${user === mine ? ' (you)' : ''}`;
+        return el('li', { title: label, 'data-user': user, class: user === mine ? 'me' : undefined },
+          el('span', { 'aria-hidden': 'true' }, initials(name)), el('span', { class: 'only-read' }, label));
       }),
       ...(rest > 0 ? [el('li', { class: 'rest' }, `+${rest}`)] : []),
     );
