@@ -9,7 +9,7 @@ use crate::l1::{Entry, FullKey, KeyRef};
 use crate::loader::Loader;
 use crate::nested::Hurry;
 use crate::policy::Policy;
-use crate::simulation;
+use crate::sync;
 use crate::value::{Value, shielded};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -72,7 +72,7 @@ impl Engine {
             }
             drop(place);
         };
-        self.tasks.spawn(simulation::task(audit));
+        sync::spawn(&self.tasks, audit);
     }
 
     async fn audit<T: Value>(self: &Arc<Self>, full: &FullKey, entry: Arc<Entry>, mut job: Job<T>) {

@@ -93,25 +93,38 @@ impl Tenant {
         self.check_keys(values.iter().map(|(key, _)| key))?;
         let policy = policy.as_ref();
         policy.check(self.home.any().options.load_timeout)?;
+        // Before anything else: the values are as old as this call.
+        let watches = self.watches(values.iter().map(|(key, _)| key));
+        self.set_since(values, &watches, policy).await
+    }
+
+    /// Sets values that are as old as these watches.
+    pub(crate) async fn set_since<T: Value>(
+        &self,
+        values: Vec<(Key, T)>,
+        watches: &[(u16, Watch)],
+        policy: &Policy,
+    ) -> Result<Stamp, Error> {
         let mut told = Stamp::default();
         if values.is_empty() {
             return self.home.any().check_open().map(|()| told);
         }
         let mut values = last_of_each(values);
-        // Before anything else: the values are as old as this call.
-        let watches = self.watches(&values);
         while !values.is_empty() {
             let rest = values.split_off(values.len().min(SET_AT_ONCE));
-            told.and_later(self.set_some(values, &watches, policy).await?);
+            told.and_later(self.set_some(values, watches, policy).await?);
             values = rest;
         }
         Ok(told)
     }
 
     /// What is known now in each bucket of these keys.
-    fn watches<T>(&self, values: &[(Key, T)]) -> Vec<(u16, Watch)> {
-        let groups = self.home.group(values.iter().map(|(key, _)| key));
-        groups.into_iter().map(|(engine, _)| (engine.mirror.bucket, engine.mirror.watch())).collect()
+    pub(crate) fn watches<'a>(&self, keys: impl Iterator<Item = &'a Key>) -> Vec<(u16, Watch)> {
+        self.home
+            .group(keys)
+            .into_iter()
+            .map(|(engine, _)| (engine.mirror.bucket, engine.mirror.watch()))
+            .collect()
     }
 
     async fn set_some<T: Value>(

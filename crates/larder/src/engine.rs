@@ -17,7 +17,7 @@ use crate::remote::{Remote, random_part};
 use crate::scope::{EntryScopes, ScopeHash};
 use crate::stats::{Counters, Stats, StatsSnapshot};
 use crate::status::Tier;
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::l1::FullKey;
 use crate::limits::MAX_FAILURES;
 use crate::scope::EntryScopes;
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

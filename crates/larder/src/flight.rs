@@ -12,11 +12,11 @@ use crate::nested::Hurry;
 use crate::scope::{EntryScopes, ScopeHash};
 use crate::simulation::{Mutant, is};
 use crate::status::Tier;
-use parking_lot::Mutex;
+use crate::sync::{AtomicBool, Mutex};
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -75,6 +75,11 @@ impl<T> Flight<T> {
         self.detached.load(Ordering::Acquire)
     }
 
+    /// Whether it has ended with an error: who comes now tries again.
+    fn has_failed(&self) -> bool {
+        matches!(&*self.result.borrow(), Some(Err(_)))
+    }
+
     /// What it brought, if it has landed well.
     pub(crate) fn landed(&self) -> Option<Landed<T>> {
         self.result.borrow().as_ref()?.as_ref().ok().cloned()
@@ -83,8 +88,11 @@ impl<T> Flight<T> {
     /// Waits for the end. `None`: the flight was dropped on the way (the runtime is shutting down).
     pub(crate) async fn landing(&self) -> Option<Landing<T>> {
         let mut result = self.result.clone();
-        let landing = result.wait_for(Option::is_some).await.ok()?;
-        landing.clone()
+        let landing = result.wait_for(Option::is_some).await.ok().and_then(|landing| landing.clone());
+        if landing.is_none() && is(Mutant::DropUnnoticed) {
+            std::future::pending::<()>().await;
+        }
+        landing
     }
 }
 
@@ -134,6 +142,7 @@ impl Flights {
             let found: Arc<dyn Any + Send + Sync> = Arc::clone(found) as _;
             if let Ok(flight) = found.downcast::<Flight<T>>()
                 && !flight.is_detached()
+                && !flight.has_failed()
                 && may_join(&flight)
             {
                 return Boarding::Join(flight);

@@ -8,10 +8,10 @@ use crate::journal::Ticket;
 use crate::l1::KeyRef;
 use crate::remote::Remote;
 use crate::scope::{Covered, ScopeHash, Selection};
-use crate::simulation;
 use crate::simulation::{Mutant, is};
 use crate::stamp::Stamp;
 use crate::store::{EntryName, Holders, InvalidateReply, InvalidateRequest, Link, StoreError};
+use crate::sync;
 use futures_util::future::{BoxFuture, join_all};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -189,10 +189,7 @@ impl Engine {
                 let blocked = Blocked::new(self, &covered);
                 let work =
                     async move { engine.invalidate_shared(&remote, blocked, covered, tenant, until).await };
-                self.tasks
-                    .spawn(simulation::task(work))
-                    .await
-                    .unwrap_or_else(|_| Err(crate::lookup::closed()))
+                sync::spawn(&self.tasks, work).await.unwrap_or_else(|_| Err(crate::lookup::closed()))
             }
         };
         self.prune_if_full();

@@ -49,6 +49,8 @@ mod freshness;
 #[cfg(test)]
 mod histories;
 mod inspect;
+#[cfg(test)]
+mod interleavings;
 mod invalidate;
 mod job;
 mod journal;
@@ -73,6 +75,7 @@ mod stats;
 mod status;
 pub mod store;
 mod supervise;
+mod sync;
 mod tenant;
 #[cfg(test)]
 mod testing;

@@ -13,9 +13,9 @@ use crate::log;
 use crate::nested::{Hurry, is_within_a_load};
 use crate::policy::{Policy, Tiers};
 use crate::scope::EntryScopes;
-use crate::simulation;
 use crate::simulation::{Mutant, is};
 use crate::status::{Outcome, Status, Tier};
+use crate::sync;
 use crate::value::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -260,7 +260,7 @@ impl Engine {
             // Before the loader is made: that runs code of the caller's, which may panic.
             let leave = LeaveBoard::of(self, &begun);
             let job = Job::new(Arc::clone(self), policy.clone(), loader(), hurry);
-            self.tasks.spawn(simulation::task(job.run(begun, leave)));
+            sync::spawn(&self.tasks, job.run(begun, leave));
         }
         boarded
     }
@@ -314,7 +314,7 @@ impl Engine {
         }
         let (loader, hurry) = (Box::new(Nothing), Hurry::default());
         let job = Job::<()>::new(Arc::clone(self), policy.clone(), loader, hurry);
-        self.tasks.spawn(simulation::task(job.touch(full))).await.map_err(|_| closed())
+        sync::spawn(&self.tasks, job.touch(full)).await.map_err(|_| closed())
     }
 
     /// Whether somebody who asks now may wait for this flight.
@@ -351,7 +351,7 @@ impl Engine {
         let (counted, keys) =
             (counters.clone(), keys.iter().map(|full| full.key.clone()).collect::<Vec<_>>());
         let work = async move { job.load_uncached(&keys, &counted).await };
-        let loaded = self.tasks.spawn(simulation::task(work)).await;
+        let loaded = sync::spawn(&self.tasks, work).await;
         let (values, took) = loaded.map_err(|_| closed())??;
         let status = Status {
             outcome: Outcome::Bypass,

@@ -6,9 +6,9 @@ use crate::clock::{Clock, Moment};
 use crate::scope::{Change, ScopeHash, Subject};
 use crate::simulation::{Mutant, is};
 use crate::store::StateReply;
-use parking_lot::RwLock;
+use crate::sync::{AtomicBool, AtomicU64, RwLock};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -199,6 +199,9 @@ impl Mirror {
         self.pauses.at(Place::CounterSeen);
         let map = self.map.read();
         let verdict = map.judge(subject, epoch, judged.stamp.load(Ordering::Acquire))?;
+        if is(Mutant::StampBeforeExpiration) {
+            judged.stamp.fetch_max(map.applied, Ordering::AcqRel);
+        }
         // Before the stamp: whoever sees that raised sees this too.
         let late = if is(Mutant::ExpiredAtLate) { u64::MAX } else { verdict.expired_at.as_nanos() };
         let known = judged.expired_at.fetch_min(late, Ordering::AcqRel);

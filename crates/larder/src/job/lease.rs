@@ -5,10 +5,10 @@ use crate::error::{Error, ErrorKind};
 use crate::l1::FullKey;
 use crate::remote::{Remote, WakeUp, random_name, random_part};
 use crate::scope::ScopeHash;
-use crate::simulation;
 use crate::store::{
     EntryName, InvalidateRequest, LeaseReply, LeaseRequest, Link, StoreError, StoreErrorKind,
 };
+use crate::sync;
 use crate::value::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -161,7 +161,7 @@ impl<T: Value> Job<T> {
     pub(super) fn give_back(&self, remote: &Arc<Remote>, mut held: Vec<Held>, cooldown: Duration) {
         let (engine, remote) = (Arc::clone(&self.engine), Arc::clone(remote));
         let (within, run_out) = (engine.options.read_timeout, self.lease_time());
-        self.engine.tasks.spawn(simulation::task(async move {
+        sync::spawn(&self.engine.tasks, async move {
             let mut state = remote.state.subscribe();
             let give = async {
                 loop {
@@ -186,7 +186,7 @@ impl<T: Value> Job<T> {
                 }
             };
             let _ = tokio::time::timeout(run_out, give).await;
-        }));
+        });
     }
 
     /// How long a lease is asked for: the load, and time to fill.

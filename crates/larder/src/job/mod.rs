@@ -26,6 +26,7 @@ use crate::remote::{Remote, WakeUp};
 use crate::scope::EntryScopes;
 use crate::simulation::{Mutant, is};
 use crate::stats::Counters;
+use crate::status::Tier;
 use crate::store::{EntryName, Link, StoreError, StoreErrorKind, StoreFuture};
 use crate::value::Value;
 use std::sync::Arc;
@@ -166,9 +167,10 @@ impl<T: Value> Job<T> {
     async fn load_as_of(&mut self, pending: Vec<Pending<T>>, at: Stamped) {
         let (pending, at) = match self.loader.made_at() {
             Some(made) => (self.undisturbed_here(pending, made).await, made.own),
-            None => (self.without_cooling(pending), at),
+            None => (self.without_cooling(self.without_remembered(pending)), at),
         };
         let loaded = self.load(pending.iter()).await;
+        let at = if is(Mutant::FenceOfTheEnd) { self.engine.mirror.fence_alone() } else { at };
         self.land_loaded(pending, loaded, Some(Fence::Stamped(at)), at.stamp);
     }
 
@@ -177,7 +179,7 @@ impl<T: Value> Job<T> {
         if self.loader.made_at().is_some() {
             return self.give_way(pending).await;
         }
-        let pending = self.without_cooling(pending);
+        let pending = self.without_cooling(self.without_remembered(pending));
         let keep = self.engine.options.outage_memory_ttl.unwrap_or(self.policy.ttl);
         let mut ticket = self.engine.mirror.ticket(keep);
         let loaded = self.load(pending.iter()).await;
@@ -293,6 +295,36 @@ impl<T: Value> Job<T> {
             });
         }
         pending
+    }
+
+    /// Those that memory does not have by now; the others have landed. Between a lookup's look at memory and the beginning of
+    /// its flight another's may have come and gone. Where Redis is asked first, that tells.
+    fn without_remembered(&self, mut pending: Vec<Pending<T>>) -> Vec<Pending<T>> {
+        if self.policy.at_least.is_none() && self.policy.tiers != Tiers::Redis {
+            pending.retain(|one| match self.remembered(one) {
+                None => true,
+                Some(landed) => {
+                    one.land(Ok(landed));
+                    false
+                }
+            });
+        }
+        pending
+    }
+
+    fn remembered(&self, one: &Pending<T>) -> Option<Landed<T>> {
+        let engine = &self.engine;
+        let change = engine.mirror.change();
+        let (entry, expiry) = engine.valid_entry(one.key.borrow())?;
+        if expiry.soft.since(engine.now()) <= one.refresh_below.unwrap_or_default() {
+            return None;
+        }
+        let value = match &entry.value {
+            None => None,
+            Some(value) => Some(Arc::clone(value).downcast().ok()?),
+        };
+        let (load, scopes) = (Some(entry.load), entry.scopes.clone());
+        Some(Landed { value, tier: Tier::Origin, expiry, load, scopes, change })
     }
 
     fn remember_failure(&self, one: &Pending<T>, cooldown: Duration, error: &Error) {

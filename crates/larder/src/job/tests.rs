@@ -232,6 +232,46 @@ async fn what_is_loaded_without_redis_is_kept_from_the_start_of_its_load() {
 }
 
 #[tokio::test]
+async fn a_load_that_takes_six_minutes_is_the_only_one_on_all_nodes() {
+    // 16
+    let (server, row, gate) = (Server::new(), Row::default(), Gate::default());
+    let (mut node, mut other) = (Node::ready(&server).await, Node::ready(&server).await);
+    let read = |node: &Node, gate: &Gate| {
+        let (acme, row, gate) = (node.acme(), row.clone(), gate.clone());
+        let load = move || async move {
+            let value = row.read();
+            gate.pass().await;
+            Ok::<_, Infallible>(value)
+        };
+        let policy = policy().load_timeout(Duration::from_secs(600));
+        tokio::spawn(async move { *acme.get_or_load(key!("k"), policy, load).await.unwrap() })
+    };
+    let mut readings = vec![read(&node, &gate)];
+    gate.reached().await;
+    for minute in 1..=6 {
+        let leases = server.calls(Call::Lease);
+        readings.push(read(&other, &gate));
+        readings.push(read(&node, &gate));
+        if minute == 1 {
+            server.called(Call::Lease, leases + 1).await;
+        }
+        for _ in 0..150 {
+            server.clock.advance(Duration::from_millis(400));
+            assert!(node.beat().await && other.beat().await);
+        }
+    }
+    gate.open();
+    while !readings.iter().all(|reading| reading.is_finished()) {
+        assert!(node.beat().await && other.beat().await);
+        tokio::task::yield_now().await;
+    }
+    for reading in readings {
+        assert_eq!(reading.await.unwrap(), 0);
+    }
+    assert_eq!(row.reads(), 1);
+}
+
+#[tokio::test]
 async fn setting_a_value_waits_for_nobodys_load() {
     let (server, row, gate) = (Server::new(), Row::default(), Gate::default());
     let (node, other) = (Node::ready(&server).await, Node::ready(&server).await);

@@ -17,6 +17,12 @@ pub enum Mutant {
     SeenAfterTheMap,
     /// A new entry remembers the counter of after its check.
     SeenAfterAdmission,
+    /// A hit raises the stamp of an entry before it remembers that the entry was expired.
+    StampBeforeExpiration,
+    /// Who waits for a flight is not told that it was dropped.
+    DropUnnoticed,
+    /// What was loaded past Redis is admitted as of the end of its load.
+    FenceOfTheEnd,
     /// Memory serves entries of any epoch.
     EpochIgnored,
     /// Memory serves what the map does not cover any more.
@@ -118,7 +124,12 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    /// All of them.
+    /// Those that only another thread between two steps shows: the simulation's threads take turns at fewer places than the
+    /// unit tests of `interleavings`, which notice these and more.
+    pub const BETWEEN_STEPS: &[Self] =
+        &[Self::StampBeforeExpiration, Self::DropUnnoticed, Self::FenceOfTheEnd];
+
+    /// All that the simulation and its directed schedules notice.
     pub const ALL: &[Self] = &[
         Self::NoLease,
         Self::CounterBeforeLease,
