@@ -161,3 +161,44 @@ fn the_example_file_names_every_setting_and_no_other() {
         .collect();
     assert_eq!(named, known);
 }
+
+/// The names of all tests below a folder, and of the files.
+fn tests_below(folder: &Path, names: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() {
+            tests_below(&entry, names);
+        } else if entry.extension().is_some_and(|extension| extension == "rs") {
+            names.insert(entry.file_stem().unwrap().to_string_lossy().into_owned());
+            let text = std::fs::read_to_string(&entry).unwrap();
+            let mut is_test = false;
+            for line in text.lines().map(str::trim) {
+                is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+                let function = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
+                if let Some(name) = function.and_then(|rest| rest.split('(').next()).filter(|_| is_test) {
+                    names.insert(name.to_owned());
+                    is_test = false;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_row_of_the_bugs_that_others_shipped_names_tests_that_are_there() {
+    let mut there = BTreeSet::new();
+    tests_below(&root().join("crates"), &mut there);
+    let page = std::fs::read_to_string(root().join("docs/pitfalls.md")).unwrap();
+    let mut rows = BTreeSet::new();
+    for row in page.lines().filter(|line| line.starts_with("| ")).skip(2) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        rows.extend(cells[1].split(", ").map(|number| number.parse::<usize>().unwrap()));
+        // The last part of what stands between backticks; a name of several words is a test's.
+        let quoted = cells[3].split('`').skip(1).step_by(2);
+        let named: Vec<&str> = quoted.filter_map(|name| name.rsplit([' ', ':']).next()).collect();
+        assert!(named.iter().any(|name| there.contains(*name)), "row {} names no test", cells[1]);
+        for name in named.into_iter().filter(|name| name.matches('_').count() >= 3) {
+            assert!(there.contains(name), "row {}: {name}", cells[1]);
+        }
+    }
+    assert!(rows.len() >= 38 && rows == (1..=rows.len()).collect(), "{rows:?}");
+}

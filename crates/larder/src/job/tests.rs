@@ -1,8 +1,10 @@
 //! What becomes of leases, and who waits for whom.
 
+use crate::engine::Options;
 use crate::error::BoxError;
 use crate::key;
 use crate::key::Key;
+use crate::loader::LoadContext;
 use crate::scope::ScopeHash;
 use crate::store::StoreErrorKind;
 use crate::testing::{Call, Fault, Gate, LEASE, Node, Row, Server, policy};
@@ -269,6 +271,47 @@ async fn a_load_that_takes_six_minutes_is_the_only_one_on_all_nodes() {
         assert_eq!(reading.await.unwrap(), 0);
     }
     assert_eq!(row.reads(), 1);
+}
+
+#[tokio::test]
+async fn however_a_load_ends_its_lease_is_given_back() {
+    // 17
+    let ends = [
+        "with an error",
+        "with a panic",
+        "in time never",
+        "with what is not to be stored",
+        "with what is too large",
+        "and Redis does not take it",
+        "and Redis does not say whether it took it",
+    ];
+    for end in ends {
+        let server = Server::new();
+        let too_large = end.ends_with("large");
+        let set = |options: &mut Options| options.max_value_size = if too_large { 50 } else { 1 << 20 };
+        let node = Node::with(&server, set).made_ready().await;
+        match end {
+            "and Redis does not take it" => server.on(Call::Fill, 1, Fault::Fail(StoreErrorKind::Timeout)),
+            "and Redis does not say whether it took it" => {
+                server.on(Call::Fill, 1, Fault::LoseReply(StoreErrorKind::Timeout));
+            }
+            _ => {}
+        }
+        let load = move |context: LoadContext| async move {
+            match end {
+                "with an error" => return Err(BoxError::from("down")),
+                "with a panic" => std::panic::resume_unwind(Box::new("on purpose")),
+                "in time never" => std::future::pending().await,
+                "with what is not to be stored" => context.do_not_store(),
+                _ => {}
+            }
+            Ok(Some("x".repeat(100)))
+        };
+        let policy = policy().load_timeout(Duration::from_millis(50));
+        let _ = node.acme().fetch_with(key!("k"), policy, load).await;
+        node.settled().await;
+        assert!(!server.is_leased("acme", "k"), "a load that ended {end}");
+    }
 }
 
 #[tokio::test]

@@ -44,6 +44,28 @@ async fn an_invalidation_is_one_script_and_one_message_however_much_it_covers() 
 }
 
 #[tokio::test]
+async fn loads_and_fills_send_no_message_and_what_tells_of_them_is_asked_for() {
+    // 20
+    let redis = RedisServer::start();
+    let (one, other) = (node(&redis).await, node(&redis).await);
+    redis.reset_calls();
+    for cache in [&one, &other] {
+        for id in 0..20 {
+            let load = || async { Ok::<_, Infallible>(1u8) };
+            cache.tenant("acme").get_or_load(key!("page", id), policy(), load).await.unwrap();
+        }
+    }
+    assert_eq!(
+        one.stats().total.loads + other.stats().total.loads,
+        20,
+        "the second node reads them from Redis"
+    );
+    assert_eq!(redis.calls_of("spublish") + redis.calls_of("publish"), 0);
+    other.tenant("acme").invalidate(key!("page", 1)).await.unwrap();
+    assert_eq!(redis.calls_of("spublish"), 1);
+}
+
+#[tokio::test]
 async fn a_read_of_what_is_in_redis_is_one_round_trip_and_of_what_is_in_memory_none() {
     let redis = RedisServer::start();
     let (one, other) = (node(&redis).await, node(&redis).await);
