@@ -172,7 +172,7 @@ impl Bus {
 
     /// Puts events into the log, however long it takes.
     async fn append(&self, logs: &Logs, tenant: &Arc<str>, bucket: usize, batch: Batch) {
-        let Batch { items, renew } = batch;
+        let Batch { counted, items, renew } = batch;
         let new_epoch = logs.names.next();
         let (mut repeated, mut timeouts) = (false, 0);
         let given_up = logs.gives_up();
@@ -196,6 +196,7 @@ impl Bus {
             match reply {
                 Ok(AppendReply::Done(places)) if places.len() == items.len() => {
                     logs.counts.appended.fetch_add(items.len() as u64, Ordering::Relaxed);
+                    drop(counted);
                     for (item, (epoch, offset)) in items.into_iter().zip(places) {
                         item.finish(Ok(Position::new(epoch, offset)));
                     }

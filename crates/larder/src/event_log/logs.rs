@@ -170,6 +170,7 @@ impl Logs {
         }
         self.counts.appended.fetch_add(added, Ordering::Relaxed);
         topic.changed.notify_waiters();
+        drop(batch.counted);
         for (item, at) in outcomes {
             item.finish(Ok(at));
         }

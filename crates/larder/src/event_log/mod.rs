@@ -158,16 +158,40 @@ impl EventLog {
         if let Some(replay) = self.remembered(&to, from, max_events, max_bytes)? {
             return Ok(replay);
         }
+        // After a node's death thousands come back at once: one of them reads what all of them need.
+        let topic = self.logs.topics.get(tenant);
+        let _alone = match &topic {
+            Some(topic) => tokio::time::timeout(bus::ATTEMPT, topic.filling.lock()).await.ok(),
+            None => None,
+        };
+        if let Some(replay) = self.remembered(&to, from, max_events, max_bytes)? {
+            return Ok(replay);
+        }
+        match (self.read(&to, from).await?, &topic) {
+            (Replay::Events { events, head, more }, Some(topic)) => {
+                topic.fill(&events);
+                let remembered = self.remembered(&to, from, max_events, max_bytes)?;
+                Ok(remembered.unwrap_or_else(|| cut(events, head, more, max_events, max_bytes)))
+            }
+            (Replay::Events { events, head, more }, None) => {
+                Ok(cut(events, head, more, max_events, max_bytes))
+            }
+            (lost, _) => Ok(lost),
+        }
+    }
+
+    /// From Redis, as much as one call gives.
+    async fn read(&self, to: &Destination, from: &Position) -> Result<Replay, Error> {
         let Some(bus) = &self.logs.bus else { return Err(unavailable()) };
         bus.start(&self.logs)?;
         let link = bus.linked_soon(to.bucket).await.ok_or_else(unavailable)?;
         let new_epoch = self.logs.names.next();
         let what = LogReadRequest {
-            tenant,
+            tenant: &to.tenant,
             after: (&from.epoch, from.offset),
             new_epoch: &new_epoch,
-            max_events,
-            max_bytes,
+            max_events: MAX_REPLAY_EVENTS,
+            max_bytes: MAX_REPLAY_BYTES,
         };
         let reply = link.read(what, bus::ATTEMPT).await;
         bus.note(to.bucket, &link, &reply, &mut 0);
@@ -195,13 +219,9 @@ impl EventLog {
         let state = topic.lock();
         let head = state.position();
         if *state.epoch() == from.epoch && state.ring().covers(from.offset) && !state.is_behind() {
-            let mut bytes = 0;
-            let fits = |(place, event): &(usize, &Arc<LoggedEvent>)| {
-                bytes += event.json().len();
-                *place == 0 || *place < max_events && bytes <= max_bytes
-            };
-            let events = state.ring().since(from.offset).enumerate().take_while(fits);
-            let events: Vec<Arc<LoggedEvent>> = events.map(|(_, event)| Arc::clone(event)).collect();
+            let events = state.ring().since(from.offset);
+            let events: Vec<Arc<LoggedEvent>> =
+                within(events, max_events, max_bytes).map(Arc::clone).collect();
             let more = events.last().map_or(from.offset, |last| last.position().offset) < head.offset;
             return Ok(Some(Replay::Events { events, head, more }));
         }
@@ -272,6 +292,34 @@ impl EventLog {
         }
         Ok(Follow { events, pattern: (pattern != "*").then(|| pattern.into()) })
     }
+}
+
+/// As many as were asked for; the first in any case.
+fn within<'a>(
+    events: impl Iterator<Item = &'a Arc<LoggedEvent>>,
+    max_events: usize,
+    max_bytes: usize,
+) -> impl Iterator<Item = &'a Arc<LoggedEvent>> {
+    let mut bytes = 0;
+    let fits = move |(place, event): &(usize, &Arc<LoggedEvent>)| {
+        bytes += event.json().len();
+        *place == 0 || *place < max_events && bytes <= max_bytes
+    };
+    events.enumerate().take_while(fits).map(|(_, event)| event)
+}
+
+/// The same of what was read.
+fn cut(
+    mut events: Vec<Arc<LoggedEvent>>,
+    head: Position,
+    more: bool,
+    max_events: usize,
+    max_bytes: usize,
+) -> Replay {
+    let wanted = within(events.iter(), max_events, max_bytes).count();
+    let more = more || wanted < events.len();
+    events.truncate(wanted);
+    Replay::Events { events, head, more }
 }
 
 /// What Redis has told.

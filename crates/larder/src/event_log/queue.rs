@@ -21,8 +21,9 @@ use tokio::sync::oneshot;
 #[derive(Default)]
 pub(crate) struct Queue {
     lines: Mutex<HashMap<Arc<str>, Line>>,
-    /// Events and bytes in all lines.
-    count: AtomicUsize,
+    /// Events in all lines, and in batches that have not entered the log.
+    count: Arc<AtomicUsize>,
+    /// Bytes in all lines.
     bytes: AtomicUsize,
     /// How often a line was dropped.
     pub(crate) overflows: AtomicU64,
@@ -80,8 +81,21 @@ impl Item {
     }
 }
 
+/// Events that have left their line, and count as waiting as long as this is there.
+pub(crate) struct Counted {
+    events: usize,
+    all: Arc<AtomicUsize>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.events, Ordering::Relaxed);
+    }
+}
+
 /// Events that may enter the log now, in their order.
 pub(crate) struct Batch {
+    pub(crate) counted: Counted,
     pub(crate) items: Vec<Item>,
     /// In a new epoch.
     pub(crate) renew: bool,
@@ -221,8 +235,9 @@ impl Queue {
             }
             return None;
         }
-        self.left(line, items.len(), bytes);
-        Some(Batch { items, renew: std::mem::take(&mut line.renew) })
+        self.left(line, 0, bytes);
+        let counted = Counted { events: items.len(), all: Arc::clone(&self.count) };
+        Some(Batch { counted, items, renew: std::mem::take(&mut line.renew) })
     }
 
     /// How many events wait.

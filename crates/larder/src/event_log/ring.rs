@@ -52,6 +52,23 @@ impl Ring {
         }
     }
 
+    /// Adds older events, as far as there is room: those that end just before its first.
+    pub(crate) fn fill(&mut self, events: &[Arc<LoggedEvent>]) {
+        let first = self.first;
+        for event in events.iter().rev().skip_while(|event| event.position().offset() >= first) {
+            let weight = event.weight();
+            let all = self.all.load(Ordering::Relaxed) + weight;
+            let fits = self.events.len() < EVENT_HISTORY && self.bytes + weight <= MAX_RING_BYTES;
+            if event.position().offset() + 1 != self.first || !fits || all > MAX_RINGS_BYTES {
+                return;
+            }
+            self.first -= 1;
+            self.bytes += weight;
+            self.all.fetch_add(weight, Ordering::Relaxed);
+            self.events.push_front(Arc::clone(event));
+        }
+    }
+
     fn pop(&mut self) -> usize {
         let Some(event) = self.events.pop_front() else { return 0 };
         let weight = event.weight();
@@ -109,6 +126,23 @@ mod tests {
         assert!(!ring.covers(9) && !ring.covers(3));
         ring.clear();
         assert_eq!((ring.last(), ring.covers(8), ring.covers(7)), (8, true, false));
+    }
+
+    #[test]
+    fn older_events_are_added_where_they_join_on_and_as_far_as_they_fit() {
+        let mut ring = Ring::after(10, Arc::default());
+        let run =
+            |range: std::ops::RangeInclusive<u64>| range.map(|offset| event(offset, 1)).collect::<Vec<_>>();
+        ring.fill(&run(5..=8));
+        assert!(!ring.covers(9), "there is a hole");
+        ring.push(event(11, 1));
+        ring.fill(&run(6..=11));
+        assert_eq!(offsets(&ring, 5), [6, 7, 8, 9, 10, 11]);
+        ring.fill(&run(3..=5));
+        assert_eq!(offsets(&ring, 2).len(), 9);
+        let mut ring = Ring::after(2000, Arc::default());
+        ring.fill(&run(1..=2000));
+        assert_eq!((ring.events.len(), ring.last()), (EVENT_HISTORY, 2000));
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub(crate) struct Topic {
     /// Told of everything that a watcher may have waited for.
     pub(crate) changed: Notify,
     pub(crate) watches: AtomicUsize,
+    /// Held by who reads older events: those who come meanwhile find them in memory.
+    pub(crate) filling: tokio::sync::Mutex<()>,
 }
 
 pub(crate) struct State {
@@ -124,6 +126,7 @@ impl Topic {
             state: Mutex::new(state),
             changed: Notify::new(),
             watches: AtomicUsize::new(0),
+            filling: tokio::sync::Mutex::default(),
         }
     }
 
@@ -237,6 +240,14 @@ impl Topic {
     /// Whatever was missed must be read.
     pub(crate) fn doubt(&self) {
         self.lock().doubts += 1;
+    }
+
+    /// Keeps older events that were read for somebody who came back: more come back from about there.
+    pub(crate) fn fill(&self, events: &[Arc<LoggedEvent>]) {
+        let mut state = self.lock();
+        if events.first().is_some_and(|event| event.position().epoch == state.epoch) {
+            state.ring.fill(events);
+        }
     }
 
     /// A message without a place in the log.

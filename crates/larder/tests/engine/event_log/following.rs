@@ -88,6 +88,32 @@ async fn who_comes_back_is_given_what_it_missed_by_any_node() {
 }
 
 #[tokio::test]
+async fn thousands_who_come_back_to_a_new_node_cost_redis_one_read() {
+    let redis = RedisServer::start();
+    let one = node(&redis).await;
+    let places = publish(&one, 0..200).await;
+    let fresh = node(&redis).await;
+    let log = fresh.event_log();
+    let _watch = log.watch("acme").await.unwrap();
+    redis.reset_calls();
+    let comes_back = |number: usize| {
+        let (log, from) = (log.clone(), places[100 + number % 50].clone());
+        async move {
+            let Replay::Events { events, more: false, .. } =
+                log.after("acme", &from, 300, 1 << 20).await.unwrap()
+            else {
+                panic!()
+            };
+            assert_eq!(events.len() as u64, 200 - from.offset());
+        }
+    };
+    futures_util::future::join_all((0..2000).map(comes_back)).await;
+    // The first asks for its own place; another may have to ask for an earlier one.
+    let reads = redis.calls_of("xrange");
+    assert!(reads <= 2 * 7, "{reads} reads of 32 events");
+}
+
+#[tokio::test]
 async fn what_is_too_old_is_told_as_such() {
     let redis = RedisServer::start();
     let (one, other) = (node(&redis).await, node(&redis).await);

@@ -1,9 +1,9 @@
 //! The event logs where servers are replaced and buckets move.
 
 use super::{Follower, SOON, publish, publish_of};
-use crate::support::ready;
-use larder::{Cache, Gap, Position};
-use larder_testkit::{RedisCluster, RedisSentinel, assert_eventually};
+use crate::support::{Row, policy, ready};
+use larder::{Cache, Gap, Position, key, tag};
+use larder_testkit::{RedisCluster, RedisSentinel, RedisServer, assert_eventually};
 
 async fn node(url: &str) -> Cache {
     let cache = Cache::builder("test").redis(url).build().await.unwrap();
@@ -66,4 +66,44 @@ async fn in_a_cluster_only_what_moved_begins_a_new_history() {
         }
     }
     assert!((1..16).contains(&moved), "{moved} of 16");
+}
+
+#[tokio::test]
+async fn events_wait_for_room_in_a_redis_whose_memory_is_full() {
+    let redis = RedisServer::builder().maxmemory(1 << 30, "noeviction").start();
+    let (one, other) = (node(&redis.url()).await, node(&redis.url()).await);
+    let mut follower = Follower::of(&other).await;
+    publish(&one, 0..3).await;
+    redis.limit_memory(1, "noeviction");
+    let mut publication = one.tenant("acme").publish(super::numbered(3));
+    let logged = publication.logged();
+    publication.await.unwrap();
+    assert_eventually!(
+        redis.calls_of("evalsha") > 0 && one.stats().events.appended == 3,
+        SOON,
+        "it is tried"
+    );
+    redis.limit_memory(1 << 30, "noeviction");
+    let place = tokio::time::timeout(SOON, logged).await.unwrap().unwrap();
+    follower.until(&place).await;
+    assert_eq!((follower.seen, follower.resets.len()), (vec![0, 1, 2, 3], 0));
+}
+
+#[tokio::test]
+async fn where_the_access_list_refuses_the_logs_the_cache_works_and_events_wait() {
+    let acl = "user app on >pw ~ld1:* &ld1:* +@all -xadd";
+    let redis = RedisServer::builder().acl(acl).start();
+    let cache = node(&redis.url_of("app", "pw")).await;
+    let watch = cache.event_log().watch("acme").await.unwrap();
+    assert!(watch.head().is_unknown());
+    let (acme, row) = (cache.tenant("acme"), Row::default());
+    let read = || {
+        let row = row.clone();
+        acme.get_or_load(key!("k"), policy().tag("t"), move || row.load())
+    };
+    assert_eq!(*read().await.unwrap(), 0);
+    row.write();
+    acme.publish(super::numbered(1).invalidates([tag("t")])).await.unwrap();
+    assert_eq!(*read().await.unwrap(), 1);
+    assert_eq!(cache.stats().events.waiting, 1);
 }
