@@ -101,8 +101,8 @@ export interface Published {
 }
 
 export interface HistoryOptions {
-  /** After this position (`epoch:offset`). Default: as far back as the log goes. */
-  since?: string;
+  /** After this position (`epoch:offset`): a `position` of before, or that of an event. What the log keeps no more is `unrecoverable`. */
+  since: string;
   /** At most so many. */
   limit?: number;
 }
@@ -155,7 +155,7 @@ export class Room {
   /** Calls `listener` until the function that it returns is called. */
   on<Name extends keyof RoomEvents>(name: Name, listener: (value: RoomEvents[Name]) => void): () => void;
   publish(data: unknown, options?: PublishOptions): Promise<Published>;
-  history(options?: HistoryOptions): Promise<History>;
+  history(options: HistoryOptions): Promise<History>;
   /** Leaves it, and forgets its listeners. */
   leave(): void;
 }
@@ -181,5 +181,5 @@ export class LarderLive {
   publish(room: string, data: unknown, options?: PublishOptions): Promise<Published>;
   /** To all windows of one user. */
   send(user: string, data: unknown, options?: PublishOptions): Promise<Published>;
-  history(room: string, options?: HistoryOptions): Promise<History>;
+  history(room: string, options: HistoryOptions): Promise<History>;
 }

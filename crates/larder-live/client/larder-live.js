@@ -329,7 +329,7 @@ export class Room {
     return this.#live.publish(this.name, data, options);
   }
 
-  /** @param {import('./larder-live.d.ts').HistoryOptions} [options] */
+  /** @param {import('./larder-live.d.ts').HistoryOptions} options */
   history(options) {
     return this.#live.history(this.name, options);
   }
@@ -473,10 +473,10 @@ export class LarderLive {
     return this.#publish({ to: `user:${user}`, data }, options);
   }
 
-  /** @param {string} room @param {import('./larder-live.d.ts').HistoryOptions} [options] */
-  async history(room, { since, limit } = {}) {
-    const from = readPosition(since) ?? undefined;
-    if (since !== undefined && !from) throw new LiveError('bad_request', 'since is no position');
+  /** @param {string} room @param {import('./larder-live.d.ts').HistoryOptions} options */
+  async history(room, { since, limit }) {
+    const from = readPosition(since);
+    if (!from) throw new LiveError('bad_request', 'since is no position');
     const { events, more } = await this.#command({ type: 'history', room, since: from, limit });
     return { events, more: Boolean(more) };
   }

@@ -15,7 +15,7 @@ const room = live.connect().join('orders', { presence: true });
 room.on('presence', ({ members, total }: Presence) => members.length <= total);
 room.on('joined', ({ recovered }: { recovered: boolean }) => recovered);
 const sent: Promise<{ offset?: number }> = room.publish({ text: 'hi' }, { key: 'once' });
-live.history('orders', { since: live.position ?? undefined, limit: 10 }).then(({ events, more }) => more || events[0].offset);
+live.history('orders', { since: live.position ?? 'k3Jx:0', limit: 10 }).then(({ events, more }) => more || events[0].offset);
 sent.catch((error: unknown) => error instanceof LiveError && error.code === 'forbidden');
 off();
 live.close();

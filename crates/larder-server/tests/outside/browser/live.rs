@@ -7,7 +7,9 @@ use super::page::Page;
 use crate::client::Client;
 use crate::routes::a_campaign;
 use crate::server::{Dir, Server, command_with_input};
+use crate::stack::{Kind, Stack};
 use larder_testkit::{Fault, TcpProxy};
+use serde_json::json;
 
 const GLOBEX: &str = "owner@globex.test";
 
@@ -223,5 +225,104 @@ async fn live_updates_can_be_paused_and_resumed() {
     page.click("#connection").await;
     page.until_live().await;
     assert_eq!(page.feed_of(1).await, [missed("created", "While paused")]);
+    page.was_well();
+}
+
+/// A client of the page's own, in the room `chat:1`, which remembers what comes.
+const CLIENT: &str = "(async () => {
+    const { LarderLive } = await import('/larder-live.js');
+    const headers = { 'content-type': 'application/json' };
+    const body = JSON.stringify({ email: 'owner@acme.test', password: 'larder-demo' });
+    const me = await (await fetch('/api/v1/auth/login', { method: 'POST', headers, body })).json();
+    const live = new LarderLive({ tenant: me.tenant_id, token: () => me.access_token });
+    const room = live.join('chat:1');
+    const got = [];
+    live.on('event', ({ type, room, kind, from, data }) => got.push([type, room, kind, from === me.user.id, data]));
+    const joined = Promise.all([new Promise((done) => room.on('joined', done)), new Promise((done) => live.on('reset', done))]);
+    live.connect();
+    await joined;
+    await new Promise((done) => live.state.name === 'live' ? done() : live.on('state', ({ name }) => name === 'live' && done()));
+    Object.assign(window, { live, room, got, me, since: live.position });
+})()";
+
+#[tokio::test]
+async fn messages_of_users_reach_their_room_their_reader_and_the_history() {
+    let server = Server::start(&[]).await;
+    messages(server.url(), "websocket").await;
+}
+
+#[tokio::test]
+async fn the_same_goes_for_streams_and_requests() {
+    let server = Server::start(&[]).await;
+    let gate = NoWebSockets::before(server.url()).await;
+    messages(&gate.url(), "sse").await;
+}
+
+async fn messages(server: &str, transport: &str) {
+    let browser = Chromium::start().await;
+    let (one, two) = (Page::open(&browser, server).await, Page::open(&browser, server).await);
+    for page in [&one, &two] {
+        page.eval(CLIENT).await;
+    }
+    assert_eq!(two.eval("live.state.transport").await, transport);
+    let said = two
+        .eval(
+            "(async () => {
+                const first = await room.publish({ text: 'once' }, { key: 'k1' });
+                const again = await room.publish({ text: 'once' }, { key: 'k1' });
+                await room.publish('typing', { ephemeral: true });
+                const direct = await live.send(me.user.id, 'psst');
+                const refused = async (promise) => promise.then(() => 'done', ({ code }) => code);
+                return [
+                    first.offset === again.offset, direct.offset > first.offset,
+                    await refused(live.publish('tenant', 'a change')),
+                    await refused(room.publish('x'.repeat(70_000))),
+                    await refused(new Promise((_, no) => live.join('user:nobody').on('error', no))),
+                ];
+            })()",
+        )
+        .await;
+    assert_eq!(said, json!([true, true, "forbidden", "too_large", "forbidden"]));
+    let me = one.eval("me.user.id").await;
+    let user = format!("user:{}", me.as_str().unwrap());
+    let expected = json!([
+        ["event", "chat:1", "message", true, {"text": "once"}],
+        ["message", "chat:1", "message", true, "typing"],
+        ["event", user, "message", true, "psst"],
+    ]);
+    for page in [&one, &two] {
+        page.until("got.length >= 3").await;
+        assert_eq!(page.eval("got").await, expected);
+        let history = page
+            .eval(
+                "room.history({ since }).then(({ events, more }) => [events.map(({ data }) => data), more])",
+            )
+            .await;
+        assert_eq!(history, json!([[{"text": "once"}], false]));
+    }
+    one.eval("live.close()").await;
+    let rest = "room.publish('late').catch(({ code }) => code)";
+    assert_eq!(one.eval(rest).await, "closed");
+    one.was_well();
+    two.was_well();
+}
+
+#[tokio::test]
+async fn a_server_that_died_is_found_again_and_nothing_is_missing_with_redis() {
+    let stack = Stack::start(Kind::RedisSqlite).await;
+    let node = stack.second().await;
+    let address = node.url().trim_start_matches("http://").to_owned();
+    let browser = Chromium::start().await;
+    let page = Page::live(&browser, node.url(), ACME).await;
+    node.program().kill();
+    page.until_state("waiting").await;
+    let acme = stack.acme().await;
+    make(&acme, "Elsewhere").await;
+    let _again = stack.another(&[("LISTEN", &address)]).await;
+    page.until_live().await;
+    page.until_listed("Elsewhere", true).await;
+    assert_eq!(page.feed_of(1).await, [missed("created", "Elsewhere")]);
+    make(&acme, "Live again").await;
+    page.until_listed("Live again", true).await;
     page.was_well();
 }
