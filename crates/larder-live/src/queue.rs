@@ -35,6 +35,8 @@ struct Inner {
     close: Option<CloseCode>,
     /// It ends now, whatever waited.
     aborted: bool,
+    /// Somebody has been told of the end.
+    told: bool,
     waker: Option<Waker>,
     /// When somebody last asked what comes next.
     asked: Instant,
@@ -79,6 +81,7 @@ impl Queue {
             count: 0,
             close: None,
             aborted: false,
+            told: false,
             waker: None,
             asked: Instant::now(),
             dropped: 0,
@@ -186,6 +189,13 @@ impl Queue {
         }
         inner.register(cx);
         Next::Nothing
+    }
+
+    /// The code with which it ends, to whoever asks first: for counting.
+    pub(crate) fn take_end(&self) -> Option<CloseCode> {
+        let inner = &mut *self.inner.lock();
+        let first = !std::mem::replace(&mut inner.told, inner.close.is_some());
+        inner.close.filter(|_| first)
     }
 
     /// How long something has been waiting for which nobody asks.

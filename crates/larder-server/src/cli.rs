@@ -9,6 +9,7 @@ use crate::commands::clear::ClearArgs;
 use crate::commands::crawl::CrawlArgs;
 use crate::commands::keys::KeysArgs;
 use crate::commands::stats::StatsArgs;
+use crate::commands::tail::TailArgs;
 use crate::commands::user::UserVerb;
 use crate::config::declared::{Fallback, SETTINGS, Setting};
 
@@ -40,6 +41,8 @@ pub(crate) enum Verb {
     Clear(ClearArgs),
     /// Feed threats, one JSON object on each line, to a running server.
     Crawl(CrawlArgs),
+    /// Print what is published for a tenant, as it comes.
+    Tail(TailArgs),
     /// Add somebody who may sign in.
     #[command(subcommand)]
     User(UserVerb),

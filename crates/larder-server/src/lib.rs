@@ -41,6 +41,7 @@ pub fn main() -> ExitCode {
         Verb::Keys(args) => commands::keys::run(&args),
         Verb::Clear(args) => commands::clear::run(&args),
         Verb::Crawl(args) => commands::crawl::run(&args),
+        Verb::Tail(args) => commands::tail::run(&args),
         Verb::User(verb) => commands::user::run(verb),
         Verb::Config(flags) => commands::config::run(flags),
     };

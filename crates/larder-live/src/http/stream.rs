@@ -153,9 +153,9 @@ impl Stream for Events {
                 this.shared.metrics.delivered(1);
                 Poll::Ready(Some(Ok(frame.sse())))
             }
-            Next::Close(code) => {
+            Next::Close(_) => {
                 this.ended = true;
-                this.shared.metrics.closed(code);
+                count_end(&this.shared, &this.queue);
                 Poll::Ready(None)
             }
             Next::Nothing => match this.heartbeat.as_mut().poll(cx) {
@@ -166,6 +166,12 @@ impl Stream for Events {
                 }
             },
         }
+    }
+}
+
+fn count_end(shared: &Shared, queue: &Queue) {
+    if let Some(code) = queue.take_end() {
+        shared.metrics.closed(code);
     }
 }
 
@@ -187,6 +193,9 @@ async fn keep(mut link: Link, mut commands: mpsc::Receiver<String>, gone: Cancel
             let stall = link.shared().config.write_stall;
             if link.queue().stalled() >= stall {
                 link.queue().abort(CloseCode::Slow);
+            }
+            if link.queue().is_closed() {
+                count_end(link.shared(), link.queue());
             }
             let next = link.deadline().min(Instant::now() + stall);
             let next = next.max(Instant::now() + std::time::Duration::from_millis(1));

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 mod bad_input;
+mod ending;
 mod presence;
 mod recovery;
 mod sign_in;
+mod streams;
 mod support;
 mod telling;

@@ -9,6 +9,7 @@ pub(crate) mod keys;
 pub(crate) mod serve;
 pub(crate) mod stats;
 mod table;
+pub(crate) mod tail;
 pub(crate) mod user;
 
 use std::io::{self, Write};
