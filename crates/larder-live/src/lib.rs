@@ -41,6 +41,8 @@ pub use claims::{Claims, TokenError, Verify};
 pub use client::CLIENT;
 pub use config::{Config, ConfigError};
 pub use http::PATHS;
+#[cfg(feature = "conformance")]
+pub use http::echo;
 pub use hub::Kick;
 pub use live::{AllowOrigin, Builder, Live};
 pub use metrics::Numbers;

@@ -81,7 +81,7 @@ pub(super) async fn upgrade(
 }
 
 /// The client's key, if this is a handshake.
-fn upgrade_key(headers: &HeaderMap) -> Option<HeaderValue> {
+pub(super) fn upgrade_key(headers: &HeaderMap) -> Option<HeaderValue> {
     let has = |name, token: &str| {
         let lines = headers.get_all(name).iter().filter_map(|line: &HeaderValue| line.to_str().ok());
         lines.flat_map(|line| line.split(',')).any(|word| word.trim().eq_ignore_ascii_case(token))
@@ -91,7 +91,7 @@ fn upgrade_key(headers: &HeaderMap) -> Option<HeaderValue> {
     (version && has(CONNECTION, "upgrade") && has(UPGRADE, "websocket")).then(|| key.clone())
 }
 
-fn accepted(key: &HeaderValue, ours: bool) -> Response {
+pub(super) fn accepted(key: &HeaderValue, ours: bool) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();

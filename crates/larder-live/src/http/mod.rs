@@ -1,6 +1,8 @@
 //! The routes: how a connection comes in.
 
 mod credentials;
+#[cfg(feature = "conformance")]
+mod echo;
 mod handshake;
 mod origin;
 mod query;
@@ -16,6 +18,8 @@ use axum::routing::{get, post};
 
 use crate::live::Shared;
 
+#[cfg(feature = "conformance")]
+pub use echo::echo;
 pub(crate) use tickets::Tickets;
 
 /// The paths of all routes, as they are routed: for who counts requests by route.

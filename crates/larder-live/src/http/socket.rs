@@ -34,13 +34,7 @@ pub(super) async fn run<S>(io: S, link: Link)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_write_buffer_size(MAX_WRITE_BUFFER)
-        .max_message_size(Some(MESSAGE_BYTES))
-        .max_frame_size(Some(MESSAGE_BYTES));
-    let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+    let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config())).await;
     let draining = link.shared().draining.clone();
     let timer = Box::pin(tokio::time::sleep_until(link.deadline().into()));
     let mut pump = Pump { socket, link, timer, dirty: false, blocked: None };
@@ -66,6 +60,16 @@ where
             let _ = tokio::time::timeout(CLOSING, close(socket, code, broken)).await;
         }
     }
+}
+
+/// Buffers and bounds; the defaults of the WebSocket library are 128 KiB for each connection, and none.
+pub(super) fn config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_write_buffer_size(MAX_WRITE_BUFFER)
+        .max_message_size(Some(MESSAGE_BYTES))
+        .max_frame_size(Some(MESSAGE_BYTES))
 }
 
 struct Pump<S> {
@@ -213,7 +217,7 @@ where
 }
 
 /// With which code a violation is answered; nothing where the connection just ended.
-fn violation(error: &Error) -> Option<CloseCode> {
+pub(super) fn violation(error: &Error) -> Option<CloseCode> {
     match error {
         Error::Capacity(CapacityError::MessageTooLong { .. }) => Some(CloseCode::TooLarge),
         Error::Utf8(_) => Some(CloseCode::Encoding),
@@ -225,7 +229,7 @@ fn violation(error: &Error) -> Option<CloseCode> {
 
 /// Says why, and waits for the peer to take it: a connection that is closed while data of the peer is unread is reset, and the
 /// peer would see that instead of the code.
-async fn close<S>(mut socket: WebSocketStream<S>, code: CloseCode, broken: bool)
+pub(super) async fn close<S>(mut socket: WebSocketStream<S>, code: CloseCode, broken: bool)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod ending;
+mod nodes;
 mod presence;
 mod recovery;
 mod sign_in;
