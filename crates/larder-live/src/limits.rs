@@ -83,6 +83,8 @@ pub const TICKETS: usize = 10_000;
 pub const DRAIN: Duration = Duration::from_secs(20);
 /// How long a tenant's log is followed on after its last connection has gone: who comes back finds it in memory.
 pub const LINGER: Duration = Duration::from_secs(60);
+/// Bytes that the kernel holds of what a client does not read. It would take megabytes by itself, and hide that the client is slow.
+pub const SEND_BUFFER: usize = 64 << 10;
 /// Bytes that are read from a socket at once. The default of the WebSocket library is 128 KiB for each connection.
 pub const READ_BUFFER: usize = 4 << 10;
 /// Bytes that are gathered before a write: one page of small events.

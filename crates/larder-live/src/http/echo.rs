@@ -17,7 +17,6 @@ use super::{handshake, socket};
 use crate::limits::CLOSING;
 
 /// Every path echoes.
-#[must_use]
 pub fn echo() -> Router {
     Router::new().fallback(get(upgrade))
 }

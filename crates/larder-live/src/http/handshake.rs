@@ -12,12 +12,16 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto::upgrade::downcast;
+use socket2::SockRef;
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::origin::Origin;
 use super::query::Query;
 use super::{credentials, origin, socket};
 use crate::claims::Claims;
+use crate::limits::SEND_BUFFER;
 use crate::link::{Link, Opening, Timing};
 use crate::live::{NoSeat, Seat, Shared};
 use crate::metrics::Transport;
@@ -148,6 +152,16 @@ async fn serve(
         }
     }
     // Boxed, so that the task of a connection that has not begun yet is no larger than it must be.
-    Box::pin(socket::run(TokioIo::new(upgraded), link)).await;
+    match downcast::<TokioIo<TcpStream>>(upgraded) {
+        Ok(parts) => {
+            let stream = parts.io.into_inner();
+            if let Err(error) = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER) {
+                tracing::debug!(%error, "the kernel's send buffer stays as it is");
+            }
+            Box::pin(socket::run(stream, parts.read_buf.into(), link)).await;
+        }
+        // Carried by something else than TCP, or by another server than hyper-util's.
+        Err(upgraded) => Box::pin(socket::run(TokioIo::new(upgraded), Vec::new(), link)).await,
+    }
     drop(seat);
 }

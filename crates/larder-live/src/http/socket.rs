@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_util::{Future, Sink, SinkExt, Stream, StreamExt};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Sleep;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
@@ -29,12 +29,12 @@ enum End {
     Broken(CloseCode),
 }
 
-/// Serves a connection to its end.
-pub(super) async fn run<S>(io: S, link: Link)
+/// Serves a connection to its end; `read` is what was read of it already.
+pub(super) async fn run<S>(io: S, read: Vec<u8>, link: Link)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config())).await;
+    let socket = WebSocketStream::from_partially_read(io, read, Role::Server, Some(config())).await;
     let draining = link.shared().draining.clone();
     let timer = Box::pin(tokio::time::sleep_until(link.deadline().into()));
     let mut pump = Pump { socket, link, timer, dirty: false, blocked: None };
@@ -248,6 +248,10 @@ where
         return;
     }
     let io = socket.get_mut();
+    // The server ends the connection (RFC 6455 §7.1.1), but reads on: see above.
+    if io.shutdown().await.is_err() {
+        return;
+    }
     let mut scrap = [0_u8; 1024];
     while read <= CLOSING_BYTES {
         match io.read(&mut scrap).await {
