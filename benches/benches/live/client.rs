@@ -233,12 +233,8 @@ impl Client {
                 match opcode {
                     1 => self.take(&stream.buffer[start..end]),
                     8 => return,
-                    9 => {
-                        // An empty pong, masked by zeros.
-                        if stream.tcp.write_all(&[0x8a, 0x80, 0, 0, 0, 0]).await.is_err() {
-                            return;
-                        }
-                    }
+                    // An empty pong, masked by zeros.
+                    9 if stream.tcp.write_all(&[0x8a, 0x80, 0, 0, 0, 0]).await.is_err() => return,
                     _ => {}
                 }
                 stream.buffer.drain(..end);

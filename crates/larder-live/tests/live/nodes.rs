@@ -127,12 +127,9 @@ async fn what_is_not_logged_crosses_nodes_too() {
     }
     pair.two.live.kick("acme", larder_live::Kick::User("1".into())).await.unwrap();
     loop {
-        match one.message().await.unwrap() {
-            tokio_tungstenite::tungstenite::Message::Close(frame) => {
-                assert_eq!(u16::from(frame.unwrap().code), 4505);
-                break;
-            }
-            _ => {}
+        if let tokio_tungstenite::tungstenite::Message::Close(frame) = one.message().await.unwrap() {
+            assert_eq!(u16::from(frame.unwrap().code), 4505);
+            break;
         }
     }
 }
