@@ -1,18 +1,51 @@
 //! The simulation itself.
 
-use larder_sim::simulation::{Options, simulate};
+use larder_sim::simulation::{Counts, Options, simulate};
 use std::process::Command;
 
-#[test]
-fn random_schedules_break_no_promise() {
-    let (mut reads, mut commands) = (0, 0);
-    for seed in 0..6 {
-        let outcome = simulate(seed, &Options::default());
+/// Runs these; what happened in all of them, if nothing was broken.
+fn unbroken(seeds: std::ops::Range<u64>, options: &Options) -> Counts {
+    let mut counts = Counts::default();
+    for seed in seeds {
+        let outcome = simulate(seed, options);
         assert!(outcome.broken.is_empty(), "seed {seed}: {:#?}", outcome.broken);
-        reads += outcome.counts.total("reads");
-        commands += outcome.counts.total("server");
+        counts += &outcome.counts;
     }
-    assert!(reads > 10_000 && commands > 20_000, "{reads} reads, {commands} commands");
+    counts
+}
+
+#[test]
+fn random_schedules_of_every_kind_of_call_break_no_promise() {
+    let counts = unbroken(0..2, &Options::default());
+    assert!(counts.total("reads") > 3000 && counts.total("server") > 6000, "{counts}");
+    let all = [
+        ("invalidations", "pattern"),
+        ("invalidations", "everything"),
+        ("invalidations", "set"),
+        ("expirations", "key"),
+        ("expirations", "pattern"),
+        ("stale", "expired"),
+        ("touches", "lengthened"),
+        ("looks", "fresh"),
+        ("loads", "bulk"),
+        ("loads", "not modified"),
+        ("deferred", "delivered later"),
+    ];
+    let missing: Vec<_> = all.iter().filter(|(group, name)| counts.of(group, name) == 0).collect();
+    assert!(missing.is_empty(), "{missing:?}: {counts}");
+}
+
+#[test]
+fn more_random_schedules_break_no_promise() {
+    let counts = unbroken(2..4, &Options::default());
+    assert!(counts.total("reads") > 3000, "{counts}");
+}
+
+#[test]
+fn in_a_cluster_no_promise_is_broken() {
+    let options = Options { servers: Some(3), steps: 1500, ..Options::default() };
+    let counts = unbroken(100..103, &options);
+    assert!(counts.total("reads") > 2000 && counts.total("faults") > 0, "{counts}");
 }
 
 #[test]

@@ -1,20 +1,20 @@
 //! A cache in several buckets, on several servers of a Cluster.
 
-use super::Schedule;
 use super::stage::{LEASE, Seen, Stage};
+use super::{Schedule, play};
 use crate::network::of_an_entry;
 use crate::node::Node;
 use larder::{Key, all, key, tag};
 use std::sync::Arc;
 
 pub(super) const ALL: &[Schedule] = &[
-    Schedule::cluster("everything is in all buckets", |stage| Box::pin(everything(stage))),
-    Schedule::cluster("a spread tenant's tag is in all its parts", |stage| Box::pin(spread(stage))),
-    Schedule::cluster("what one bucket could not be told is not done", |stage| Box::pin(partly(stage))),
-    Schedule::cluster("a server that restarts concerns its buckets", |stage| Box::pin(restarted(stage))),
-    Schedule::cluster("a bucket moves while a part of it is loaded", |stage| Box::pin(moved(stage))),
-    Schedule::cluster("a bucket moves, and what it held is lost", |stage| Box::pin(moved_empty(stage))),
-    Schedule::cluster("two outages, one in the other", |stage| Box::pin(two_outages(stage))),
+    Schedule::cluster("everything is in all buckets", play!(everything)),
+    Schedule::cluster("a spread tenant's tag is in all its parts", play!(spread)),
+    Schedule::cluster("what one bucket could not be told is not done", play!(partly)),
+    Schedule::cluster("a server that restarts concerns its buckets", play!(restarted)),
+    Schedule::cluster("a bucket moves while a part of it is loaded", play!(moved)),
+    Schedule::cluster("a bucket moves, and what it held is lost", play!(moved_empty)),
+    Schedule::cluster("two outages, one in the other", play!(two_outages)),
 ];
 
 /// A key in each part of the spread tenant.

@@ -1,30 +1,29 @@
 //! Values that were loaded without Redis.
 
-use super::Schedule;
 use super::stage::{KEEP, LEASE, Seen, Stage, the_key};
+use super::{Schedule, play};
 use crate::network::of_the_state;
 use larder::tag;
 use std::sync::Arc;
 
 pub(super) const ALL: &[Schedule] = &[
-    Schedule::new("s21 trust returns: no longer than a lease", |stage| Box::pin(back_in_time(stage))),
-    Schedule::new("s22 it never becomes a trusted entry", |stage| Box::pin(promoted(stage))),
-    Schedule::new("s22 it belongs to one outage", |stage| Box::pin(second_outage(stage))),
-    Schedule::new("s28 it is kept from the start of its load", |stage| Box::pin(slow_load(stage))),
-    Schedule::new("s29 the own invalidation takes it", |stage| Box::pin(own(stage))),
-    Schedule::new("s30 the own invalidation during its load", |stage| Box::pin(own_meanwhile(stage))),
-    Schedule::new("s31 with trust the untrusted period ends", |stage| Box::pin(trusted_without_lease(stage))),
-    Schedule::new("s31 with a renewed lease the untrusted period ends", |stage| Box::pin(lapsed(stage))),
-    Schedule::new("s33 a flight from before an invalidation", |stage| Box::pin(old_flight(stage))),
-    Schedule::new("s33 a flight from before trust", |stage| Box::pin(flight_across_trust(stage))),
+    Schedule::new("s21 trust returns: no longer than a lease", play!(back_in_time)),
+    Schedule::new("s22 it never becomes a trusted entry", play!(promoted)),
+    Schedule::new("s22 it belongs to one outage", play!(second_outage)),
+    Schedule::new("s28 it is kept from the start of its load", play!(slow_load)),
+    Schedule::new("s29 the own invalidation takes it", play!(own)),
+    Schedule::new("s30 the own invalidation during its load", play!(own_meanwhile)),
+    Schedule::new("s31 with trust the untrusted period ends", play!(trusted_without_lease)),
+    Schedule::new("s31 with a renewed lease the untrusted period ends", play!(lapsed)),
+    Schedule::new("s33 a flight from before an invalidation", play!(old_flight)),
+    Schedule::new("s33 a flight from before trust", play!(flight_across_trust)),
 ];
 
 async fn back_in_time(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     stage.cut(&b).await;
     stage.warm(&b).await;
-    let needed = stage.commit();
-    stage.invalidate(&a, the_key()).await.expect("Redis is there");
+    let needed = stage.change(&a, the_key()).await;
     stage.back(&b).await;
     (stage.read(&b).await, needed)
 }
@@ -33,8 +32,7 @@ async fn promoted(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     stage.cut(&b).await;
     stage.warm(&b).await;
-    let needed = stage.commit();
-    stage.invalidate(&a, the_key()).await.expect("Redis is there");
+    let needed = stage.change(&a, the_key()).await;
     stage.back(&b).await;
     stage.pass(KEEP + LEASE).await;
     (stage.read(&b).await, needed)
@@ -61,8 +59,7 @@ async fn slow_load(stage: Arc<Stage>) -> Seen {
     stage.hold_loaders();
     let reading = stage.reading(&b);
     stage.until(|| stage.loads() == 1).await;
-    let needed = stage.commit();
-    stage.invalidate(&a, the_key()).await.expect("Redis is there");
+    let needed = stage.change(&a, the_key()).await;
     stage.pass(KEEP - 100).await;
     stage.let_loaders_go();
     let _ = reading.await;
@@ -139,8 +136,7 @@ async fn old_flight(stage: Arc<Stage>) -> Seen {
     stage.hold_loaders();
     let reading = stage.reading(&b);
     stage.until(|| stage.loads() == 1).await;
-    let needed = stage.commit();
-    stage.invalidate(&a, the_key()).await.expect("Redis is there");
+    let needed = stage.change(&a, the_key()).await;
     stage.pass(KEEP + 1).await;
     let second = stage.reading(&b);
     stage.pass(20).await;
@@ -157,8 +153,7 @@ async fn flight_across_trust(stage: Arc<Stage>) -> Seen {
     stage.until(|| stage.loads() == 1).await;
     stage.network.cut(1, true, true);
     stage.until(|| !b.inside().good).await;
-    let needed = stage.commit();
-    stage.invalidate(&a, the_key()).await.expect("Redis is there");
+    let needed = stage.change(&a, the_key()).await;
     stage.back(&b).await;
     let second = stage.reading(&b);
     stage.pass(20).await;

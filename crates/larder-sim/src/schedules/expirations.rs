@@ -1,29 +1,23 @@
 //! Values that are stale, and lives that are lengthened.
 
-use super::Schedule;
 use super::stage::{LEASE, Seen, Stage, the_key};
+use super::{Schedule, play};
 use larder::simulation::Place;
 use larder::{Tiers, all, glob, tag};
 use std::sync::Arc;
 
 pub(super) const ALL: &[Schedule] = &[
-    Schedule::new("what was expired is not fresh in memory", |stage| Box::pin(in_memory(stage))),
-    Schedule::new("what was expired is not fresh in Redis", |stage| Box::pin(in_redis(stage))),
-    Schedule::new("what was expired is loaded again", |stage| Box::pin(loaded_again(stage))),
-    Schedule::new("what is expired during its load is not fresh", |stage| Box::pin(during_a_load(stage))),
-    Schedule::new("of two readers neither finds it fresh", |stage| Box::pin(two_readers(stage))),
-    Schedule::new("an own expiration that is under way, and is not delivered", |stage| {
-        Box::pin(blocked(stage))
-    }),
-    Schedule::new("what was invalidated stays so when it is expired", |stage| {
-        Box::pin(hard_then_soft(stage))
-    }),
-    Schedule::new("a touch brings nothing back", |stage| Box::pin(touched_after(stage))),
-    Schedule::new("a touch makes nothing fresh", |stage| Box::pin(touched_expired(stage))),
-    Schedule::new("an expiration while a life is lengthened in memory", |stage| {
-        Box::pin(touched_meanwhile(stage))
-    }),
-    Schedule::new("a pattern, an expiration and a touch at once", |stage| Box::pin(at_once(stage))),
+    Schedule::new("what was expired is not fresh in memory", play!(in_memory)),
+    Schedule::new("what was expired is not fresh in Redis", play!(in_redis)),
+    Schedule::new("what was expired is loaded again", play!(loaded_again)),
+    Schedule::new("what is expired during its load is not fresh", play!(during_a_load)),
+    Schedule::new("of two readers neither finds it fresh", play!(two_readers)),
+    Schedule::new("an own expiration that is under way, and is not delivered", play!(blocked)),
+    Schedule::new("what was invalidated stays so when it is expired", play!(hard_then_soft)),
+    Schedule::new("a touch brings nothing back", play!(touched_after)),
+    Schedule::new("a touch makes nothing fresh", play!(touched_expired)),
+    Schedule::new("an expiration while a life is lengthened in memory", play!(touched_meanwhile)),
+    Schedule::new("a pattern, an expiration and a touch at once", play!(at_once)),
 ];
 
 async fn in_memory(stage: Arc<Stage>) -> Seen {

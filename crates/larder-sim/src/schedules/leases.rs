@@ -1,30 +1,26 @@
 //! Who loads, who waits, and who acknowledges. What is counted here is loads and time, not versions.
 
-use super::Schedule;
 use super::stage::{LEASE, Seen, Stage, the_key};
+use super::{Schedule, play};
 use crate::network::of_an_entry;
 use larder::tag;
 use std::sync::Arc;
 use tokio::time::Instant;
 
 pub(super) const ALL: &[Schedule] = &[
-    Schedule::new("I5 one of all nodes loads", |stage| Box::pin(once(stage))),
-    Schedule::new("I6 who waits is woken by the fill", |stage| Box::pin(woken(stage, false))),
-    Schedule::new("I6 who waits is woken by the invalidation", |stage| Box::pin(woken(stage, true))),
-    Schedule::new("I7 a dead loader is waited for no longer than a lease", |stage| Box::pin(dead(stage))),
-    Schedule::new("I12 a request that came too late leaves no lease", |stage| Box::pin(too_late(stage))),
-    Schedule::new("I12 a fill takes its lease with it", |stage| Box::pin(left_behind(stage, false))),
-    Schedule::new("I12 an invalidation takes leases with it", |stage| Box::pin(left_behind(stage, true))),
-    Schedule::new("I12 a load that failed lets another try", |stage| Box::pin(failed(stage))),
-    Schedule::new("a lease is given back by its holder only", |stage| Box::pin(not_ours(stage))),
-    Schedule::new("s14 acked waits for a paused holder", |stage| Box::pin(acked(stage, Holder::Paused))),
-    Schedule::new("s17 acked waits for a holder that reconnects", |stage| {
-        Box::pin(acked(stage, Holder::Reconnects))
-    }),
-    Schedule::new("acked waits where an epoch is young", |stage| Box::pin(acked(stage, Holder::Forgotten))),
-    Schedule::new("acked waits for holders of the last epoch", |stage| {
-        Box::pin(acked(stage, Holder::OfTheLastEpoch))
-    }),
+    Schedule::new("I5 one of all nodes loads", play!(once)),
+    Schedule::new("I6 who waits is woken by the fill", play!(woken, false)),
+    Schedule::new("I6 who waits is woken by the invalidation", play!(woken, true)),
+    Schedule::new("I7 a dead loader is waited for no longer than a lease", play!(dead)),
+    Schedule::new("I12 a request that came too late leaves no lease", play!(too_late)),
+    Schedule::new("I12 a fill takes its lease with it", play!(left_behind, false)),
+    Schedule::new("I12 an invalidation takes leases with it", play!(left_behind, true)),
+    Schedule::new("I12 a load that failed lets another try", play!(failed)),
+    Schedule::new("a lease is given back by its holder only", play!(not_ours)),
+    Schedule::new("s14 acked waits for a paused holder", play!(acked, Holder::Paused)),
+    Schedule::new("s17 acked waits for a holder that reconnects", play!(acked, Holder::Reconnects)),
+    Schedule::new("acked waits where an epoch is young", play!(acked, Holder::Forgotten)),
+    Schedule::new("acked waits for holders of the last epoch", play!(acked, Holder::OfTheLastEpoch)),
 ];
 
 async fn once(stage: Arc<Stage>) -> Seen {

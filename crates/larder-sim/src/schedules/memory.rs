@@ -1,46 +1,35 @@
 //! Hits in memory, and what keeps them right.
 
-use super::Schedule;
 use super::stage::{KEEP, LEASE, Seen, Stage, the_key};
+use super::{Schedule, play};
 use crate::network::of_the_state;
 use larder::simulation::Place;
 use larder::{prefix, tag};
 use std::sync::Arc;
 
 pub(super) const ALL: &[Schedule] = &[
-    Schedule::new("s08 pushes unread for longer than a lease", |stage| Box::pin(unread(stage))),
-    Schedule::new("s08 a lease counts from when its heartbeat was sent", |stage| {
-        Box::pin(slow_heartbeat(stage))
-    }),
-    Schedule::new("s09 nothing is missed where nothing is missing", |stage| Box::pin(nothing_missed(stage))),
-    Schedule::new("s09 a heartbeat shows that a push is missing", |stage| Box::pin(missing_push(stage))),
-    Schedule::new("s19 an own invalidation holds before its push is here", |stage| {
-        Box::pin(before_its_push(stage))
-    }),
-    Schedule::small("s20 an entry that is not read until the map forgets", |stage| {
-        Box::pin(forgotten(stage))
-    }),
-    Schedule::new("s23 the lease is looked at before the counter", |stage| Box::pin(counter_first(stage))),
-    Schedule::new("s24 a push after the look at the map", |stage| {
-        Box::pin(stopped_hit(stage, Place::MapChecked))
-    }),
-    Schedule::small("s25 the map forgets while a hit is under way", |stage| {
-        Box::pin(forgotten_meanwhile(stage))
-    }),
-    Schedule::small("s26 a push while the sweep goes on", |stage| Box::pin(swept(stage))),
-    Schedule::new("s34 an own invalidation that was not delivered", |stage| Box::pin(blocked(stage))),
-    Schedule::new("s34 an own invalidation that is under way", |stage| Box::pin(blocked_meanwhile(stage))),
-    Schedule::new("s35 a push while an entry is admitted", |stage| Box::pin(admitted(stage))),
-    Schedule::new("a new epoch ends every entry", |stage| Box::pin(other_epoch(stage))),
-    Schedule::new("a caller's stamp is waited for", |stage| Box::pin(at_least(stage))),
+    Schedule::new("s08 pushes unread for longer than a lease", play!(unread)),
+    Schedule::new("s08 a lease counts from when its heartbeat was sent", play!(slow_heartbeat)),
+    Schedule::new("s09 nothing is missed where nothing is missing", play!(nothing_missed)),
+    Schedule::new("s09 a heartbeat shows that a push is missing", play!(missing_push)),
+    Schedule::new("s19 an own invalidation holds before its push is here", play!(before_its_push)),
+    Schedule::small("s20 an entry that is not read until the map forgets", play!(forgotten)),
+    Schedule::new("s23 the lease is looked at before the counter", play!(counter_first)),
+    Schedule::new("s24 a push after the look at the map", play!(stopped_hit, Place::MapChecked)),
+    Schedule::small("s25 the map forgets while a hit is under way", play!(forgotten_meanwhile)),
+    Schedule::small("s26 a push while the sweep goes on", play!(swept)),
+    Schedule::new("s34 an own invalidation that was not delivered", play!(blocked)),
+    Schedule::new("s34 an own invalidation that is under way", play!(blocked_meanwhile)),
+    Schedule::new("s35 a push while an entry is admitted", play!(admitted)),
+    Schedule::new("a new epoch ends every entry", play!(other_epoch)),
+    Schedule::new("a caller's stamp is waited for", play!(at_least)),
 ];
 
 async fn unread(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     stage.warm(&b).await;
     stage.network.cut(1, false, true);
-    let needed = stage.commit();
-    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    let needed = stage.change(&a, tag("one")).await;
     stage.pass(LEASE + 2).await;
     (stage.read(&b).await, needed)
 }
@@ -53,8 +42,7 @@ async fn slow_heartbeat(stage: Arc<Stage>) -> Seen {
     stage.network.cut(1, false, true);
     stage.network.release();
     stage.pass(5).await;
-    let needed = stage.commit();
-    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    let needed = stage.change(&a, tag("one")).await;
     stage.pass(LEASE * 4 / 10).await;
     // The reply, not the push behind it.
     stage.network.let_through(1);
@@ -102,8 +90,7 @@ async fn forget(stage: &Arc<Stage>, by: &crate::node::Node) {
 async fn forgotten(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     stage.warm(&b).await;
-    let needed = stage.commit();
-    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    let needed = stage.change(&a, tag("one")).await;
     stage.pass(50).await;
     forget(&stage, &a).await;
     (stage.read(&b).await, needed)
@@ -114,8 +101,7 @@ async fn counter_first(stage: Arc<Stage>) -> Seen {
     stage.warm(&b).await;
     // Its lease runs out, with a push unread.
     stage.network.cut(1, false, true);
-    let needed = stage.commit();
-    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    let needed = stage.change(&a, tag("one")).await;
     stage.pass(LEASE + 2).await;
     b.host.stop_at(Place::HitBegins);
     let reading = stage.reading(&b);
@@ -134,8 +120,7 @@ async fn stopped_hit(stage: Arc<Stage>, place: Place) -> Seen {
     b.host.stop_at(place);
     let reading = stage.reading(&b);
     stage.until(|| b.host.stands()).await;
-    let needed = stage.commit();
-    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    let needed = stage.change(&a, tag("one")).await;
     stage.pass(50).await;
     b.host.go_on();
     let _ = reading.await;
@@ -145,8 +130,7 @@ async fn stopped_hit(stage: Arc<Stage>, place: Place) -> Seen {
 async fn forgotten_meanwhile(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     stage.warm(&b).await;
-    let needed = stage.commit();
-    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    let needed = stage.change(&a, tag("one")).await;
     stage.pass(50).await;
     b.host.stop_at(Place::CounterSeen);
     let reading = stage.reading(&b);
@@ -166,8 +150,7 @@ async fn swept(stage: Arc<Stage>) -> Seen {
     b.host.stop_at(Place::Swept);
     let sweeping = stage.invalidating(&b, tag("another"), false);
     stage.until(|| b.host.stands()).await;
-    let needed = stage.commit();
-    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    let needed = stage.change(&a, tag("one")).await;
     stage.pass(20).await;
     b.host.go_on();
     let _ = sweeping.await;
@@ -207,8 +190,7 @@ async fn admitted(stage: Arc<Stage>) -> Seen {
     b.host.stop_at(Place::Admitted);
     let reading = stage.reading(&b);
     stage.until(|| b.host.stands()).await;
-    let needed = stage.commit();
-    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    let needed = stage.change(&a, tag("one")).await;
     stage.pass(50).await;
     b.host.go_on();
     let _ = reading.await;
@@ -228,8 +210,7 @@ async fn other_epoch(stage: Arc<Stage>) -> Seen {
     stage.evict("}:i");
     stage.pass(LEASE / 2).await;
     stage.good(&a).await;
-    let needed = stage.commit();
-    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    let needed = stage.change(&a, tag("one")).await;
     stage.pass(2 * LEASE).await;
     stage.back(&b).await;
     (stage.read(&b).await, needed)

@@ -16,6 +16,14 @@ use crate::node::Limits;
 use crate::simulation::Options;
 use stage::{Play, Stage};
 
+/// How a schedule is played, with what its function takes beside the stage.
+macro_rules! play {
+    ($play:ident $(, $argument:expr)*) => {
+        |stage| Box::pin($play(stage $(, $argument)*))
+    };
+}
+use play;
+
 /// A schedule.
 pub struct Schedule {
     /// What holds in it.

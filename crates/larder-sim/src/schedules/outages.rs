@@ -1,21 +1,26 @@
 //! Outages, and invalidations that Redis could not be told of.
 
-use super::Schedule;
 use super::stage::{LEASE, Seen, Stage, the_key};
+use super::{Schedule, play};
+use crate::network::of_an_entry;
 use larder::{ErrorKind, tag};
 use std::sync::Arc;
 
 pub(super) const ALL: &[Schedule] = &[
-    Schedule::new("s12 who deferred in an outage dies in it", |stage| Box::pin(died(stage, false))),
-    Schedule::new("s12 and has been forgotten by Redis", |stage| Box::pin(died(stage, true))),
-    Schedule::new("s12 and all who knew it die with it", |stage| Box::pin(all_died(stage))),
-    Schedule::new("s12 and was registered before the last epoch", |stage| Box::pin(registered_before(stage))),
-    Schedule::new("a new epoch is told at once", |stage| Box::pin(told(stage))),
-    Schedule::new("s13 who deferred in an outage is slow to come back", |stage| Box::pin(slow(stage))),
-    Schedule::new("an outage is settled once all are back", |stage| Box::pin(settled(stage))),
-    Schedule::new("what was deferred is delivered", |stage| Box::pin(delivered(stage))),
-    Schedule::new("an invalidation outlasts a short outage", |stage| Box::pin(short(stage))),
-    Schedule::new("who is about to defer has not delivered", |stage| Box::pin(unfinished(stage))),
+    Schedule::new("s12 who deferred in an outage dies in it", play!(died, false)),
+    Schedule::new("s12 and has been forgotten by Redis", play!(died, true)),
+    Schedule::new("s12 and all who knew it die with it", play!(all_died)),
+    Schedule::new("s12 and was registered before the last epoch", play!(registered_before)),
+    Schedule::new("a new epoch is told at once", play!(told)),
+    Schedule::new("s13 who deferred in an outage is slow to come back", play!(slow)),
+    Schedule::new("an outage is settled once all are back", play!(settled)),
+    Schedule::new("what was deferred is delivered", play!(delivered)),
+    Schedule::new("an invalidation outlasts a short outage", play!(short)),
+    Schedule::new("an epoch begins behind a barrier while a fill is under way", play!(fill_at_the_barrier)),
+    Schedule::new("the clock goes back while an outage is settled", play!(clock_in_an_outage, -5000)),
+    Schedule::new("the clock leaps while an outage is settled", play!(clock_in_an_outage, 5000)),
+    Schedule::new("an outage in an outage", play!(twice)),
+    Schedule::new("who is about to defer has not delivered", play!(unfinished)),
 ];
 
 async fn died(stage: Arc<Stage>, forgotten: bool) -> Seen {
@@ -142,6 +147,73 @@ async fn short(stage: Arc<Stage>) -> Seen {
     stage.pass(10).await;
     stage.good(&b).await;
     (if early { stage.read(&b).await } else { needed }, needed)
+}
+
+/// One of three never comes back, so that the others begin an epoch; a load from before is stored then.
+async fn fill_at_the_barrier(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let third = stage.node(2).await;
+    stage.pass(LEASE).await;
+    stage.hold_loaders();
+    let reading = stage.reading(&a);
+    stage.until(|| stage.loads() == 1).await;
+    stage.network.set_down(true);
+    let needed = stage.commit();
+    let told = stage.invalidate(&third, tag("one")).await;
+    assert!(told.is_err(), "Redis is away");
+    third.host.crash();
+    stage.network.set_down(false);
+    stage.network.hold(0, of_an_entry, false);
+    stage.pass(LEASE).await;
+    stage.let_loaders_go();
+    stage.good(&b).await;
+    stage.network.release();
+    let _ = reading.await;
+    stage.good(&a).await;
+    (stage.read(&a).await.min(stage.read(&b).await), needed)
+}
+
+/// The silence is measured by a clock that steps in it.
+async fn clock_in_an_outage(stage: Arc<Stage>, step_ms: i64) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    stage.network.set_down(true);
+    let needed = stage.commit();
+    let told = stage.invalidate(&a, tag("one")).await;
+    assert!(told.is_err(), "Redis is away");
+    stage.network.cut(0, true, true);
+    stage.network.set_down(false);
+    stage.good(&b).await;
+    let early = stage.read(&b).await;
+    stage.network.with_server(|server| server.time.offset_us += step_ms * 1000);
+    stage.back(&a).await;
+    stage.pass(2 * LEASE).await;
+    (early.min(stage.read(&b).await), needed)
+}
+
+/// The second comes while the first is being settled, and who had delivered everything then defers once more and dies.
+async fn twice(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let third = stage.node(2).await;
+    stage.pass(LEASE).await;
+    stage.read(&a).await;
+    stage.network.cut(2, true, true);
+    stage.network.set_down(true);
+    stage.pass(2 * LEASE).await;
+    stage.network.set_down(false);
+    // Both wait for the third.
+    stage.pass(LEASE / 2).await;
+    stage.network.set_down(true);
+    stage.pass(LEASE).await;
+    let needed = stage.commit();
+    let told = stage.invalidate(&a, tag("one")).await;
+    assert!(told.is_err(), "Redis is away");
+    a.host.crash();
+    stage.network.join(2);
+    stage.network.set_down(false);
+    stage.good(&b).await;
+    stage.good(&third).await;
+    (stage.read(&b).await.min(stage.read(&third).await), needed)
 }
 
 async fn unfinished(stage: Arc<Stage>) -> Seen {

@@ -1,21 +1,21 @@
 //! Invalidations by patterns of keys.
 
-use super::Schedule;
 use super::stage::{LEASE, Seen, Stage};
+use super::{Schedule, play};
 use larder::{Selector, glob};
 use std::sync::Arc;
 
 pub(super) const ALL: &[Schedule] = &[
-    Schedule::new("a pattern concerns what it matches", |stage| Box::pin(matched(stage))),
-    Schedule::new("a pattern spares what it does not match", |stage| Box::pin(spared(stage))),
-    Schedule::new("a pattern during a load", |stage| Box::pin(during_a_load(stage))),
-    Schedule::new("patterns that a node has not seen", |stage| Box::pin(came_later(stage))),
-    Schedule::new("a pattern whose message is still on its way", |stage| Box::pin(on_its_way(stage))),
-    Schedule::new("an own pattern is ahead of another's", |stage| Box::pin(ahead(stage))),
-    Schedule::new("a pattern that was not delivered", |stage| Box::pin(deferred(stage))),
-    Schedule::small("a pattern that is forgotten for want of room", |stage| Box::pin(forgotten(stage))),
-    Schedule::small("patterns that are forgotten for want of room", |stage| Box::pin(all_forgotten(stage))),
-    Schedule::small("more patterns at once than are remembered", |stage| Box::pin(many(stage))),
+    Schedule::new("a pattern concerns what it matches", play!(matched)),
+    Schedule::new("a pattern spares what it does not match", play!(spared)),
+    Schedule::new("a pattern during a load", play!(during_a_load)),
+    Schedule::new("patterns that a node has not seen", play!(came_later)),
+    Schedule::new("a pattern whose message is still on its way", play!(on_its_way)),
+    Schedule::new("an own pattern is ahead of another's", play!(ahead)),
+    Schedule::new("a pattern that was not delivered", play!(deferred)),
+    Schedule::small("a pattern that is forgotten for want of room", play!(forgotten)),
+    Schedule::small("patterns that are forgotten for want of room", play!(all_forgotten)),
+    Schedule::small("more patterns at once than are remembered", play!(many)),
 ];
 
 async fn matched(stage: Arc<Stage>) -> Seen {

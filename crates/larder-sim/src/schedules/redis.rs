@@ -1,42 +1,32 @@
 //! Values on their way from and to Redis.
 
-use super::Schedule;
 use super::stage::{LEASE, Seen, Stage, the_key};
+use super::{Schedule, play};
 use crate::network::{of_an_entry, reads_stamps};
 use larder::{prefix, tag};
 use std::sync::Arc;
 
 pub(super) const ALL: &[Schedule] = &[
-    Schedule::new("s01 a fill that a key's invalidation overtook", |stage| Box::pin(overtaken(stage, None))),
-    Schedule::new("s02 a fill that a late tag's invalidation overtook", |stage| {
-        Box::pin(overtaken(stage, Some("late")))
-    }),
-    Schedule::new("s03 a value has the version of its lease", |stage| Box::pin(version_of_the_lease(stage))),
-    Schedule::new("s04 an invalidation between value and stamps of a read", |stage| {
-        Box::pin(within_a_read(stage))
-    }),
-    Schedule::new("s05 a push overtakes the reply of a read", |stage| Box::pin(push_overtakes_reply(stage))),
-    Schedule::new("s06 a push is missed while a reply is under way", |stage| Box::pin(missed_push(stage))),
-    Schedule::new("s07 nobody joins a flight from before an own invalidation", |stage| {
-        Box::pin(no_join(stage))
-    }),
-    Schedule::new("s07 nobody waits for a load from before an own invalidation", |stage| {
-        Box::pin(no_wait(stage))
-    }),
-    Schedule::new("s07 a joined flight brings what a late tag has invalidated", |stage| {
-        Box::pin(late_join(stage))
-    }),
-    Schedule::new("s10 an old snapshot comes back", |stage| Box::pin(old_snapshot(stage))),
-    Schedule::new("s10 and what it held is in nobody's epoch", |stage| Box::pin(old_entry(stage))),
-    Schedule::new("s11 the coherence state alone is lost", |stage| Box::pin(state_lost(stage))),
-    Schedule::new("s15 a lease that ran out fills nothing", |stage| Box::pin(late_fill(stage))),
-    Schedule::new("s18 the state is lost and the clock goes back", |stage| Box::pin(clock_back(stage))),
-    Schedule::new("the clock goes back and stamps do not", |stage| Box::pin(stamps_rise(stage, -60_000_000))),
-    Schedule::new("the clock stands still and stamps do not", |stage| Box::pin(same_microsecond(stage))),
-    Schedule::small("what the state has forgotten stays invalid", |stage| Box::pin(floor(stage))),
-    Schedule::small("what the state has forgotten is not filled", |stage| Box::pin(floor_at_fill(stage))),
-    Schedule::new("an entry of a tag that was invalidated is not offered", |stage| Box::pin(retry(stage))),
-    Schedule::new("a fill of another epoch", |stage| Box::pin(fill_across_epochs(stage))),
+    Schedule::new("s01 a fill that a key's invalidation overtook", play!(overtaken, None)),
+    Schedule::new("s02 a fill that a late tag's invalidation overtook", play!(overtaken, Some("late"))),
+    Schedule::new("s03 a value has the version of its lease", play!(version_of_the_lease)),
+    Schedule::new("s04 an invalidation between value and stamps of a read", play!(within_a_read)),
+    Schedule::new("s05 a push overtakes the reply of a read", play!(push_overtakes_reply)),
+    Schedule::new("s06 a push is missed while a reply is under way", play!(missed_push)),
+    Schedule::new("s07 nobody joins a flight from before an own invalidation", play!(no_join)),
+    Schedule::new("s07 nobody waits for a load from before an own invalidation", play!(no_wait)),
+    Schedule::new("s07 a joined flight brings what a late tag has invalidated", play!(late_join)),
+    Schedule::new("s10 an old snapshot comes back", play!(old_snapshot)),
+    Schedule::new("s10 and what it held is in nobody's epoch", play!(old_entry)),
+    Schedule::new("s11 the coherence state alone is lost", play!(state_lost)),
+    Schedule::new("s15 a lease that ran out fills nothing", play!(late_fill)),
+    Schedule::new("s18 the state is lost and the clock goes back", play!(clock_back)),
+    Schedule::new("the clock goes back and stamps do not", play!(stamps_rise, -60_000_000)),
+    Schedule::new("the clock stands still and stamps do not", play!(same_microsecond)),
+    Schedule::small("what the state has forgotten stays invalid", play!(floor)),
+    Schedule::small("what the state has forgotten is not filled", play!(floor_at_fill)),
+    Schedule::new("an entry of a tag that was invalidated is not offered", play!(retry)),
+    Schedule::new("a fill of another epoch", play!(fill_across_epochs)),
 ];
 
 async fn overtaken(stage: Arc<Stage>, late: Option<&'static str>) -> Seen {
@@ -61,8 +51,7 @@ async fn version_of_the_lease(stage: Arc<Stage>) -> Seen {
     stage.hold_loaders();
     let reading = stage.reading(&a);
     stage.until(|| stage.loads() == 1).await;
-    let needed = stage.commit();
-    stage.invalidate(&b, tag("one")).await.expect("Redis is there");
+    let needed = stage.change(&b, tag("one")).await;
     // The push is here before the fill.
     stage.pass(50).await;
     stage.let_loaders_go();
@@ -77,8 +66,7 @@ async fn within_a_read(stage: Arc<Stage>) -> Seen {
     stage.network.hold(1, reads_stamps, false);
     let reading = stage.reading(&b);
     stage.network.reached().await;
-    let needed = stage.commit();
-    stage.invalidate(&a, the_key()).await.expect("Redis is there");
+    let needed = stage.change(&a, the_key()).await;
     stage.pass(50).await;
     stage.network.release();
     let _ = reading.await;
@@ -93,8 +81,7 @@ async fn push_overtakes_reply(stage: Arc<Stage>) -> Seen {
     stage.network.hold(1, reads_stamps, true);
     let reading = stage.reading(&b);
     stage.network.reached().await;
-    let needed = stage.commit();
-    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    let needed = stage.change(&a, tag("one")).await;
     stage.pass(50).await;
     stage.network.release();
     let _ = reading.await;
@@ -128,8 +115,7 @@ async fn no_join(stage: Arc<Stage>) -> Seen {
     stage.network.hold(0, reads_stamps, true);
     let reading = stage.reading(&a);
     stage.network.reached().await;
-    let needed = stage.commit();
-    stage.invalidate(&a, the_key()).await.expect("Redis is there");
+    let needed = stage.change(&a, the_key()).await;
     let second = stage.reading(&a);
     stage.pass(20).await;
     stage.network.release();
@@ -156,8 +142,7 @@ async fn late_join(stage: Arc<Stage>) -> Seen {
     stage.hold_loaders();
     let old = stage.reading(&a);
     stage.until(|| stage.loads() == 1).await;
-    let needed = stage.commit();
-    stage.invalidate(&a, tag("late")).await.expect("Redis is there");
+    let needed = stage.change(&a, tag("late")).await;
     let new = stage.reading(&a);
     stage.pass(20).await;
     stage.let_loaders_go();
@@ -169,8 +154,7 @@ async fn old_snapshot(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     stage.read(&a).await;
     let old = stage.snapshot();
-    let needed = stage.commit();
-    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    let needed = stage.change(&a, tag("one")).await;
     stage.pass(2 * LEASE).await;
     stage.network.restart(old);
     stage.pass(20).await;
@@ -187,8 +171,7 @@ async fn old_entry(stage: Arc<Stage>) -> Seen {
     stage.good(&a).await;
     stage.read(&a).await;
     let old = stage.snapshot();
-    let needed = stage.commit();
-    stage.invalidate(&a, the_key()).await.expect("Redis is there");
+    let needed = stage.change(&a, the_key()).await;
     stage.network.with_server(|server| server.time.offset_us -= 60_000_000);
     stage.network.restart(old);
     stage.pass(20).await;
@@ -199,8 +182,7 @@ async fn old_entry(stage: Arc<Stage>) -> Seen {
 async fn state_lost(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     stage.read(&a).await;
-    let needed = stage.commit();
-    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    let needed = stage.change(&a, tag("one")).await;
     stage.evict("}:i");
     stage.pass(2 * LEASE).await;
     stage.good(&b).await;
@@ -216,8 +198,7 @@ async fn late_fill(stage: Arc<Stage>) -> Seen {
     stage.hold_loaders();
     stage.until(|| stage.loads() == 1).await;
     stage.evict(":l:4:acme:a:1");
-    let needed = stage.commit();
-    stage.invalidate(&b, the_key()).await.expect("Redis is there");
+    let needed = stage.change(&b, the_key()).await;
     stage.let_loaders_go();
     stage.read(&b).await;
     let _ = reading.await;
@@ -233,8 +214,7 @@ async fn clock_back(stage: Arc<Stage>) -> Seen {
     stage.pass(3 * LEASE).await;
     stage.good(&a).await;
     stage.read(&a).await;
-    let needed = stage.commit();
-    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    let needed = stage.change(&a, tag("one")).await;
     stage.network.with_server(|server| server.time.offset_us -= 600_000_000);
     stage.evict("}:i");
     stage.pass(2 * LEASE).await;
@@ -246,8 +226,7 @@ async fn stamps_rise(stage: Arc<Stage>, step_us: i64) -> Seen {
     let (a, b) = stage.two().await;
     stage.read(&a).await;
     stage.network.with_server(|server| server.time.offset_us += step_us);
-    let needed = stage.commit();
-    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    let needed = stage.change(&a, tag("one")).await;
     stage.pass(2 * LEASE).await;
     (stage.read(&b).await, needed)
 }
@@ -262,8 +241,7 @@ async fn same_microsecond(stage: Arc<Stage>) -> Seen {
     stage.good(&a).await;
     stage.good(&b).await;
     stage.read(&a).await;
-    let needed = stage.commit();
-    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    let needed = stage.change(&a, tag("one")).await;
     stage.pass(2 * LEASE).await;
     (stage.read(&b).await, needed)
 }
@@ -271,8 +249,7 @@ async fn same_microsecond(stage: Arc<Stage>) -> Seen {
 async fn floor(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     stage.read(&a).await;
-    let needed = stage.commit();
-    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    let needed = stage.change(&a, tag("one")).await;
     for other in 0..100 {
         stage.invalidate(&a, tag(format!("other {other}"))).await.expect("Redis is there");
     }
@@ -285,8 +262,7 @@ async fn floor_at_fill(stage: Arc<Stage>) -> Seen {
     stage.hold_loaders();
     let reading = stage.reading(&a);
     stage.until(|| stage.loads() == 1).await;
-    let needed = stage.commit();
-    stage.invalidate(&b, tag("one")).await.expect("Redis is there");
+    let needed = stage.change(&b, tag("one")).await;
     for other in 0..100 {
         stage.invalidate(&b, tag(format!("other {other}"))).await.expect("Redis is there");
     }
@@ -300,8 +276,7 @@ async fn floor_at_fill(stage: Arc<Stage>) -> Seen {
 async fn retry(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     stage.read(&a).await;
-    let needed = stage.commit();
-    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    let needed = stage.change(&a, tag("one")).await;
     stage.pass(50).await;
     stage.read(&b).await;
     // What it loaded is in Redis for all.
@@ -315,8 +290,7 @@ async fn fill_across_epochs(stage: Arc<Stage>) -> Seen {
     stage.hold_loaders();
     let reading = stage.reading(&a);
     stage.until(|| stage.loads() == 1).await;
-    let needed = stage.commit();
-    stage.invalidate(&b, tag("one")).await.expect("Redis is there");
+    let needed = stage.change(&b, tag("one")).await;
     // The state is lost, the lease is not; the clock goes back, so that stamps repeat.
     stage.network.with_server(|server| server.time.offset_us -= 60_000_000);
     stage.evict("}:i");

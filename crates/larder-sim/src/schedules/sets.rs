@@ -1,40 +1,43 @@
 //! Values that are set: as old as the call.
 
-use super::Schedule;
 use super::stage::{Seen, Stage, the_key};
+use super::{Schedule, play};
 use crate::network::of_an_entry;
-use larder::{Selector, tag};
+use larder::{Selector, glob, tag};
 use std::sync::Arc;
 
 pub(super) const ALL: &[Schedule] = &[
-    Schedule::new("a value that is set is kept where nothing concerns it", |stage| Box::pin(kept(stage))),
-    Schedule::new("a tag is invalidated between a set and its own invalidation", |stage| {
-        Box::pin(overtaken(stage, 0, tag("one")))
-    }),
-    Schedule::new("the key is invalidated between a set and its own invalidation", |stage| {
-        Box::pin(overtaken(stage, 0, the_key().into()))
-    }),
-    Schedule::new("a tag is invalidated between a set's own invalidation and its lease", |stage| {
-        Box::pin(overtaken(stage, 1, tag("one")))
-    }),
-    Schedule::new("the key is invalidated between a set's own invalidation and its lease", |stage| {
-        Box::pin(overtaken(stage, 1, the_key().into()))
-    }),
-    Schedule::new("a tag is invalidated between a set's lease and its fill", |stage| {
-        Box::pin(overtaken(stage, 2, tag("one")))
-    }),
-    Schedule::new("the key is invalidated between a set's lease and its fill", |stage| {
-        Box::pin(overtaken(stage, 2, the_key().into()))
-    }),
-    Schedule::new("a set does not hear that its key was invalidated before its lease", |stage| {
-        Box::pin(unheard(stage))
-    }),
-    Schedule::new("nobody is given a value that was set and overtaken before he asked", |stage| {
-        Box::pin(joined(stage))
-    }),
-    Schedule::new("of two who set a key at once neither hides what the other committed", |stage| {
-        Box::pin(at_once(stage))
-    }),
+    Schedule::new("a value that is set is kept where nothing concerns it", play!(kept)),
+    Schedule::new(
+        "a tag is invalidated between a set and its own invalidation",
+        play!(overtaken, 0, tag("one")),
+    ),
+    Schedule::new(
+        "the key is invalidated between a set and its own invalidation",
+        play!(overtaken, 0, the_key().into()),
+    ),
+    Schedule::new(
+        "a tag is invalidated between a set's own invalidation and its lease",
+        play!(overtaken, 1, tag("one")),
+    ),
+    Schedule::new(
+        "the key is invalidated between a set's own invalidation and its lease",
+        play!(overtaken, 1, the_key().into()),
+    ),
+    Schedule::new("a tag is invalidated between a set's lease and its fill", play!(overtaken, 2, tag("one"))),
+    Schedule::new(
+        "the key is invalidated between a set's lease and its fill",
+        play!(overtaken, 2, the_key().into()),
+    ),
+    Schedule::new("a pattern between a set and its own invalidation", play!(overtaken, 0, glob("a:*"))),
+    Schedule::new(
+        "a pattern between a set's own invalidation and its lease",
+        play!(overtaken, 1, glob("*:1")),
+    ),
+    Schedule::new("a pattern between a set's lease and its fill", play!(overtaken, 2, glob("a*"))),
+    Schedule::new("a set does not hear that its key was invalidated before its lease", play!(unheard)),
+    Schedule::new("nobody is given a value that was set and overtaken before he asked", play!(joined)),
+    Schedule::new("of two who set a key at once neither hides what the other committed", play!(at_once)),
 ];
 
 /// Nothing is loaded by anybody.
@@ -57,8 +60,7 @@ async fn overtaken(stage: Arc<Stage>, skip: u32, what: Selector) -> Seen {
     stage.network.hold_later(0, of_an_entry, false, skip);
     let setting = stage.setting(&a);
     stage.network.reached().await;
-    let needed = stage.commit();
-    stage.invalidate(&b, what).await.expect("Redis is there");
+    let needed = stage.change(&b, what).await;
     stage.pass(20).await;
     stage.network.release();
     setting.await.expect("it runs to its end").expect("Redis is there");

@@ -52,8 +52,10 @@ pub(super) struct World {
     /// The hash tag of each row.
     tags: OnceLock<Vec<&'static str>>,
     /// Until when acknowledgements may have been waited for from too few: a known limit, where a server's clock leaps
-    /// by more than a lease and registrations end with it.
+    /// and registrations end sooner.
     pub(super) leapt_until_ms: AtomicU64,
+    /// By how much servers' clocks went back, all in all: values live longer by that.
+    pub(super) back_ms: AtomicU64,
 }
 
 /// A node with its callers.
@@ -121,6 +123,7 @@ impl World {
             demoted_ms: AtomicU64::new(0),
             tags: OnceLock::new(),
             leapt_until_ms: AtomicU64::new(0),
+            back_ms: AtomicU64::new(0),
         })
     }
 
