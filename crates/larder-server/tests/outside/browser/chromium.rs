@@ -61,6 +61,8 @@ impl Chromium {
         let profile = dir.path().join("profile");
         let output = dir.path().join("output.txt");
         let program = Program::start(&binary(), &output, |command| {
+            // It is killed in the end, and cleans nothing up.
+            command.env("TMPDIR", dir.path());
             command.args(FLAGS).arg(format!("--user-data-dir={}", profile.display())).arg("about:blank");
         });
         let port = || {
