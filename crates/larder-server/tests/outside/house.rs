@@ -162,11 +162,13 @@ fn the_example_file_names_every_setting_and_no_other() {
     assert_eq!(named, known);
 }
 
-/// The names of all tests below a folder, and of the files.
+/// The names of all tests below a folder, and of the files; of those in JavaScript, of the files alone.
 fn tests_below(folder: &Path, names: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
         if entry.is_dir() {
             tests_below(&entry, names);
+        } else if entry.extension().is_some_and(|extension| extension == "js") {
+            names.insert(entry.file_name().unwrap().to_string_lossy().into_owned());
         } else if entry.extension().is_some_and(|extension| extension == "rs") {
             names.insert(entry.file_stem().unwrap().to_string_lossy().into_owned());
             let text = std::fs::read_to_string(&entry).unwrap();
