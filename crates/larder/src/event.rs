@@ -107,6 +107,16 @@ impl Event {
         &self.data
     }
 
+    /// The user who caused it.
+    pub fn sender(&self) -> Option<&str> {
+        self.from.as_deref()
+    }
+
+    /// What nobody may be served any more.
+    pub fn selectors(&self) -> &[Selector] {
+        &self.invalidates
+    }
+
     pub(crate) fn take_selection(&mut self) -> Option<Selection> {
         let selectors = std::mem::take(&mut self.invalidates);
         (!selectors.is_empty()).then(|| selectors.into())
