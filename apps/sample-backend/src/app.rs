@@ -8,12 +8,13 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use larder::{Cache, ErrorKind, Event, Key, Policy, Tenant};
 use larder_http::{Audience, Conditions, Problem, Rendered, respond};
+use larder_outbox::{Changes, Outbox};
 use serde::Serialize;
 use tokio_util::task::TaskTracker;
 
 use crate::ai::Generator;
 use crate::auth::{Passwords, Throttle, Tokens};
-use crate::db::Db;
+use crate::db::{Db, DbError, Tx};
 use crate::seller::Upstream;
 use crate::ttl::{Endpoint, Policies};
 use crate::warm::REFRESH;
@@ -29,6 +30,8 @@ pub struct Parts {
     pub db: Db,
     /// The cache.
     pub cache: Cache,
+    /// What has changed, until everybody knows.
+    pub outbox: Outbox,
     /// Issues and verifies tokens. Behind its own reference count, since the program's other routes use it too.
     pub tokens: Arc<Tokens>,
     /// Hashes and verifies passwords.
@@ -66,6 +69,35 @@ impl App {
         self.policies.of(endpoint)
     }
 
+    /// Begins the transaction of a write of this tenant.
+    ///
+    /// # Errors
+    /// Where no connection is free in time or the database is out of reach.
+    ///
+    /// # Cancel safety
+    /// Cancelled, nothing was begun.
+    pub async fn begin(&self, tenant: &Tenant) -> Result<Write, Problem> {
+        Ok(Write { tx: self.db.begin().await?, changes: self.outbox.changes(tenant) })
+    }
+
+    /// Publishes what has changed elsewhere, where no transaction of ours could hold it. It stands in the outbox as soon as
+    /// that is possible; if that fails, it is published all the same.
+    ///
+    /// # Cancel safety
+    /// Not to be cancelled: call it within [`App::write`].
+    pub async fn changed_elsewhere(&self, tenant: &Tenant, event: Event) {
+        let kept = async {
+            let mut write = self.begin(tenant).await?;
+            write.emit(event.clone()).await?;
+            write.commit().await
+        };
+        if let Err(problem) = kept.await {
+            tracing::error!(kind = event.kind(), %problem, "a change is not in the outbox");
+            let kind = event.kind().to_owned();
+            told(&kind, tenant.publish(event).await.map(drop));
+        }
+    }
+
     /// Does a write (commit, invalidate, publish) in a task of its own: a client that goes away in the middle leaves
     /// no committed row with a stale cache behind. Shutdown waits for it.
     ///
@@ -89,17 +121,62 @@ impl App {
     }
 }
 
-/// Publishes what a committed write has changed; what the event names is invalidated first.
-///
-/// Nothing that happens here can fail the write: it is committed. An invalidation that has to wait for Redis is in
-/// force on this node and delivered to the others later.
-///
-/// # Cancel safety
-/// Not to be cancelled between the commit and its return: call it within [`App::write`].
-pub async fn changed(tenant: &Tenant, event: Event) {
-    let kind = event.kind().to_owned();
-    match tenant.publish(event).await {
-        Ok(_) => {}
+/// A write: a transaction, and the events that commit with it.
+#[derive(Debug)]
+#[must_use = "dropped without a commit, nothing is written"]
+pub struct Write {
+    tx: Tx,
+    changes: Changes,
+}
+
+impl Write {
+    /// The transaction.
+    pub fn tx(&mut self) -> &mut Tx {
+        &mut self.tx
+    }
+
+    /// Adds an event: after the statement that makes the change, so that two changes of one row are told in their order.
+    ///
+    /// # Errors
+    /// Where the database refuses.
+    ///
+    /// # Cancel safety
+    /// Cancelled, it may be written: drop this.
+    pub async fn emit(&mut self, event: Event) -> Result<(), Problem> {
+        self.emit_all([event]).await
+    }
+
+    /// The same for several, in their order, by one statement.
+    ///
+    /// # Errors
+    /// Where the database refuses.
+    ///
+    /// # Cancel safety
+    /// As [`Write::emit`].
+    pub async fn emit_all(&mut self, events: impl IntoIterator<Item = Event> + Send) -> Result<(), Problem> {
+        self.changes.emit_all(self.tx.conn(), events).await.map_err(DbError::of_outbox)
+    }
+
+    /// Makes it last, then invalidates and publishes. From its return on this node serves nothing of before.
+    ///
+    /// Nothing that happens after the commit can fail the write. An invalidation that has to wait for Redis is in force on
+    /// this node; the outbox has it, and delivers it to the others whatever becomes of this process.
+    ///
+    /// # Errors
+    /// Where the database refuses or is out of reach; then nothing was written, as far as anyone can tell.
+    ///
+    /// # Cancel safety
+    /// Not to be cancelled: call it within [`App::write`].
+    pub async fn commit(self) -> Result<(), Problem> {
+        self.tx.commit().await?;
+        told("write", self.changes.publish().await);
+        Ok(())
+    }
+}
+
+fn told(kind: &str, outcome: Result<(), larder::Error>) {
+    match outcome {
+        Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::Deferred => {
             tracing::warn!(kind, "invalidation deferred: Redis is out of reach");
         }

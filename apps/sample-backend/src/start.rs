@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use larder::Cache;
 use larder_http::problem::ProblemBody;
+use larder_outbox::Outbox;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
@@ -35,6 +36,8 @@ pub struct Backend {
     pub tokens: Arc<Tokens>,
     /// The database.
     pub db: Db,
+    /// What has changed, until everybody knows.
+    pub outbox: Outbox,
     /// Where the built-in seller-data API listens, if it runs.
     pub seller_address: Option<SocketAddr>,
     writes: TaskTracker,
@@ -62,6 +65,7 @@ impl Backend {
         for task in [self.warming, self.seller].into_iter().flatten() {
             drop(task.await);
         }
+        self.outbox.shutdown().await;
         self.db.close().await;
     }
 }
@@ -79,6 +83,7 @@ pub async fn start(config: SampleConfig, cache: Cache) -> Result<Backend, StartE
     let warm = warm::endpoints(&config.warm).map_err(StartError::Config)?;
     let client = upstream::client().map_err(|e| StartError::Config(format!("no HTTP client: {e}")))?;
     let db = Db::open(&config.database).await?;
+    let outbox = Outbox::builder(&cache, db.outbox_pool()).start();
     seed::seed(&db, config.data, config.sample_logins).await?;
     let tokens = Arc::new(tokens(&db, &config.jwt).await?);
 
@@ -97,6 +102,7 @@ pub async fn start(config: SampleConfig, cache: Cache) -> Result<Backend, StartE
     let app = App::new(Parts {
         db: db.clone(),
         cache,
+        outbox: outbox.clone(),
         tokens: Arc::clone(&tokens),
         passwords: Passwords::default(),
         throttle: Throttle::default(),
@@ -114,6 +120,7 @@ pub async fn start(config: SampleConfig, cache: Cache) -> Result<Backend, StartE
         openapi: complete(openapi),
         tokens,
         db,
+        outbox,
         seller_address,
         writes,
         stop,

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::model::{Campaign, Filter, NewCampaign};
 use super::sql;
-use crate::app::{App, cached, cached_opt, changed};
+use crate::app::{App, cached, cached_opt};
 use crate::auth::User;
 use crate::ttl::Endpoint;
 
@@ -64,11 +64,13 @@ async fn create(
     Json(new): Json<NewCampaign>,
 ) -> Result<Response, Problem> {
     user.may_write()?;
-    let db = app.db.clone();
+    let on = app.clone();
     let made = app
         .write(async move {
-            let made = sql::create(&db, &user.tenant, new).await?;
-            changed(&user.cache, event("campaign.created", made.id, &made)).await;
+            let mut write = on.begin(&user.cache).await?;
+            let made = sql::create(write.tx(), &user.tenant, new).await?;
+            write.emit(event("campaign.created", made.id, &made)).await?;
+            write.commit().await?;
             Ok(made)
         })
         .await?;
@@ -105,11 +107,14 @@ async fn update(
     Json(new): Json<NewCampaign>,
 ) -> Result<axum::Json<Campaign>, Problem> {
     user.may_write()?;
-    let db = app.db.clone();
+    let on = app.clone();
     let now = app
         .write(async move {
-            let now = sql::update(&db, &user.tenant, id, new).await?.ok_or_else(Problem::not_found)?;
-            changed(&user.cache, event("campaign.updated", id, &now)).await;
+            let mut write = on.begin(&user.cache).await?;
+            let now = sql::update(write.tx(), &user.tenant, id, new).await?;
+            let now = now.ok_or_else(Problem::not_found)?;
+            write.emit(event("campaign.updated", id, &now)).await?;
+            write.commit().await?;
             Ok(now)
         })
         .await?;
@@ -124,13 +129,15 @@ async fn update(
 )]
 async fn delete(State(app): State<App>, user: User, PathId(id): PathId) -> Result<StatusCode, Problem> {
     user.may_write()?;
-    let db = app.db.clone();
+    let on = app.clone();
     app.write(async move {
-        if !sql::delete(&db, &user.tenant, id).await? {
+        let mut write = on.begin(&user.cache).await?;
+        if !sql::delete(write.tx(), &user.tenant, id).await? {
             return Err(Problem::not_found());
         }
         let event = Event::new("campaign.deleted").id(id.to_string()).data(serde_json::json!({ "id": id }));
-        changed(&user.cache, event.invalidates(shown_in(id)).invalidates([prefix!("leads", id)])).await;
+        write.emit(event.invalidates(shown_in(id)).invalidates([prefix!("leads", id)])).await?;
+        write.commit().await?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await

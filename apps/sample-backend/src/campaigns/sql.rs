@@ -6,7 +6,7 @@ use sqlx::{Error, Row};
 use uuid::Uuid;
 
 use super::model::{Campaign, CampaignStatus, Channel, Filter, NewCampaign};
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, Tx};
 use crate::row;
 use crate::time::Time;
 
@@ -75,7 +75,7 @@ pub(crate) async fn exists(db: &Db, tenant: &str, id: Uuid) -> Result<bool, DbEr
     Ok(found.is_some())
 }
 
-pub(super) async fn create(db: &Db, tenant: &str, new: NewCampaign) -> Result<Campaign, DbError> {
+pub(super) async fn create(tx: &mut Tx, tenant: &str, new: NewCampaign) -> Result<Campaign, DbError> {
     let now = Time::now();
     let NewCampaign { name, channel, budget_cents, status } = new;
     let made = Campaign {
@@ -99,14 +99,14 @@ pub(super) async fn create(db: &Db, tenant: &str, new: NewCampaign) -> Result<Ca
     .bind(made.budget_cents)
     .bind(made.created_at.0)
     .bind(made.updated_at.0)
-    .execute(db.write())
+    .execute(tx.conn())
     .await?;
     Ok(made)
 }
 
 /// The campaign as it is now, or `None` where the tenant has none such.
 pub(super) async fn update(
-    db: &Db,
+    tx: &mut Tx,
     tenant: &str,
     id: Uuid,
     new: NewCampaign,
@@ -124,13 +124,12 @@ pub(super) async fn update(
     .bind(new.budget_cents)
     .bind(Time::now().0)
     .try_map(|row: AnyRow| campaign(&row))
-    .fetch_optional(db.write())
+    .fetch_optional(tx.conn())
     .await?)
 }
 
 /// Deletes it with its leads. `false` where the tenant has none such.
-pub(super) async fn delete(db: &Db, tenant: &str, id: Uuid) -> Result<bool, DbError> {
-    let mut tx = db.begin().await?;
+pub(super) async fn delete(tx: &mut Tx, tenant: &str, id: Uuid) -> Result<bool, DbError> {
     // First the row that an import of leads locks, so that none is added in between.
     let locked = match tx.dialect() {
         crate::db::Dialect::Sqlite => "SELECT 1 FROM campaigns WHERE id = $1 AND tenant_id = $2",
@@ -146,6 +145,5 @@ pub(super) async fn delete(db: &Db, tenant: &str, id: Uuid) -> Result<bool, DbEr
     ] {
         sqlx::query(sql).bind(id.to_string()).bind(tenant).execute(tx.conn()).await?;
     }
-    tx.commit().await?;
     Ok(true)
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::model::{Conversation, NewConversation};
 use super::sql::{self, Stored};
-use crate::app::{App, cached, changed};
+use crate::app::{App, cached};
 use crate::auth::User;
 use crate::ttl::Endpoint;
 use crate::users::People;
@@ -71,14 +71,16 @@ async fn create(
     let people = People::fetch(&app, &user, everybody.iter().copied()).await?;
     people.caller(&user)?;
     check(&new, user.id, &people)?;
-    let db = app.db.clone();
+    let on = app.clone();
     let made = app
         .write(async move {
-            let made = sql::create(&db, &user.tenant, everybody.into_iter().collect()).await?;
+            let mut write = on.begin(&user.cache).await?;
+            let made = sql::create(write.tx(), &user.tenant, everybody.into_iter().collect()).await?;
             // The whole tenant hears of it, so no more than an id: who talks with whom is theirs to know.
             let data = serde_json::json!({ "id": made.id });
             let event = Event::new("conversation.created").id(made.id.to_string()).data(data);
-            changed(&user.cache, event.invalidates(lists_of(&made.members))).await;
+            write.emit(event.invalidates(lists_of(&made.members))).await?;
+            write.commit().await?;
             conversation(made, &people)
         })
         .await?;

@@ -128,9 +128,8 @@ pub(crate) async fn spoken(tx: &mut Tx, id: Uuid, body: &str, at: Time) -> Resul
 }
 
 /// Starts one between these users, who must be the tenant's.
-pub(super) async fn create(db: &Db, tenant: &str, members: Vec<Uuid>) -> Result<Stored, DbError> {
+pub(super) async fn create(tx: &mut Tx, tenant: &str, members: Vec<Uuid>) -> Result<Stored, DbError> {
     let made = Stored { id: Uuid::now_v7(), members, last_message: None, updated_at: Time::now() };
-    let mut tx = db.begin().await?;
     sqlx::query("INSERT INTO conversations (id, tenant_id, created_at, updated_at) VALUES ($1, $2, $3, $3)")
         .bind(made.id.to_string())
         .bind(tenant)
@@ -139,9 +138,8 @@ pub(super) async fn create(db: &Db, tenant: &str, members: Vec<Uuid>) -> Result<
         .await?;
     let mut bulk = Bulk::new("INSERT INTO participants (conversation_id, user_id)");
     for member in &made.members {
-        bulk.push(&mut tx, [made.id.to_string().into(), member.to_string().into()]).await?;
+        bulk.push(tx, [made.id.to_string().into(), member.to_string().into()]).await?;
     }
-    bulk.flush(&mut tx).await?;
-    tx.commit().await?;
+    bulk.flush(tx).await?;
     Ok(made)
 }

@@ -31,6 +31,19 @@ impl DbError {
     }
 }
 
+impl DbError {
+    /// What the outbox says; its own refusals are bugs of whoever made the event.
+    pub(crate) fn of_outbox(error: larder_outbox::Error) -> Problem {
+        match error.into_database() {
+            Ok(error) => Self(error).into(),
+            Err(error) => {
+                tracing::error!(%error, "an event can't be written");
+                Problem::internal()
+            }
+        }
+    }
+}
+
 impl From<&DbError> for Problem {
     fn from(error: &DbError) -> Self {
         if error.is_temporary() {

@@ -81,6 +81,12 @@ impl Db {
         &self.write
     }
 
+    /// The pool that writes, for the outbox: its statements are not counted.
+    #[must_use]
+    pub fn outbox_pool(&self) -> AnyPool {
+        self.write.clone()
+    }
+
     /// Begins a transaction that writes. Dropped without [`Tx::commit`], it leaves nothing behind.
     ///
     /// # Errors

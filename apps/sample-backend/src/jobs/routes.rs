@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use super::model::{Job, JobsStats, NewJob};
 use super::sql;
-use crate::app::{App, cached, changed};
+use crate::app::{App, cached};
 use crate::auth::User;
 use crate::ttl::Endpoint;
 
@@ -63,10 +63,11 @@ async fn stats(State(app): State<App>, user: User, conditions: Conditions) -> Re
 )]
 async fn create(State(app): State<App>, user: User, Json(new): Json<NewJob>) -> Result<Response, Problem> {
     user.may_write()?;
-    let db = app.db.clone();
+    let on = app.clone();
     let made = app
         .write(async move {
-            let made = sql::create(&db, &user.tenant, new).await?;
+            let mut write = on.begin(&user.cache).await?;
+            let made = sql::create(write.tx(), &user.tenant, new).await?;
             let data = serde_json::json!({
                 "id": made.id,
                 "title": made.title,
@@ -75,7 +76,8 @@ async fn create(State(app): State<App>, user: User, Json(new): Json<NewJob>) -> 
                 "category": made.category,
             });
             let event = Event::new("job.created").id(made.id.to_string()).data(data);
-            changed(&user.cache, event.invalidates(shown_in())).await;
+            write.emit(event.invalidates(shown_in())).await?;
+            write.commit().await?;
             Ok(made)
         })
         .await?;

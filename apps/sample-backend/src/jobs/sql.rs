@@ -6,7 +6,7 @@ use sqlx::{Error, Row};
 use uuid::Uuid;
 
 use super::model::{Job, JobsStats, NewJob};
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, Tx};
 use crate::row;
 use crate::time::Time;
 
@@ -68,7 +68,7 @@ pub(super) async fn stats(db: &Db, tenant: &str) -> Result<JobsStats, DbError> {
     Ok(stats)
 }
 
-pub(super) async fn create(db: &Db, tenant: &str, new: NewJob) -> Result<Job, DbError> {
+pub(super) async fn create(tx: &mut Tx, tenant: &str, new: NewJob) -> Result<Job, DbError> {
     let NewJob { title, company, location, category, salary_min_cents, salary_max_cents } = new;
     let made = Job {
         id: Uuid::now_v7(),
@@ -94,7 +94,7 @@ pub(super) async fn create(db: &Db, tenant: &str, new: NewJob) -> Result<Job, Db
     .bind(made.salary_min_cents)
     .bind(made.salary_max_cents)
     .bind(made.created_at.0)
-    .execute(db.write())
+    .execute(tx.conn())
     .await?;
     Ok(made)
 }

@@ -18,10 +18,10 @@ use super::csv::{Leads, Report, check};
 use super::model::{Lead, NewLead};
 use super::spool::{UPLOAD_LIMIT, no_room, take_in};
 use super::sql::{self, Import};
-use crate::app::{App, cached_opt, changed};
+use crate::app::{App, cached_opt};
 use crate::auth::User;
 use crate::campaigns;
-use crate::db::Db;
+use crate::db::Tx;
 use crate::ttl::Endpoint;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
@@ -68,13 +68,16 @@ async fn create(
     Json(new): Json<NewLead>,
 ) -> Result<Response, Problem> {
     user.may_write()?;
-    let db = app.db.clone();
+    let on = app.clone();
     let made = app
         .write(async move {
-            let made = sql::create(&db, &user.tenant, id, new).await?.ok_or_else(Problem::not_found)?;
+            let mut write = on.begin(&user.cache).await?;
+            let made = sql::create(write.tx(), &user.tenant, id, new).await?;
+            let made = made.ok_or_else(Problem::not_found)?;
             let data = serde_json::json!({ "id": made.id, "campaign_id": id, "status": made.status });
             let event = Event::new("lead.created").id(made.id.to_string()).data(data);
-            changed(&user.cache, event.invalidates(shown_in(id))).await;
+            write.emit(event.invalidates(shown_in(id))).await?;
+            write.commit().await?;
             Ok(made)
         })
         .await?;
@@ -99,8 +102,7 @@ async fn import(
 ) -> Result<axum::Json<Report>, Problem> {
     user.may_write()?;
     check_headers(request.headers())?;
-    let db = app.db.clone();
-    if !campaigns::exists(&db, &user.tenant, id).await? {
+    if !campaigns::exists(&app.db, &user.tenant, id).await? {
         return Err(Problem::not_found());
     }
     let spool = take_in(request.into_body()).await?;
@@ -113,12 +115,14 @@ async fn import(
     .await?;
     if report.imported > 0 {
         let imported = report.imported;
+        let on = app.clone();
         app.write(async move {
-            store(&db, &user.tenant, id, spool).await?;
+            let mut write = on.begin(&user.cache).await?;
+            store(write.tx(), &user.tenant, id, spool).await?;
             let data = serde_json::json!({ "campaign_id": id, "imported": imported });
             let event = Event::new("lead.imported").id(id.to_string()).data(data);
-            changed(&user.cache, event.invalidates(shown_in(id))).await;
-            Ok(())
+            write.emit(event.invalidates(shown_in(id))).await?;
+            write.commit().await
         })
         .await?;
     }
@@ -140,10 +144,10 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// Writes every good line, reading as fast as the database takes them.
-async fn store(db: &Db, tenant: &str, campaign: Uuid, spool: SpooledTempFile) -> Result<(), Problem> {
+async fn store(tx: &mut Tx, tenant: &str, campaign: Uuid, spool: SpooledTempFile) -> Result<(), Problem> {
     /// Leads that wait for the database.
     const AHEAD: usize = 1_000;
-    let mut import = Import::begin(db, tenant, campaign).await?.ok_or_else(Problem::not_found)?;
+    let mut import = Import::begin(tx, tenant, campaign).await?.ok_or_else(Problem::not_found)?;
     let (send, mut receive) = mpsc::channel(AHEAD);
     let reading = tokio::task::spawn_blocking(move || {
         let mut leads = Leads::open(spool)?;
@@ -161,7 +165,7 @@ async fn store(db: &Db, tenant: &str, campaign: Uuid, spool: SpooledTempFile) ->
         import.push(lead).await?;
     }
     reading.await.map_err(|_| Problem::internal())??;
-    Ok(import.commit().await?)
+    Ok(import.finish().await?)
 }
 
 async fn blocking<T: Send + 'static>(

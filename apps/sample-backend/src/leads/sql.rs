@@ -54,7 +54,7 @@ pub(super) async fn list(
 
 /// `None` where the tenant has no such campaign.
 pub(super) async fn create(
-    db: &Db,
+    tx: &mut Tx,
     tenant: &str,
     campaign_id: Uuid,
     new: NewLead,
@@ -74,23 +74,22 @@ pub(super) async fn create(
     .bind(made.status.as_str())
     .bind(made.value_cents)
     .bind(made.created_at.0)
-    .execute(db.write())
+    .execute(tx.conn())
     .await?;
     Ok((done.rows_affected() == 1).then_some(made))
 }
 
 /// Many leads of one campaign in one transaction.
-pub(super) struct Import {
-    tx: Tx,
+pub(super) struct Import<'t> {
+    tx: &'t mut Tx,
     bulk: Bulk,
     tenant: String,
     campaign: Uuid,
 }
 
-impl Import {
+impl<'t> Import<'t> {
     /// Begins, and keeps the campaign from being deleted. `None` where the tenant has no such campaign.
-    pub(super) async fn begin(db: &Db, tenant: &str, campaign: Uuid) -> Result<Option<Self>, DbError> {
-        let mut tx = db.begin().await?;
+    pub(super) async fn begin(tx: &'t mut Tx, tenant: &str, campaign: Uuid) -> Result<Option<Self>, DbError> {
         let held = match tx.dialect() {
             Dialect::Sqlite => "SELECT 1 FROM campaigns WHERE id = $1 AND tenant_id = $2",
             Dialect::Postgres => "SELECT 1 FROM campaigns WHERE id = $1 AND tenant_id = $2 FOR SHARE",
@@ -114,11 +113,11 @@ impl Import {
             new.value_cents.into(),
             Time::now().0.into(),
         ];
-        self.bulk.push(&mut self.tx, row).await
+        self.bulk.push(self.tx, row).await
     }
 
-    pub(super) async fn commit(mut self) -> Result<(), DbError> {
-        self.bulk.flush(&mut self.tx).await?;
-        self.tx.commit().await
+    /// To be called after the last lead.
+    pub(super) async fn finish(mut self) -> Result<(), DbError> {
+        self.bulk.flush(self.tx).await
     }
 }

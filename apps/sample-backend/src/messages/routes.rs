@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::kept::Kept;
 use super::model::{Message, NewMessage};
 use super::sql::{self, Sent};
-use crate::app::{App, changed, render};
+use crate::app::{App, Write, render};
 use crate::auth::User;
 use crate::ttl::Endpoint;
 use crate::users::People;
@@ -78,12 +78,14 @@ async fn send(
 ) -> Result<Response, Problem> {
     user.may_write()?;
     let sender = People::fetch(&app, &user, [user.id]).await?.caller(&user)?;
-    let db = app.db.clone();
+    let on = app.clone();
     let message = app
         .write(async move {
-            let sent = sql::send(&db, &user.tenant, id, &sender, new.body).await?;
+            let mut write = on.begin(&user.cache).await?;
+            let sent = sql::send(write.tx(), &user.tenant, id, &sender, new.body).await?;
             let sent = sent.ok_or_else(Problem::not_found)?;
-            publish(&user, &sent).await;
+            emit(&mut write, &sent).await?;
+            write.commit().await?;
             Ok(sent.message)
         })
         .await?;
@@ -93,15 +95,16 @@ async fn send(
 /// One event for the message, with all that it invalidates, then one for each notification.
 ///
 /// The whole tenant hears them, so they say nothing that belongs to the members: no text, and no user.
-async fn publish(user: &User, sent: &Sent) {
+async fn emit(write: &mut Write, sent: &Sent) -> Result<(), Problem> {
     let (id, conversation) = (sent.message.id, sent.message.conversation_id);
     let data = serde_json::json!({ "id": id, "conversation_id": conversation });
-    let event = Event::new("message.created").id(id.to_string()).data(data);
-    changed(&user.cache, event.invalidates(shown_in(sent))).await;
-    for id in &sent.notifications {
-        let data = serde_json::json!({ "id": id });
-        changed(&user.cache, Event::new("notification.created").id(id.to_string()).data(data)).await;
-    }
+    let message = Event::new("message.created").id(id.to_string()).data(data).invalidates(shown_in(sent));
+    let notification = |id: &Uuid| {
+        Event::new("notification.created").id(id.to_string()).data(serde_json::json!({ "id": id }))
+    };
+    let all: Vec<Event> =
+        std::iter::once(message).chain(sent.notifications.iter().map(notification)).collect();
+    write.emit_all(all).await
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use sqlx::{Error, Row};
 use uuid::Uuid;
 
 use super::model::Message;
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, Tx};
 use crate::named::Named;
 use crate::time::Time;
 use crate::{conversations, notifications, row};
@@ -61,14 +61,13 @@ pub(super) struct Sent {
 
 /// Sends a message and notifies the others; `None` where the sender takes part in no such conversation.
 pub(super) async fn send(
-    db: &Db,
+    tx: &mut Tx,
     tenant: &str,
     conversation: Uuid,
     sender: &Named,
     body: String,
 ) -> Result<Option<Sent>, DbError> {
-    let mut tx = db.begin().await?;
-    let members = conversations::hold(&mut tx, tenant, conversation).await?;
+    let members = conversations::hold(tx, tenant, conversation).await?;
     if !members.contains(&sender.id) {
         return Ok(None);
     }
@@ -86,10 +85,9 @@ pub(super) async fn send(
     .bind(message.created_at.0)
     .execute(tx.conn())
     .await?;
-    conversations::spoken(&mut tx, conversation, &message.body, created_at).await?;
+    conversations::spoken(tx, conversation, &message.body, created_at).await?;
     let notified: Vec<Uuid> = members.iter().copied().filter(|member| *member != sender.id).collect();
     let text = format!("{} sent you a message", sender.name);
-    let notifications = notifications::create(&mut tx, tenant, &notified, "message", &text).await?;
-    tx.commit().await?;
+    let notifications = notifications::create(tx, tenant, &notified, "message", &text).await?;
     Ok(Some(Sent { message, members, notified, notifications }))
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::model::Notification;
 use super::sql;
-use crate::app::{App, cached, changed};
+use crate::app::{App, cached};
 use crate::auth::User;
 use crate::ttl::Endpoint;
 
@@ -56,14 +56,17 @@ async fn read(
     PathId(id): PathId,
 ) -> Result<axum::Json<Notification>, Problem> {
     user.may_write()?;
-    let db = app.db.clone();
+    let on = app.clone();
     let now = app
         .write(async move {
-            let now = sql::read(&db, &user.tenant, user.id, id).await?.ok_or_else(Problem::not_found)?;
+            let mut write = on.begin(&user.cache).await?;
+            let now = sql::read(write.tx(), &user.tenant, user.id, id).await?;
+            let now = now.ok_or_else(Problem::not_found)?;
             // Also where it was read before: whoever did that may not have come to the invalidation yet.
             let event =
                 Event::new("notification.read").id(id.to_string()).data(serde_json::json!({ "id": id }));
-            changed(&user.cache, event.invalidates(lists_of(&[user.id]))).await;
+            write.emit(event.invalidates(lists_of(&[user.id]))).await?;
+            write.commit().await?;
             Ok(now)
         })
         .await?;

@@ -49,7 +49,7 @@ pub(super) async fn list(
 
 /// Marks one of the user's as read; `None` where the user has none such.
 pub(super) async fn read(
-    db: &Db,
+    tx: &mut Tx,
     tenant: &str,
     user: Uuid,
     id: Uuid,
@@ -62,7 +62,7 @@ pub(super) async fn read(
     .bind(user.to_string())
     .bind(tenant)
     .try_map(|row: AnyRow| notification(&row))
-    .fetch_optional(db.write())
+    .fetch_optional(tx.conn())
     .await?)
 }
 

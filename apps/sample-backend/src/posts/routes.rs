@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::model::{NewPost, Post};
 use super::sql::{self, Stored};
-use crate::app::{App, cached, cached_opt, changed};
+use crate::app::{App, cached, cached_opt};
 use crate::auth::User;
 use crate::time::Time;
 use crate::ttl::Endpoint;
@@ -87,17 +87,19 @@ async fn create(State(app): State<App>, user: User, Json(new): Json<NewPost>) ->
     user.may_write()?;
     // Before the write: what can fail must not fail after the commit.
     let author = People::fetch(&app, &user, [user.id]).await?.caller(&user)?;
-    let db = app.db.clone();
+    let on = app.clone();
     let made = app
         .write(async move {
+            let mut write = on.begin(&user.cache).await?;
             let post =
                 Stored { id: Uuid::now_v7(), author: user.id, body: new.body, created_at: Time::now() };
-            if !sql::create(&db, &user.tenant, &post).await? {
+            if !sql::create(write.tx(), &user.tenant, &post).await? {
                 return Err(Problem::unauthorized());
             }
             let data = serde_json::json!({ "id": post.id, "author_id": user.id });
             let event = Event::new("post.created").id(post.id.to_string()).data(data);
-            changed(&user.cache, event.invalidates(shown_in(user.id))).await;
+            write.emit(event.invalidates(shown_in(user.id))).await?;
+            write.commit().await?;
             Ok(Post { id: post.id, author, body: post.body, created_at: post.created_at })
         })
         .await?;

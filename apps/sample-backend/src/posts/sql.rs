@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Error, Row};
 use uuid::Uuid;
 
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, Tx};
 use crate::row;
 use crate::time::Time;
 
@@ -76,7 +76,7 @@ pub(super) async fn by_author(
 }
 
 /// `false` where the tenant has no such author.
-pub(super) async fn create(db: &Db, tenant: &str, post: &Stored) -> Result<bool, DbError> {
+pub(super) async fn create(tx: &mut Tx, tenant: &str, post: &Stored) -> Result<bool, DbError> {
     let done = sqlx::query(
         "INSERT INTO posts (id, tenant_id, author_id, body, created_at) \
          SELECT $1, tenant_id, id, $4, $5 FROM users WHERE id = $2 AND tenant_id = $3",
@@ -86,7 +86,7 @@ pub(super) async fn create(db: &Db, tenant: &str, post: &Stored) -> Result<bool,
     .bind(tenant)
     .bind(post.body.clone())
     .bind(post.created_at.0)
-    .execute(db.write())
+    .execute(tx.conn())
     .await?;
     Ok(done.rows_affected() == 1)
 }

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::upstream::Change;
-use crate::app::{App, cached_rendered, changed};
+use crate::app::{App, cached_rendered};
 use crate::auth::User;
 use crate::campaigns::MAX_CENTS;
 use crate::ttl::{Endpoint, SELLER_TAG};
@@ -229,16 +229,16 @@ async fn set_price(
     Json(new): Json<NewPrice>,
 ) -> Result<Response, Problem> {
     user.may_write()?;
-    let seller = app.seller.clone();
+    let on = app.clone();
     let payload = app
         .write(async move {
             let body = json!({ "price_cents": new.price_cents });
-            let change = seller.put_product(&user.tenant, &id.to_string(), &body).await;
+            let change = on.seller.put_product(&user.tenant, &id.to_string(), &body).await;
             // Everything on the dashboard is derived from products.
             let event = Event::new("product.updated").id(id.to_string()).data(json!({
                 "id": id, "price_cents": new.price_cents,
             }));
-            settle(&user, change, event.invalidates([larder::tag(SELLER_TAG)])).await
+            settle(&on, &user, change, event.invalidates([larder::tag(SELLER_TAG)])).await
         })
         .await?;
     Ok(axum::Json(Payload { payload }).into_response())
@@ -252,15 +252,15 @@ async fn set_price(
 async fn order(State(app): State<App>, user: User, Json(new): Json<NewOrder>) -> Result<Response, Problem> {
     use Endpoint::{DashboardActivity, DashboardKpis, DashboardTrends, ForecastDemand};
     user.may_write()?;
-    let seller = app.seller.clone();
+    let on = app.clone();
     let payload = app
         .write(async move {
             let body = json!({ "product_id": new.product_id, "quantity": new.quantity });
-            let change = seller.post_order(&user.tenant, &body).await;
+            let change = on.seller.post_order(&user.tenant, &body).await;
             let touched = [DashboardKpis, DashboardActivity, DashboardTrends, ForecastDemand]
                 .map(|endpoint| Selector::Prefix(key!(endpoint.name())));
             let event = Event::new("order.created").id(new.product_id.to_string()).data(body);
-            settle(&user, change, event.invalidates(touched)).await
+            settle(&on, &user, change, event.invalidates(touched)).await
         })
         .await?;
     Ok((StatusCode::CREATED, axum::Json(Payload { payload })).into_response())
@@ -268,10 +268,11 @@ async fn order(State(app): State<App>, user: User, Json(new): Json<NewOrder>) ->
 
 /// What follows from a change: its event, unless nothing was changed. Where that is not known, caches are dropped, but
 /// nobody is told that it happened.
-async fn settle(user: &User, change: Change, event: Event) -> Result<Value, Problem> {
+async fn settle(app: &App, user: &User, change: Change, event: Event) -> Result<Value, Problem> {
     match change {
         Change::Done(answer) => {
-            changed(&user.cache, event).await;
+            // Not in one transaction with the change: that was made elsewhere, by HTTP.
+            app.changed_elsewhere(&user.cache, event).await;
             Ok(answer)
         }
         Change::Refused(StatusCode::NOT_FOUND) => Err(Problem::not_found()),

@@ -14,7 +14,7 @@ use super::model::{
     Days, Filter, Inserted, NewThreat, NewThreats, SeverityChart, SourceChart, Threat, ThreatStats, Trend,
 };
 use super::sql;
-use crate::app::{App, cached, changed};
+use crate::app::{App, cached};
 use crate::auth::User;
 use crate::db::{Db, DbError};
 use crate::ttl::Endpoint;
@@ -141,14 +141,15 @@ async fn ingest(
     _: Crawler,
     Json(NewThreats(threats)): Json<NewThreats>,
 ) -> Result<Response, Problem> {
-    let (db, cache) = (app.db.clone(), app.cache.shared());
+    let (on, cache) = (app.clone(), app.cache.shared());
     let made = app
         .write(async move {
             let made = Inserted { inserted: threats.len() };
-            sql::insert(&db, threats).await?;
+            let mut write = on.begin(&cache).await?;
+            sql::insert(write.tx(), threats).await?;
             let event = Event::new("threats.ingested").data(serde_json::json!(made));
-            changed(&cache, event.invalidates([prefix!("stats"), prefix!("threats"), prefix!("charts")]))
-                .await;
+            write.emit(event.invalidates([prefix!("stats"), prefix!("threats"), prefix!("charts")])).await?;
+            write.commit().await?;
             Ok(made)
         })
         .await?;

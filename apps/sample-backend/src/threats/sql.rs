@@ -11,7 +11,7 @@ use super::model::{
     Filter, NewThreat, Severity, SeverityChart, SeverityCount, SourceChart, SourceCount, Threat, ThreatStats,
     Trend, TrendPoint,
 };
-use crate::db::{Bulk, Db, DbError};
+use crate::db::{Bulk, Db, DbError, Tx};
 use crate::row;
 use crate::time::{DAY, Time, date};
 
@@ -124,8 +124,7 @@ pub(super) async fn sources(db: &Db) -> Result<SourceChart, DbError> {
 }
 
 /// All of them, or none.
-pub(super) async fn insert(db: &Db, threats: Vec<NewThreat>) -> Result<(), DbError> {
-    let mut tx = db.begin().await?;
+pub(super) async fn insert(tx: &mut Tx, threats: Vec<NewThreat>) -> Result<(), DbError> {
     let mut bulk = Bulk::new("INSERT INTO threats (id, title, severity, source, indicator, published_at)");
     for new in threats {
         let row = [
@@ -136,8 +135,7 @@ pub(super) async fn insert(db: &Db, threats: Vec<NewThreat>) -> Result<(), DbErr
             new.indicator.into(),
             new.published_at.0.into(),
         ];
-        bulk.push(&mut tx, row).await?;
+        bulk.push(tx, row).await?;
     }
-    bulk.flush(&mut tx).await?;
-    tx.commit().await
+    bulk.flush(tx).await
 }

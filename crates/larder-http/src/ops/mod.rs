@@ -24,7 +24,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::middleware::map_response;
 use axum::response::Response;
@@ -93,6 +93,32 @@ pub trait Database: Send + Sync + 'static {
     /// Statements that it was asked to run since this process started: what a cache saves. Those that begin or end a
     /// transaction or keep a connection alive are none.
     fn statements(&self) -> u64;
+
+    /// What waits in its outbox, if it has one.
+    fn outbox(&self) -> Option<OutboxUse> {
+        None
+    }
+}
+
+/// What waits in an outbox, and what this process did for it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OutboxUse {
+    /// Whether this process relays.
+    pub relays: bool,
+    /// Rows that wait.
+    pub waiting: u64,
+    /// How long the oldest has waited.
+    pub lag: Duration,
+    /// Rows that were set aside.
+    pub dead: u64,
+    /// Tenants whose rows wait for Redis.
+    pub stalled: u64,
+    /// Rows that this process relayed.
+    pub relayed: u64,
+    /// Events that this process published past the relay.
+    pub direct: u64,
+    /// Times that the database failed the relay.
+    pub failures: u64,
 }
 
 /// How the connections to a database are used at this moment.

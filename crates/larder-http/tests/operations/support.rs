@@ -12,7 +12,7 @@ use axum::routing::get;
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use larder::{Cache, Key, Policy, Tenant};
-use larder_http::ops::{self, Database, Endpoints, Measure, Operations, PoolUse, Requests};
+use larder_http::ops::{self, Database, Endpoints, Measure, Operations, OutboxUse, PoolUse, Requests};
 use larder_http::{Authenticate, ClientAddr, Identity, Problem};
 use serde_json::Value;
 use std::time::Duration;
@@ -53,6 +53,12 @@ impl Database for Rows {
 
     fn statements(&self) -> u64 {
         17
+    }
+
+    fn outbox(&self) -> Option<OutboxUse> {
+        let lag = std::time::Duration::from_millis(1_500);
+        let (waiting, dead, stalled, relayed, direct, failures) = (3, 1, 2, 40, 50, 4);
+        Some(OutboxUse { relays: true, waiting, lag, dead, stalled, relayed, direct, failures })
     }
 }
 

@@ -12,8 +12,8 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use larder::{Counts, LOAD_BUCKETS, RedisState, StatsSnapshot};
 
-use super::Ops;
 use super::gate::Scraper;
+use super::{Ops, OutboxUse};
 use exposition::Exposition;
 
 pub use requests::Requests;
@@ -66,6 +66,9 @@ impl Ops {
                 .number(&[], u64::from(pool.max));
             out.counter("larder_database_statements_total", "Statements that the database was asked to run")
                 .number(&[], database.statements());
+            if let Some(outbox) = database.outbox() {
+                describe_outbox(out, &outbox);
+            }
         }
     }
 
@@ -168,6 +171,38 @@ impl Ops {
         ] {
             out.gauge(name, help).number(&[], number);
         }
+    }
+}
+
+fn describe_outbox(out: &mut Exposition, outbox: &OutboxUse) {
+    out.gauge("larder_outbox_relays", "1 where this process is the one that relays the outbox")
+        .flag(outbox.relays);
+    out.gauge(
+        "larder_outbox_lag_seconds",
+        "How long the oldest event in the outbox has waited; 0 if none waits",
+    )
+    .float(&[], outbox.lag.as_secs_f64());
+    for (name, help, number) in [
+        ("larder_outbox_waiting", "Events in the outbox, counted up to 10001", outbox.waiting),
+        (
+            "larder_outbox_dead",
+            "Rows of the outbox that can't be published, in larder_outbox_dead",
+            outbox.dead,
+        ),
+        (
+            "larder_outbox_stalled_tenants",
+            "Tenants whose events in the outbox wait for Redis",
+            outbox.stalled,
+        ),
+    ] {
+        out.gauge(name, help).number(&[], number);
+    }
+    for (name, help, number) in [
+        ("larder_outbox_relayed_total", "Events that this process relayed", outbox.relayed),
+        ("larder_outbox_direct_total", "Events that this process published past the relay", outbox.direct),
+        ("larder_outbox_failures_total", "Times that the database failed the relay", outbox.failures),
+    ] {
+        out.counter(name, help).number(&[], number);
     }
 }
 

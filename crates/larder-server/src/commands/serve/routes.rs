@@ -8,9 +8,10 @@ use axum::Router;
 use bytes::Bytes;
 use larder::Cache;
 use larder_http::Authenticate;
-use larder_http::ops::{self, Database, Endpoints, Operations, PoolUse, Requests};
+use larder_http::ops::{self, Database, Endpoints, Operations, OutboxUse, PoolUse, Requests};
 use larder_http::problem::with_fallbacks;
 use larder_live::Live;
+use larder_outbox::Outbox;
 use sample_backend::Backend;
 use sample_backend::db::Db;
 use sample_backend::ttl::Endpoint;
@@ -22,7 +23,7 @@ use crate::http::{self, listen::Open};
 use crate::pages;
 
 /// The rows, as far as operators ask about them.
-struct Rows(Db);
+struct Rows(Db, Outbox);
 
 impl Database for Rows {
     fn is_connected(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
@@ -36,6 +37,20 @@ impl Database for Rows {
 
     fn statements(&self) -> u64 {
         self.0.statements()
+    }
+
+    fn outbox(&self) -> Option<OutboxUse> {
+        let stats = self.1.stats();
+        Some(OutboxUse {
+            relays: stats.relays,
+            waiting: stats.waiting,
+            lag: stats.lag,
+            dead: stats.dead,
+            stalled: stats.stalled,
+            relayed: stats.relayed,
+            direct: stats.direct,
+            failures: stats.failures,
+        })
     }
 }
 
@@ -53,7 +68,7 @@ pub(super) fn all(
     let operations = Operations {
         cache: cache.clone(),
         who: Arc::clone(&who),
-        database: Some(Arc::new(Rows(backend.db.clone()))),
+        database: Some(Arc::new(Rows(backend.db.clone(), backend.outbox.clone()))),
         // One campaign is kept as long as a page of them, and counted with them.
         endpoints: Endpoints::new(Endpoint::ALL.iter().map(|endpoint| endpoint.name()))
             .also("campaign", "campaigns"),
