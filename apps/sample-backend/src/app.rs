@@ -154,7 +154,7 @@ impl Write {
     /// # Cancel safety
     /// As [`Write::emit`].
     pub async fn emit_all(&mut self, events: impl IntoIterator<Item = Event> + Send) -> Result<(), Problem> {
-        self.changes.emit_all(self.tx.conn(), events).await.map_err(DbError::of_outbox)
+        self.changes.emit_all(self.tx.outbox(), events).await.map_err(DbError::of_outbox)
     }
 
     /// Makes it last, then invalidates and publishes. From its return on this node serves nothing of before.

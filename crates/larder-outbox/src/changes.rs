@@ -1,7 +1,7 @@
 //! The events of one transaction: written with it, published after it.
 
 use crate::ErrorKind;
-use crate::emit::{Written, older, write};
+use crate::emit::{Written, hand_over, older, write};
 use crate::error::Error;
 use crate::limits::{MAX_EVENTS, MAX_OLDER};
 use crate::outbox::Outbox;
@@ -66,30 +66,34 @@ impl Changes {
         }
         let whose = Whose::from(&self.tenant);
         let shared = &self.outbox.shared;
-        let mut predecessors =
-            self.followed(older(connection, &whose, MAX_OLDER + self.written.len()).await?);
-        let grace = predecessors.is_some().then_some(shared.grace);
-        let written = write(connection, &whose, &events, grace).await?;
-        for (written, event) in written.into_iter().zip(events) {
-            let claim = predecessors.as_ref().and_then(|_| shared.claim(written.id));
-            if claim.is_none() {
-                predecessors = None;
-            }
-            self.written.push((written, event, claim));
+        // Written before anything is read: on SQLite, a transaction that has read can't always write any more.
+        let is_direct = self.written.last().is_none_or(|(_, _, claim)| claim.is_some());
+        let written = write(connection, &whose, &events, is_direct.then_some(shared.grace)).await?;
+        let ids: Vec<i64> = written.iter().map(|written| written.id).collect();
+        let followed = match is_direct {
+            true => self
+                .followed(&ids, older(connection, &whose, MAX_OLDER + self.written.len() + ids.len()).await?),
+            false => None,
+        };
+        let claims = followed
+            .as_ref()
+            .and_then(|_| ids.iter().map(|id| shared.claim(*id)).collect::<Option<Vec<_>>>());
+        if is_direct && claims.is_none() {
+            hand_over(connection, &ids).await?;
         }
-        if let Some(predecessors) = predecessors {
-            self.predecessors.and(predecessors);
+        let claims = claims.into_iter().flatten().map(Some).chain(std::iter::repeat_with(|| None));
+        self.written.extend(written.into_iter().zip(events).zip(claims).map(|((w, e), c)| (w, e, c)));
+        if let Some(followed) = followed {
+            self.predecessors.and(followed);
         }
         Ok(())
     }
 
-    /// After which rows the next events come; `None` if they are to be left to the relay, which publishes something that
-    /// they must not overtake.
-    fn followed(&self, older: Option<Vec<i64>>) -> Option<Predecessors> {
-        let own = |id: &i64| self.written.iter().any(|(written, ..)| written.id == *id);
-        let is_direct = self.written.last().is_none_or(|(_, _, claim)| claim.is_some());
-        let others = older.filter(|_| is_direct)?.into_iter().filter(|id| !own(id));
-        self.outbox.shared.predecessors(others)
+    /// Which rows come before those with these ids; `None` if they are to be left to the relay, which publishes something
+    /// that they must not overtake.
+    fn followed(&self, ids: &[i64], older: Option<Vec<i64>>) -> Option<Predecessors> {
+        let own = |id: &i64| ids.contains(id) || self.written.iter().any(|(written, ..)| written.id == *id);
+        self.outbox.shared.predecessors(older?.into_iter().filter(|id| !own(id)))
     }
 
     /// To be called after the commit: from its return on, this process serves nothing of what the events invalidate. They

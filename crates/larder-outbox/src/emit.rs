@@ -65,6 +65,13 @@ pub(crate) async fn older(
     Ok(if rows.len() > most { None } else { rows.iter().map(id).collect() })
 }
 
+/// Leaves rows of this transaction to the relay.
+pub(crate) async fn hand_over(connection: &mut dyn Session, ids: &[i64]) -> Result<(), Error> {
+    let ids = serde_json::to_string(ids).expect("numbers are JSON");
+    connection.ask(statements(connection)?.hand_over, vec![Some(ids)]).await?;
+    Ok(())
+}
+
 /// Writes rows, in one statement. `grace`: for so long the relay leaves them to this process.
 pub(crate) async fn write(
     connection: &mut dyn Session,

@@ -13,6 +13,8 @@ pub(crate) struct Statements {
     pub(crate) read: &'static str,
     /// `ids, as JSON`.
     pub(crate) delete: &'static str,
+    /// `ids, as JSON`: they are the relay's.
+    pub(crate) hand_over: &'static str,
     /// `id, reason`.
     pub(crate) bury: &'static str,
     /// `how many to keep`.
@@ -36,21 +38,23 @@ impl Statements {
     }
 }
 
+// All of them name the outbox, so that whoever reads a server's log can tell them from the application's.
+
 /// The advisory lock of the one who relays: "lard", and the table, since a database may have several in its schemas.
 pub(crate) const TRY_LOCK: &str = "SELECT CAST(pg_try_advisory_lock(1818325604, \
      CAST(CAST('larder_outbox' AS regclass) AS oid)::int) AS TEXT), CAST(pg_backend_pid() AS TEXT)";
 
 /// Gives all locks of the session back.
-pub(crate) const UNLOCK: &str = "SELECT CAST(pg_advisory_unlock_all() AS TEXT)";
+pub(crate) const UNLOCK: &str = "SELECT CAST(pg_advisory_unlock_all() AS TEXT) AS larder_outbox";
 
 /// Wakes those who listen.
 pub(crate) const NOTIFY: &str = "SELECT CAST(pg_notify('larder_outbox', '') AS TEXT)";
 
 /// Whether the session is still the one that holds the lock: behind a pooler of transactions it may be another.
-pub(crate) const SESSION: &str = "SELECT CAST(pg_backend_pid() AS TEXT)";
+pub(crate) const SESSION: &str = "SELECT CAST(pg_backend_pid() AS TEXT) AS larder_outbox";
 
 /// PostgreSQL 14: a session that says nothing for so many milliseconds is ended, and its lock with it.
-pub(crate) const END_SILENCE: &str = "SELECT set_config('idle_session_timeout', $1, false)";
+pub(crate) const END_SILENCE: &str = "SELECT set_config('idle_session_timeout', $1, false) AS larder_outbox";
 
 macro_rules! pg_now {
     () => {
@@ -111,6 +115,7 @@ macro_rules! statements {
                  FROM fit WHERE COALESCE(before, 0) < CAST($2 AS BIGINT) ORDER BY fit.id"
             ),
             delete: concat!("DELETE FROM larder_outbox WHERE id IN (", $ids, ")"),
+            hand_over: concat!("UPDATE larder_outbox SET not_before = 0 WHERE id IN (", $ids, ")"),
             bury: concat!(
                 "INSERT INTO larder_outbox_dead \
                  (id, nonce, v, tenant, shared, kind, entity, room, sender, data, invalidates, created_at, reason, failed_at) \

@@ -200,6 +200,11 @@ impl Tx {
         &mut self.inner
     }
 
+    /// The connection, for the outbox: its statements are not counted.
+    pub(crate) fn outbox(&mut self) -> &mut AnyConnection {
+        &mut self.inner
+    }
+
     /// SQLite or PostgreSQL.
     #[must_use]
     pub fn dialect(&self) -> Dialect {

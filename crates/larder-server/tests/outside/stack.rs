@@ -128,12 +128,14 @@ impl Stack {
     }
 
     /// The statements that the database has run for this test, in order: PostgreSQL's own log, or what the driver of
-    /// SQLite has logged in the first server.
+    /// SQLite has logged in the first server. Without those of the outbox, which looks into its table all the time.
     pub(crate) fn statements(&self) -> Vec<String> {
-        match &self.postgres {
+        let mut statements = match &self.postgres {
             Some((server, database)) => server.statements(database),
             None => sqlite::statements(&self.server.log()),
-        }
+        };
+        statements.retain(|statement| !statement.contains("larder_outbox"));
+        statements
     }
 
     /// How many statements that read rows the database has run: not the pool's own, nor transactions.
