@@ -86,7 +86,12 @@ async fn a_change_reaches_its_tenant_in_order_and_who_reads_again_sees_it(stack:
         );
     }
     drop(here);
+    // The answer does not wait for the log: somebody else sees that the event is there.
+    let mut beside = Socket::open(&acme, url, "acme", "").await;
+    beside.expect("hello").await;
+    beside.expect("synced").await;
     acme.delete(&path).await.expect(204);
+    assert_eq!(beside.expect("event").await["kind"], "campaign.deleted");
     let back = format!("pos={}:{offset}", hello["epoch"].as_str().unwrap());
     let mut here = Socket::open(&acme, url, "acme", &back).await;
     here.expect("hello").await;
