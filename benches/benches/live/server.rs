@@ -102,10 +102,17 @@ async fn serve(redis: Option<String>) {
     println!("{}", listener.local_addr().expect("it listens"));
     let routes = live.streams().merge(live.requests());
     tokio::spawn(async move { axum::serve(listener, routes).await });
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let (told, mut lines) = tokio::sync::mpsc::channel(8);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            if told.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
     let mut going: Option<tokio::task::JoinHandle<u64>> = None;
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    while let Ok(Some(line)) = lines.next_line().await {
+    while let Some(line) = lines.recv().await {
         let words: Vec<&str> = line.split(' ').collect();
         let number = |place: usize| words[place].parse::<u64>().expect("a number");
         match words[0] {

@@ -158,7 +158,10 @@ async fn serve(
             if let Err(error) = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER) {
                 tracing::debug!(%error, "the kernel's send buffer stays as it is");
             }
-            Box::pin(socket::run(stream, parts.read_buf.into(), link)).await;
+            // Copied, as a rule nothing: the buffer itself is that of the request, and larger than ours.
+            let read = parts.read_buf.to_vec();
+            drop(parts.read_buf);
+            Box::pin(socket::run(stream, read, link)).await;
         }
         // Carried by something else than TCP, or by another server than hyper-util's.
         Err(upgraded) => Box::pin(socket::run(TokioIo::new(upgraded), Vec::new(), link)).await,

@@ -57,7 +57,9 @@ where
             metrics.closed(code);
             let broken = matches!(end, End::Broken(_));
             // Whoever takes longer is cut off.
-            let _ = tokio::time::timeout(CLOSING, close(socket, code, broken)).await;
+            // In a box: what only the last seconds need is no part of every connection.
+            let closing = Box::pin(close(socket, code, broken));
+            let _ = tokio::time::timeout(CLOSING, closing).await;
         }
     }
 }
