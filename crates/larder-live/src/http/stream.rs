@@ -177,7 +177,9 @@ fn count_end(shared: &Shared, queue: &Queue) {
 
 /// Keeps an event stream's side of the protocol until its client has gone.
 async fn keep(mut link: Link, mut commands: mpsc::Receiver<String>, gone: CancellationToken) {
-    let mut timer = Box::pin(tokio::time::sleep_until(link.deadline().into()));
+    let stall = link.shared().config.write_stall;
+    let first = link.deadline().min(Instant::now() + stall);
+    let mut timer = Box::pin(tokio::time::sleep_until(first.into()));
     let mut gone = std::pin::pin!(gone.cancelled_owned());
     poll_fn(|cx| {
         if gone.as_mut().poll(cx).is_ready() {
@@ -187,10 +189,13 @@ async fn keep(mut link: Link, mut commands: mpsc::Receiver<String>, gone: Cancel
             link.text(&text);
         }
         link.poll_work(cx);
+        // Signing in may have brought the next deadline nearer.
+        if link.deadline() < timer.deadline().into_std() {
+            timer.as_mut().reset(link.deadline().into());
+        }
         if timer.as_mut().poll(cx).is_ready() {
             link.tick();
             link.poll_work(cx);
-            let stall = link.shared().config.write_stall;
             if link.queue().stalled() >= stall {
                 link.queue().abort(CloseCode::Slow);
             }
