@@ -5,6 +5,7 @@ use super::chromium::Chromium;
 use super::gate::NoWebSockets;
 use super::page::Page;
 use crate::client::Client;
+use crate::live::Socket;
 use crate::routes::a_campaign;
 use crate::server::{Dir, Server, command_with_input};
 use crate::stack::{Kind, Stack};
@@ -317,7 +318,10 @@ async fn a_server_that_died_is_found_again_and_nothing_is_missing_with_redis() {
     node.program().kill();
     page.until_state("waiting").await;
     let acme = stack.acme().await;
+    let mut witness = Socket::open(&acme, stack.server.url(), "acme", "").await;
     make(&acme, "Elsewhere").await;
+    // It enters the log when the lease of the node that died has run out: before that nobody can have missed it.
+    while witness.next().await["type"] != "event" {}
     let _again = stack.another(&[("LISTEN", &address)]).await;
     page.until_live().await;
     page.until_listed("Elsewhere", true).await;
