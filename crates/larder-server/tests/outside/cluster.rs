@@ -69,7 +69,7 @@ async fn the_tools_see_every_primary() {
         let at = format!("127.0.0.1:{}", cluster.port(primary));
         assert!(said.contains(&format!("{at} sharded pub/sub")), "{said}");
         assert!(
-            said.lines().any(|line| line.contains(&format!("{at} commands")) && line.ends_with("19 allowed")),
+            said.lines().any(|line| line.contains(&format!("{at} commands")) && line.ends_with("27 allowed")),
             "{said}"
         );
     }
