@@ -83,7 +83,6 @@ pub async fn start(config: SampleConfig, cache: Cache) -> Result<Backend, StartE
     let warm = warm::endpoints(&config.warm).map_err(StartError::Config)?;
     let client = upstream::client().map_err(|e| StartError::Config(format!("no HTTP client: {e}")))?;
     let db = Db::open(&config.database).await?;
-    let outbox = Outbox::builder(&cache, db.outbox_pool()).start();
     seed::seed(&db, config.data, config.sample_logins).await?;
     let tokens = Arc::new(tokens(&db, &config.jwt).await?);
 
@@ -98,6 +97,8 @@ pub async fn start(config: SampleConfig, cache: Cache) -> Result<Backend, StartE
             (base, Some(serving.task), Some(serving.address))
         }
     };
+    // Behind everything that can fail, and behind the seed, which keeps SQLite's only writer to itself.
+    let outbox = Outbox::builder(&cache, db.outbox_pool()).start();
     let writes = TaskTracker::new();
     let app = App::new(Parts {
         db: db.clone(),
