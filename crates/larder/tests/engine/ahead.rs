@@ -1,9 +1,10 @@
 //! Loading ahead of expiry.
 
-use crate::support::{Gate, MINUTE, Row, alone_by_hand, node, policy};
-use larder::{Cache, Fetched, Outcome, Policy, Tier, key};
+use crate::support::{Gate, MINUTE, Row, alone_by_hand, node_with, policy};
+use larder::{Cache, Fetched, ManualClock, Outcome, Policy, Tier, key};
 use larder_testkit::{RedisServer, assert_eventually};
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -90,11 +91,16 @@ fn hot(tiers: larder::Tiers) -> Policy {
     Policy::ttl(10 * SECOND).jitter(0.0).eager_refresh(10.0).tiers(tiers)
 }
 
-async fn read_slowly(cache: &Cache, tiers: larder::Tiers, row: &Row) -> Fetched<u64> {
-    let row = row.clone();
+/// Reads by a load that takes a third of a second of the cache's clock.
+async fn read_slowly(
+    cache: &Cache,
+    clock: &Arc<ManualClock>,
+    tiers: larder::Tiers,
+    row: &Row,
+) -> Fetched<u64> {
+    let (row, clock) = (row.clone(), Arc::clone(clock));
     let load = move || async move {
-        // What the load takes, by which the cache decides; nothing is waited for.
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        clock.advance(3 * SECOND / 10);
         Ok::<_, Infallible>(row.read())
     };
     cache.tenant("acme").fetch(key!("k"), hot(tiers), load).await.unwrap()
@@ -104,15 +110,17 @@ async fn read_slowly(cache: &Cache, tiers: larder::Tiers, row: &Row) -> Fetched<
 async fn a_value_in_redis_is_loaded_ahead_also_where_memory_is_not_used() {
     // 21
     let (redis, row) = (RedisServer::start(), Row::default());
-    let (one, other) = (node(&redis).await, node(&redis).await);
-    read_slowly(&one, larder::Tiers::Redis, &row).await;
+    let clock = Arc::new(ManualClock::default());
+    let node = || node_with(&redis, |builder| builder.clock(clock.clone()));
+    let (one, other) = (node().await, node().await);
+    read_slowly(&one, &clock, larder::Tiers::Redis, &row).await;
     row.write();
     assert_eventually!(
-        *read_slowly(&other, larder::Tiers::Redis, &row).await.value == 1,
+        *read_slowly(&other, &clock, larder::Tiers::Redis, &row).await.value == 1,
         SOON,
         "the other node loads ahead, and both read that"
     );
-    let hit = read_slowly(&one, larder::Tiers::Redis, &row).await.status;
+    let hit = read_slowly(&one, &clock, larder::Tiers::Redis, &row).await.status;
     assert_eq!((hit.outcome, hit.tier), (Outcome::Hit, Tier::Redis));
     assert_eq!((one.stats().entries, other.stats().entries), (0, 0));
 }

@@ -2,10 +2,11 @@
 
 use crate::history::{KEYS, Setting, node, read, under};
 use crate::support::{Row, ready};
-use larder::{Cache, ErrorKind, RedisState, all, key};
+use larder::{Cache, ErrorKind, RedisState, all, first_segment, key};
 use larder_testkit::{Fault, RedisCluster, RedisServer, assert_eventually};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 
 const SOON: Duration = Duration::from_secs(60);
 /// Of sixteen buckets over three primaries.
@@ -70,14 +71,18 @@ async fn a_primary_that_stood_still_and_was_replaced_makes_nothing_stale() {
 async fn a_primary_that_stood_still_and_kept_its_place_leaves_redis_warm() {
     let cluster = Arc::new(RedisCluster::builder().node_timeout(Duration::from_secs(60)).start());
     let (setting, fault) = (setting(&cluster), Arc::clone(&cluster));
-    let lease = setting.lease;
+    let bystander = node(&setting).await;
+    let tries = bystander.clone();
     let stood_still = move || {
         fault.nodes()[0].pause();
-        // Longer than any lease, and than an invalidation is tried. The fault itself is that time passes.
-        std::thread::sleep(lease * 2);
+        // Longer than any lease: until an invalidation has been tried for as long as one is.
+        let tried = Handle::current().block_on(tries.invalidate(first_segment("nobody")).into_future());
+        assert_eq!(tried.unwrap_err().kind(), ErrorKind::Deferred);
         fault.nodes()[0].resume();
     };
     let seen = under(setting, stood_still, |_| true).await;
+    // Who had gone would have been struck off, which is another epoch.
+    drop(bystander);
     assert_eq!(seen, 0);
 }
 
