@@ -1,5 +1,9 @@
 //! A network with faults, in front of any TCP address.
 
+mod pushes;
+
+use pushes::Pushes;
+use std::borrow::Cow;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,6 +46,9 @@ pub enum Fault {
         /// …each time this has passed.
         every: Duration,
     },
+    /// Redis only, without TLS: what is published does not reach subscribers that speak RESP3, everything else passes. A
+    /// message is lost, and the connection does not show it. [`TcpProxy::lost_pushes`] counts them.
+    LosePushes,
     /// Connections are accepted and reset at once; existing ones are reset.
     Reset,
     /// New connections are refused; existing ones go on.
@@ -72,6 +79,7 @@ pub struct TcpProxy {
     listening: watch::Receiver<bool>,
     open: Arc<AtomicUsize>,
     accepted: Arc<AtomicUsize>,
+    lost_pushes: Arc<AtomicUsize>,
     acceptor: JoinHandle<()>,
 }
 
@@ -99,7 +107,7 @@ impl TcpProxy {
         let address = listener.local_addr().expect("a bound listener has an address");
         let (state, watched) = watch::channel(State::default());
         let (announce, listening) = watch::channel(true);
-        let (open, accepted) = (Arc::default(), Arc::default());
+        let (open, accepted, lost_pushes) = (Arc::default(), Arc::default(), Arc::default());
         let acceptor = Acceptor {
             upstream,
             address,
@@ -107,8 +115,10 @@ impl TcpProxy {
             announce,
             open: Arc::clone(&open),
             accepted: Arc::clone(&accepted),
+            lost_pushes: Arc::clone(&lost_pushes),
         };
-        Self { address, state, listening, open, accepted, acceptor: tokio::spawn(acceptor.run(listener)) }
+        let acceptor = tokio::spawn(acceptor.run(listener));
+        Self { address, state, listening, open, accepted, lost_pushes, acceptor }
     }
 
     /// Where clients connect.
@@ -170,6 +180,12 @@ impl TcpProxy {
     pub fn accepted(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
     }
+
+    /// How many messages [`Fault::LosePushes`] has thrown away.
+    #[must_use]
+    pub fn lost_pushes(&self) -> usize {
+        self.lost_pushes.load(Ordering::SeqCst)
+    }
 }
 
 impl Drop for TcpProxy {
@@ -186,6 +202,7 @@ struct Acceptor {
     announce: watch::Sender<bool>,
     open: Arc<AtomicUsize>,
     accepted: Arc<AtomicUsize>,
+    lost_pushes: Arc<AtomicUsize>,
 }
 
 impl Acceptor {
@@ -216,9 +233,10 @@ impl Acceptor {
                     self.accepted.fetch_add(1, Ordering::SeqCst);
                     let open = Open::new(&self.open);
                     let (upstream, state) = (self.upstream.clone(), self.state.clone());
+                    let lost_pushes = Arc::clone(&self.lost_pushes);
                     connections.spawn(async move {
                         let _open = open;
-                        serve(client, from.ip(), &upstream, state).await;
+                        serve(client, from.ip(), &upstream, state, &lost_pushes).await;
                     });
                 }
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
@@ -248,6 +266,7 @@ async fn serve(
     source: IpAddr,
     upstream: &OnceLock<String>,
     mut state: watch::Receiver<State>,
+    lost_pushes: &AtomicUsize,
 ) {
     let cuts = state.borrow().cuts;
     // Nothing passes a partition, not even the wish to connect.
@@ -274,7 +293,7 @@ async fn serve(
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
         let requests = pump(from_client, to_server, state.clone(), Direction::Request, source);
-        let replies = pump(from_server, to_client, state.clone(), Direction::Reply, source);
+        let replies = pump(from_server, to_client, state.clone(), Direction::Reply(lost_pushes), source);
         tokio::select! {
             // An error of one direction resets both.
             done = async { tokio::try_join!(requests, replies) } => done.is_err(),
@@ -292,43 +311,50 @@ async fn until_reset(mut state: watch::Receiver<State>, born: u64) {
     let _ = state.wait_for(reset).await;
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
+#[derive(Clone, Copy)]
+enum Direction<'a> {
     Request,
-    Reply,
+    /// Where messages are counted that are lost.
+    Reply(&'a AtomicUsize),
 }
 
 async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     mut state: watch::Receiver<State>,
-    direction: Direction,
+    direction: Direction<'_>,
     source: IpAddr,
 ) -> io::Result<()> {
+    let replies = matches!(direction, Direction::Reply(_));
+    let mut pushes = Pushes::default();
     let mut buffer = vec![0; 16 << 10];
     // Answers that have passed since `Fault::CutReplies` began.
     let mut passed = 0;
     loop {
         let length = from.read(&mut buffer).await?;
-        let piece = &buffer[..length];
         let now = state.borrow().fault_of(source);
         if let Fault::Delay(delay) = now {
             tokio::time::sleep(delay).await;
         }
         let passes = |state: &State| match state.fault_of(source) {
             Fault::Stall => false,
-            Fault::HoldReplies => direction == Direction::Request,
-            Fault::HoldRequests => direction == Direction::Reply,
+            Fault::HoldReplies => !replies,
+            Fault::HoldRequests => replies,
             _ => true,
         };
         let fault = state.wait_for(passes).await.map_err(io::Error::other)?.fault_of(source);
         if length == 0 {
             return to.shutdown().await;
         }
+        let mut piece = Cow::from(&buffer[..length]);
+        if let Direction::Reply(lost_pushes) = direction {
+            piece = pushes.pass(&buffer[..length], fault == Fault::LosePushes);
+            lost_pushes.fetch_add(pushes.take_lost(), Ordering::SeqCst);
+        }
         match fault {
             Fault::Drop => {}
-            Fault::CutReplies { after } if direction == Direction::Reply => {
-                let left = after.saturating_sub(passed).min(length);
+            Fault::CutReplies { after } if replies => {
+                let left = after.saturating_sub(passed).min(piece.len());
                 to.write_all(&piece[..left]).await?;
                 passed += left;
                 if passed >= after {
@@ -338,13 +364,13 @@ async fn pump(
                 }
                 continue;
             }
-            Fault::Trickle { bytes, every } if direction == Direction::Reply => {
+            Fault::Trickle { bytes, every } if replies => {
                 for crumb in piece.chunks(bytes.max(1)) {
                     to.write_all(crumb).await?;
                     tokio::time::sleep(every).await;
                 }
             }
-            _ => to.write_all(piece).await?,
+            _ => to.write_all(&piece).await?,
         }
         passed = 0;
     }

@@ -10,14 +10,13 @@ mod stats;
 
 pub use cluster::{ClusterOptions, RedisCluster};
 pub use options::RedisOptions;
-pub use resp::Reply;
+pub use resp::{Connection, Reply};
 pub use sentinel::{Member, RedisSentinel, SentinelOptions};
 
 use crate::poll::Poll;
 use crate::process::{Process, log_tail, missing};
 use crate::{dirs, ports};
 use nix::sys::signal::Signal;
-use resp::Connection;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -152,11 +151,20 @@ impl RedisServer {
     /// # Errors
     /// When there is no connection or no answer within 5 s.
     pub fn try_command<A: AsRef<[u8]>>(&self, arguments: &[A]) -> io::Result<Reply> {
+        self.connect()?.call(arguments)
+    }
+
+    /// A connection of one's own over the Unix socket, signed in as the administrator: for questions whose answers have to
+    /// come from one process.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn connect(&self) -> io::Result<Connection> {
         let mut connection = Connection::open(&self.socket())?;
         if let Some((user, password)) = self.options.admin() {
             connection.call(&["AUTH", user, password])?;
         }
-        connection.call(arguments)
+        Ok(connection)
     }
 
     /// SIGKILL: connections break at once, nothing is written. Returns when the process is gone.

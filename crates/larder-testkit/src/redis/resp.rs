@@ -66,8 +66,10 @@ impl Reply {
     }
 }
 
+/// A connection to one server, from [`RedisServer::connect`](super::RedisServer::connect): what it answers comes from one
+/// process.
 #[derive(Debug)]
-pub(super) struct Connection(BufReader<UnixStream>);
+pub struct Connection(BufReader<UnixStream>);
 
 impl Connection {
     pub(super) fn open(socket: &Path) -> io::Result<Self> {
@@ -77,7 +79,11 @@ impl Connection {
         Ok(Self(BufReader::new(stream)))
     }
 
-    pub(super) fn call<A: AsRef<[u8]>>(&mut self, arguments: &[A]) -> io::Result<Reply> {
+    /// Sends one command and returns the answer, errors of Redis included.
+    ///
+    /// # Errors
+    /// When there is no answer within 5 s. The connection is of no use then.
+    pub fn call<A: AsRef<[u8]>>(&mut self, arguments: &[A]) -> io::Result<Reply> {
         let mut frame = format!("*{}\r\n", arguments.len()).into_bytes();
         for argument in arguments.iter().map(AsRef::as_ref) {
             frame.extend_from_slice(format!("${}\r\n", argument.len()).as_bytes());

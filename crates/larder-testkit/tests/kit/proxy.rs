@@ -1,7 +1,7 @@
 use larder_testkit::{Fault, RedisServer, TcpProxy, assert_eventually};
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -204,4 +204,33 @@ async fn a_partition_concerns_clients_of_some_addresses_only() {
         timeout(LONG, stream.read_exact(&mut answer)).await.unwrap().unwrap();
         assert_eq!(&answer, b"+PONG\r\n");
     }
+}
+
+#[tokio::test]
+async fn a_subscriber_can_miss_a_message_and_keep_its_connection() {
+    let case = Case::new().await;
+    let mut stream = BufReader::new(case.connect().await);
+    let publish = |what| assert_eq!(case.server.command(&["SPUBLISH", "c", what]).int(), Some(1));
+    stream.write_all(b"HELLO 3\r\nSSUBSCRIBE c\r\n").await.unwrap();
+    until(&mut stream, "ssubscribe").await;
+    case.proxy.set(Fault::LosePushes).await;
+    publish("first");
+    assert_eventually!(case.proxy.lost_pushes() == 1, LONG, "it is lost");
+    stream.write_all(b"PING\r\n").await.unwrap();
+    let meanwhile = until(&mut stream, "+PONG").await;
+    assert!(!meanwhile.contains("smessage"), "{meanwhile}");
+    case.proxy.heal().await;
+    publish("second");
+    let after = until(&mut stream, "second").await;
+    assert!(!after.contains("first"), "{after}");
+}
+
+/// What comes up to a line that ends so.
+async fn until(stream: &mut BufReader<TcpStream>, end: &str) -> String {
+    let mut all = String::new();
+    while !all.trim_end().ends_with(end) {
+        let read = timeout(LONG, stream.read_line(&mut all)).await.unwrap().unwrap();
+        assert!(read > 0, "the end of {all}");
+    }
+    all
 }
