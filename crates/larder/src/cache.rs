@@ -10,10 +10,11 @@ use crate::event_log::EventLog;
 use crate::inspect::{EntryFilter, EntryInfo, EntryPage};
 use crate::invalidate::Invalidation;
 use crate::l1::KeyRef;
-use crate::remote::{RedisState, Remote};
+use crate::recent::Change;
+use crate::remote::{NodeInfo, RedisState, Remote};
 use crate::scope::Selection;
 use crate::simulation::{Mutant, is};
-use crate::stats::StatsSnapshot;
+use crate::stats::{Counts, StatsSnapshot};
 use crate::tenant::Tenant;
 use futures_util::future::{join_all, try_join_all};
 use std::collections::BTreeMap;
@@ -113,8 +114,18 @@ impl Cache {
 
     /// Counters and sizes. Takes time in the number of tenants and endpoints.
     pub fn stats(&self) -> StatsSnapshot {
+        self.with_sizes(self.engine().stats.read())
+    }
+
+    /// The same without its tenants. `see` is shown their counts instead, by tenant (the empty name: shared entries) and
+    /// endpoint, all of one tenant in a row, and nothing is allocated for them. It must be quick, and must not call this
+    /// cache: the first lookup of a new endpoint waits for it.
+    pub fn visit_stats(&self, see: impl FnMut(&str, &str, &Counts)) -> StatsSnapshot {
+        self.with_sizes(self.engine().stats.visit(see))
+    }
+
+    fn with_sizes(&self, mut stats: StatsSnapshot) -> StatsSnapshot {
         let engine = self.engine();
-        let mut stats = engine.stats.read();
         stats.entries = engine.l1.len();
         stats.memory_bytes = engine.l1.weight();
         stats.max_memory_bytes = engine.l1.capacity();
@@ -138,6 +149,32 @@ impl Cache {
             (tenant, told)
         };
         stats.accounts.largest(limit).into_iter().map(with_stats).collect()
+    }
+
+    /// What was invalidated and published lately, as far as this process knows: the last 200 that were asked of it, and the
+    /// last 256 of all nodes, which names nobody. The newest first, at most `limit`; only of this tenant (empty: shared
+    /// entries) where one is given.
+    pub fn recent(&self, tenant: Option<&str>, limit: usize) -> Vec<Change> {
+        self.buckets.recent(tenant, limit)
+    }
+
+    /// The nodes that share this cache by what Redis was last told, this one first: another is among them for four leases
+    /// after its last heartbeat. Alone, without Redis.
+    pub fn nodes(&self) -> Vec<NodeInfo> {
+        let mut nodes: Vec<NodeInfo> = Vec::new();
+        for node in self.remotes().flat_map(|remote| remote.nodes_seen()) {
+            match nodes.iter_mut().find(|known| known.name == node.name) {
+                Some(known) => known.seen = known.seen.min(node.seen),
+                None => nodes.push(node),
+            }
+        }
+        nodes.sort_unstable_by(|a, b| b.this.cmp(&a.this).then_with(|| a.name.cmp(&b.name)));
+        nodes
+    }
+
+    /// How long this node may rely on what it last heard of Redis.
+    pub fn lease(&self) -> Duration {
+        self.engine().options.lease
     }
 
     /// A page of the entries in this process's memory that would be served now. Takes time in their number.

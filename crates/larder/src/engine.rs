@@ -134,6 +134,7 @@ impl Engine {
         let lag = self.mirror.renewed(self.options.lease).map(|sent| self.now().since(sent));
         stats.coherence_lag = stats.coherence_lag.zip(lag).map(|(one, other)| one.max(other));
         stats.breaker_open |= remote.link().is_none();
+        stats.epoch = stats.epoch.or_else(|| self.mirror.epoch());
         stats.undelivered += remote.undelivered_count() as u64;
     }
 

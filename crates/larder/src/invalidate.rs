@@ -6,6 +6,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::journal::Ticket;
 use crate::l1::KeyRef;
+use crate::recent;
 use crate::remote::Remote;
 use crate::scope::{Covered, ScopeHash, Selection};
 use crate::simulation::{Mutant, is};
@@ -65,11 +66,13 @@ pub struct Invalidation {
     tenant: Option<Arc<str>>,
     kind: Kind,
     until: Until,
+    /// What people are told of it.
+    told: recent::Told,
 }
 
 impl Invalidation {
     pub(crate) fn new(tenant: Option<Arc<str>>, parts: Result<Vec<(Arc<Engine>, Selection)>, Error>) -> Self {
-        Self { parts, tenant, kind: Kind::Invalidate, until: Until::Told }
+        Self { parts, tenant, kind: Kind::Invalidate, until: Until::Told, told: recent::Told::default() }
     }
 
     /// Expires instead: the values are stale from now on, as if their TTL had just ended, and not gone. Lookups load again;
@@ -105,6 +108,18 @@ impl IntoFuture for Invalidation {
 }
 
 impl Invalidation {
+    /// An event has caused it.
+    pub(crate) fn caused_by(mut self, kind: &str, changed: Option<&str>) -> Self {
+        self.told = recent::Told::Caused(kind.to_owned(), changed.map(str::to_owned));
+        self
+    }
+
+    /// It was made before, and is made once more.
+    pub(crate) fn again(mut self) -> Self {
+        self.told = recent::Told::Nothing;
+        self
+    }
+
     /// Tells Redis, and leaves it to the caller to wait for the other nodes.
     pub(crate) async fn watched(mut self) -> Result<(Stamp, Applied), Error> {
         self.until = Until::Watched;
@@ -112,8 +127,9 @@ impl Invalidation {
     }
 
     async fn carry_out(self) -> Result<(Stamp, Applied), Error> {
-        let Self { parts, tenant, kind, until } = self;
+        let Self { parts, tenant, kind, until, told } = self;
         let mut parts = parts?;
+        let draft = recent::Draft::of(tenant.as_ref(), &parts, kind == Kind::Expire, told);
         let any = parts.first().map(|(engine, _)| Arc::clone(engine));
         let outcome = match (parts.pop(), parts.is_empty()) {
             (Some((engine, selection)), true) => {
@@ -132,6 +148,10 @@ impl Invalidation {
         let is_done = outcome.as_ref().map_or_else(|error| error.ticket().is_some(), |_| true);
         if let Some(engine) = any.filter(|_| is_done) {
             engine.count_invalidation(tenant.as_deref());
+            if let Some(draft) = draft {
+                let stamp = outcome.as_ref().map(|(stamp, _)| stamp);
+                engine.stats.recent.made(engine.now(), draft, stamp);
+            }
         }
         outcome
     }

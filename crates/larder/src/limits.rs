@@ -60,6 +60,12 @@ pub const MAX_COUNTERS: usize = 10_000;
 pub const MAX_ACCOUNTS: usize = 10_000;
 /// Events that a slow subscriber may fall behind before it is told that it missed some.
 pub const EVENT_BACKLOG: usize = 4096;
+/// Invalidations and events of this process that it can tell of: some screens full, for people.
+pub const RECENT_CHANGES: usize = 200;
+/// Invalidations that came over the stream, own ones included, of which it can tell: a few words each.
+pub const RECENT_HEARD: usize = 256;
+/// What one of these is told to have covered; of the rest only the number.
+pub const RECENT_SELECTORS: usize = 6;
 /// Bytes of an event's data, encoded. It is sent to every connection of a tenant: what is larger is to be read again.
 pub const MAX_EVENT_BYTES: usize = 64 << 10;
 /// Bytes of an event's kind.

@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::event_log::{Destination, Item, Logs, Place, Position, closed};
 use crate::journal::Ticket;
+use crate::recent::Draft;
 use crate::scope::Selection;
 use crate::simulation;
 use crate::stamp::Stamp;
@@ -89,6 +90,8 @@ impl Publication {
         };
         let stamp = match selection {
             None => {
+                let draft = Draft::published(&tenant.name, event.kind(), event.changed_id());
+                engine.stats.recent.made(engine.now(), draft, Ok(&Stamp::default()));
                 tenant.tell_subscribers(event);
                 if let Some(place) = place {
                     place.ready();
@@ -97,7 +100,7 @@ impl Publication {
             }
             // Nothing has to be waited for, and nothing can be cut off half-way.
             Some(selection) if engine.remote.is_none() => {
-                let stamp = tenant.invalidate(selection).await;
+                let stamp = tenant.invalidate(selection).caused_by(event.kind(), event.changed_id()).await;
                 finish(&tenant, event, place, &stamp);
                 stamp.map(Some)
             }
@@ -170,30 +173,31 @@ async fn shared(
 ) {
     let logs = Arc::clone(&tenant.home.any().logs);
     let again = selection.clone();
-    let everywhere = match tenant.invalidate(selection).watched().await {
-        Ok((stamp, applied)) => {
-            tenant.tell_subscribers(event);
-            // The caller may have gone away.
-            let _ = told.send(Ok(stamp));
-            applied.everywhere().await;
-            Ok(())
-        }
-        Err(error) => {
-            let _ = told.send(Err(error.clone()));
-            match error.ticket() {
-                None => Err(error),
-                Some(ticket) => {
-                    tenant.tell_subscribers(event);
-                    tokio::select! {
-                        delivered = delivered(&tenant, again, ticket) => delivered,
-                        // Nobody needs to know any more: not many wait, however long an outage is.
-                        _ = dropped => return,
-                        () = logs.gives_up() => Err(closed()),
+    let everywhere =
+        match tenant.invalidate(selection).caused_by(event.kind(), event.changed_id()).watched().await {
+            Ok((stamp, applied)) => {
+                tenant.tell_subscribers(event);
+                // The caller may have gone away.
+                let _ = told.send(Ok(stamp));
+                applied.everywhere().await;
+                Ok(())
+            }
+            Err(error) => {
+                let _ = told.send(Err(error.clone()));
+                match error.ticket() {
+                    None => Err(error),
+                    Some(ticket) => {
+                        tenant.tell_subscribers(event);
+                        tokio::select! {
+                            delivered = delivered(&tenant, again, ticket) => delivered,
+                            // Nobody needs to know any more: not many wait, however long an outage is.
+                            _ = dropped => return,
+                            () = logs.gives_up() => Err(closed()),
+                        }
                     }
                 }
             }
-        }
-    };
+        };
     match (place, everywhere) {
         (None, _) => {}
         (Some(place), Ok(())) => place.ready(),
@@ -207,7 +211,7 @@ async fn delivered(tenant: &Tenant, selection: Selection, ticket: &Ticket) -> Re
     let mut delivered = ticket.delivered().await;
     loop {
         delivered?;
-        match tenant.invalidate(selection.clone()).watched().await {
+        match tenant.invalidate(selection.clone()).again().watched().await {
             Ok((_, applied)) => {
                 applied.everywhere().await;
                 return Ok(());

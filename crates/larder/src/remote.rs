@@ -48,6 +48,18 @@ pub enum RedisState {
     },
 }
 
+/// A node that shares a cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NodeInfo {
+    /// Its name in the protocol: random, never used again.
+    pub name: String,
+    /// Whether it is this process.
+    pub this: bool,
+    /// How long ago Redis last said that it is registered; of this one, how long ago Redis answered.
+    pub seen: Duration,
+}
+
 struct Live(Arc<dyn Link>);
 
 impl RedisState {
@@ -304,6 +316,18 @@ impl Remote {
     pub(crate) fn nodes_since(&self, us: u64) -> Vec<String> {
         let known = self.nodes.lock();
         known.iter().filter(|(_, seen)| **seen >= us).map(|(node, _)| node.clone()).collect()
+    }
+
+    /// This node, and those of the last roll calls.
+    pub(crate) fn nodes_seen(&self) -> Vec<NodeInfo> {
+        let now = self.server_us(self.clock.now());
+        let own = NodeInfo { name: self.node.clone(), this: true, seen: self.silence() };
+        let known = self.nodes.lock();
+        let others = known.iter().filter(|(name, _)| **name != self.node).map(|(name, seen)| {
+            let seen = Duration::from_micros(now.saturating_sub(*seen));
+            NodeInfo { name: name.clone(), this: false, seen }
+        });
+        std::iter::once(own).chain(others).collect()
     }
 
     /// Registers for acknowledgements; to be called before they are asked for.

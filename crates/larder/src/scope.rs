@@ -317,6 +317,10 @@ impl Selection {
         self.0.is_empty()
     }
 
+    pub(crate) fn each(&self) -> impl Iterator<Item = &Selector> {
+        self.0.iter()
+    }
+
     pub(crate) fn filtered(&self, keep: impl Fn(&Selector) -> bool) -> Self {
         Self(self.0.iter().filter(|selector| keep(selector)).cloned().collect())
     }

@@ -3,6 +3,7 @@
 use crate::account::{Accounts, TenantStats};
 use crate::audit::Audits;
 use crate::limits::MAX_COUNTERS;
+use crate::recent::Recent;
 use crate::status::{Outcome, Status, Tier};
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, HashMap};
@@ -24,6 +25,7 @@ pub(crate) struct Counters {
     bypassed: AtomicU64,
     loads: AtomicU64,
     load_errors: AtomicU64,
+    load_nanos: AtomicU64,
 }
 
 impl Counters {
@@ -51,6 +53,10 @@ impl Counters {
         self.loads.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn count_load_time(&self, took: Duration) {
+        self.load_nanos.fetch_add(nanos(took), Relaxed);
+    }
+
     pub(crate) fn count_load_error(&self) {
         self.load_errors.fetch_add(1, Relaxed);
     }
@@ -65,8 +71,13 @@ impl Counters {
             bypassed: self.bypassed.load(Relaxed),
             loads: self.loads.load(Relaxed),
             load_errors: self.load_errors.load(Relaxed),
+            load_time: Duration::from_nanos(self.load_nanos.load(Relaxed)),
         }
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Lookups and loads, counted.
@@ -89,6 +100,8 @@ pub struct Counts {
     pub loads: u64,
     /// Of the loads, those that failed, panicked or timed out.
     pub load_errors: u64,
+    /// Time spent in loaders; of those that timed out nothing.
+    pub load_time: Duration,
 }
 
 impl Counts {
@@ -108,6 +121,17 @@ impl Counts {
         rate
     }
 
+    /// What the hits would have cost, had each been a load of the mean duration; zero before the first load. An estimate of
+    /// time in loaders: where loads of different keys take different times, take it of one endpoint at a time.
+    pub fn saved(&self) -> Duration {
+        if self.loads == 0 {
+            return Duration::ZERO;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
+        let loads = self.hits() as f64 / self.loads as f64;
+        Duration::try_from_secs_f64(self.load_time.as_secs_f64() * loads).unwrap_or(Duration::MAX)
+    }
+
     /// Adds another's counts.
     pub fn add(&mut self, other: &Counts) {
         self.l1_hits += other.l1_hits;
@@ -118,6 +142,7 @@ impl Counts {
         self.bypassed += other.bypassed;
         self.loads += other.loads;
         self.load_errors += other.load_errors;
+        self.load_time += other.load_time;
     }
 }
 
@@ -148,6 +173,7 @@ pub(crate) struct Stats {
     pub(crate) redis_errors: AtomicU64,
     pub(crate) redis_timeouts: AtomicU64,
     pub(crate) audits: Audits,
+    pub(crate) recent: Recent,
     load_buckets: [AtomicU64; LOAD_BUCKETS.len() + 1],
     load_nanos: AtomicU64,
 }
@@ -176,7 +202,7 @@ impl Stats {
         let seconds = took.as_secs_f64();
         let bucket = LOAD_BUCKETS.iter().position(|bound| seconds <= *bound).unwrap_or(LOAD_BUCKETS.len());
         self.load_buckets[bucket].fetch_add(1, Relaxed);
-        self.load_nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        self.load_nanos.fetch_add(nanos(took), Relaxed);
     }
 
     /// Takes time in the number of the tenant's endpoints.
@@ -189,23 +215,37 @@ impl Stats {
     }
 
     pub(crate) fn read(&self) -> StatsSnapshot {
-        let mut tenants = BTreeMap::new();
+        let mut tenants: BTreeMap<String, BTreeMap<String, Counts>> = BTreeMap::new();
+        let stats = self.visit(|tenant, endpoint, counts| {
+            if !tenants.contains_key(tenant) {
+                tenants.insert(tenant.to_owned(), BTreeMap::new());
+            }
+            if let Some(of_tenant) = tenants.get_mut(tenant) {
+                of_tenant.insert(endpoint.to_owned(), *counts);
+            }
+        });
+        StatsSnapshot { tenants, ..stats }
+    }
+
+    /// The same without its tenants, each of whose counts is shown to `see` instead, all of one tenant in a row.
+    pub(crate) fn visit(&self, mut see: impl FnMut(&str, &str, &Counts)) -> StatsSnapshot {
         let mut total = self.other.read();
         for (tenant, by_endpoint) in &self.counters.read().by_tenant {
-            let counts: BTreeMap<String, Counts> =
-                by_endpoint.iter().map(|(name, counters)| (name.to_string(), counters.read())).collect();
-            counts.values().for_each(|counts| total.add(counts));
-            tenants.insert(tenant.to_string(), counts);
+            for (endpoint, counters) in by_endpoint {
+                let counts = counters.read();
+                total.add(&counts);
+                see(tenant, endpoint, &counts);
+            }
         }
         StatsSnapshot {
             total,
-            tenants,
             invalidations: self.invalidations.load(Relaxed),
             deferred: self.deferred.load(Relaxed),
             evictions: self.evictions.load(Relaxed),
             oversize: self.oversize.load(Relaxed),
             corrupt: self.corrupt.load(Relaxed),
             missed_pushes: self.missed_pushes.load(Relaxed),
+            told: self.recent.told(),
             redis_errors: self.redis_errors.load(Relaxed),
             redis_timeouts: self.redis_timeouts.load(Relaxed),
             audits: self.audits.checked.load(Relaxed),
@@ -237,6 +277,10 @@ pub struct StatsSnapshot {
     pub oversize: u64,
     /// Bytes in Redis that were none of ours, or of another type: each was a miss.
     pub corrupt: u64,
+    /// Invalidations that came over the coherence stream, this node's own included. Zero without Redis.
+    pub told: u64,
+    /// The present epoch; of several buckets that of the first. `None` without Redis, and before it was first reached.
+    pub epoch: Option<u64>,
     /// New epochs that this node went through: each makes Redis cold.
     pub epoch_bumps: u64,
     /// Times that messages of other nodes had been missed, so that memory was dropped.

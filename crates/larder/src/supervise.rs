@@ -7,7 +7,7 @@ use crate::clock::Moment;
 use crate::engine::Engine;
 use crate::recovery;
 use crate::remote::{RedisState, Remote, random_part};
-use crate::scope::Change;
+use crate::scope::{Change, ScopeHash};
 use crate::simulation;
 use crate::simulation::{Mutant, is};
 use crate::store::{AckTo, HeartbeatReply, Link, Push, Recovered, StateReply, StoreError, StoreErrorKind};
@@ -304,6 +304,9 @@ impl Supervisor {
         match push {
             Some(Push::Invalidated { epoch, prev, stamp, scopes, globs, ack }) => {
                 let what = Change { scopes: &scopes, globs: &globs };
+                let soft = scopes.first().is_some_and(ScopeHash::is_soft);
+                let place = (self.engine.mirror.bucket, epoch, stamp);
+                self.engine.stats.recent.heard(self.engine.now(), place, scopes.len(), soft);
                 if self.engine.mirror.apply(epoch, prev, stamp, what) {
                     self.engine.stats.missed_pushes.fetch_add(1, Ordering::Relaxed);
                     self.engine.flights.detach_all();

@@ -28,7 +28,7 @@ impl Endpoints {
         self
     }
 
-    fn name_of(&self, segment: &str) -> &'static str {
+    pub(super) fn name_of(&self, segment: &str) -> &'static str {
         let name = self.also.iter().find(|(from, _)| *from == segment).map_or(segment, |(_, to)| to);
         self.names.iter().find(|known| **known == name).copied().unwrap_or(OTHER)
     }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `GET /health`, `/health/live`, `/health/ready`, `/health/cache` | anyone |
 //! | `GET /api/cache/stats` | anyone: totals; signed in: their tenant; admin: all |
+//! | `GET /api/cache/overview`, `/api/cache/live` | signed in: their tenant; admin: all; anyone on this machine in development: the node |
 //! | `GET /api/v1/cache/metrics`, `/api/cache/keys`, `/api/cache/keys/{key}` | admin |
 //! | `POST /api/cache/clear` | owner: their tenant; ingest: shared entries; admin: all |
 //! | `GET /metrics` | this machine, or the bearer of a token |
@@ -17,6 +18,7 @@ mod gate;
 mod health;
 mod keys;
 mod metrics;
+mod overview;
 mod pattern;
 mod stats;
 
@@ -26,8 +28,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Router;
 use axum::middleware::map_response;
 use axum::response::Response;
+use axum::routing::get;
 use http::HeaderValue;
 use http::header::CACHE_CONTROL;
 use larder::Cache;
@@ -39,6 +43,7 @@ use crate::who::Authenticate;
 pub use endpoints::Endpoints;
 pub use gate::is_loopback;
 pub use metrics::Requests;
+use overview::Overviews;
 
 /// What the operations routes need.
 #[derive(Clone)]
@@ -57,6 +62,8 @@ pub struct Operations {
     pub connections: Arc<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>,
     /// Numbers of the application's own, for `/metrics`.
     pub measures: Arc<dyn Fn() -> Vec<Measure> + Send + Sync>,
+    /// Anyone on this machine sees the overview of the node: in development.
+    pub open_on_loopback: bool,
     /// A bearer that may read `/metrics` from anywhere.
     pub metrics_token: Option<String>,
     /// The version of the program.
@@ -139,6 +146,7 @@ struct Ops(Arc<Shared>);
 struct Shared {
     operations: Operations,
     probe: health::Probe,
+    overviews: Overviews,
     started: Instant,
 }
 
@@ -158,12 +166,55 @@ impl std::ops::Deref for Shared {
     }
 }
 
-/// The routes, each with its description.
-pub fn router(operations: Operations) -> OpenApiRouter {
-    let shared = Shared { operations, probe: health::Probe::default(), started: Instant::now() };
+/// The paths of the streams, as they are routed: for who counts requests by route.
+pub const STREAMS: [&str; 1] = ["/api/cache/live"];
+
+/// The routes of the operations.
+pub struct Routes {
+    /// Ordinary requests, each with its description.
+    pub requests: OpenApiRouter,
+    /// Routes whose responses stay open.
+    pub streams: Router,
+    /// Ends those responses.
+    pub ending: Ending,
+}
+
+impl fmt::Debug for Routes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Routes").finish_non_exhaustive()
+    }
+}
+
+/// Ends the streams, so that a server can end.
+#[derive(Clone)]
+pub struct Ending(Ops);
+
+impl fmt::Debug for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ending").finish()
+    }
+}
+
+impl Ending {
+    /// Ends those that are open, and those that are opened later after their first event.
+    pub fn end(&self) {
+        self.0.overviews.end();
+    }
+}
+
+/// The routes.
+pub fn routes(operations: Operations) -> Routes {
+    let (probe, overviews) = (health::Probe::default(), Overviews::default());
+    let ops = Ops(Arc::new(Shared { operations, probe, overviews, started: Instant::now() }));
+    let streams = Router::new().route(STREAMS[0], get(overview::live)).with_state(ops.clone());
+    Routes { requests: requests(ops.clone()), streams, ending: Ending(ops) }
+}
+
+fn requests(ops: Ops) -> OpenApiRouter {
     let private = OpenApiRouter::new()
         .routes(routes!(stats::stats))
         .routes(routes!(stats::metrics))
+        .routes(routes!(overview::overview))
         .routes(routes!(keys::list))
         .routes(routes!(keys::show))
         .routes(routes!(clear::clear))
@@ -175,7 +226,7 @@ pub fn router(operations: Operations) -> OpenApiRouter {
         .routes(routes!(health::cache))
         .routes(routes!(metrics::scrape))
         .merge(private)
-        .with_state(Ops(Arc::new(shared)))
+        .with_state(ops)
 }
 
 /// What depends on who asks is kept by no shared cache.

@@ -6,5 +6,6 @@ mod clear;
 mod health;
 mod keys;
 mod metrics;
+mod overview;
 mod stats;
 mod support;

@@ -12,7 +12,9 @@ use axum::routing::get;
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use larder::{Cache, Key, Policy, Tenant};
-use larder_http::ops::{self, Database, Endpoints, Measure, Operations, OutboxUse, PoolUse, Requests};
+use larder_http::ops::{
+    self, Database, Ending, Endpoints, Measure, Operations, OutboxUse, PoolUse, Requests,
+};
 use larder_http::{Authenticate, ClientAddr, Identity, Problem};
 use serde_json::Value;
 use std::time::Duration;
@@ -65,6 +67,7 @@ impl Database for Rows {
 pub(crate) struct Server {
     pub(crate) cache: Cache,
     pub(crate) rows: Arc<Rows>,
+    pub(crate) ending: Ending,
     routes: Router,
 }
 
@@ -103,19 +106,29 @@ impl Server {
                     counts,
                 }]
             }),
+            open_on_loopback: true,
             metrics_token: Some("scrape-me".to_owned()),
             version: "1.2.3",
         };
-        let (routes, described) = ops::router(operations).split_for_parts();
-        let routes = routes.route("/things/{id}", get(|| async { "thing" }));
+        let ops::Routes { requests: ordinary, streams, ending } = ops::routes(operations);
+        let (routes, described) = ordinary.split_for_parts();
+        let hit = || async { ([("x-cache", "HIT")], "hit") };
+        let routes =
+            routes.route("/things/{id}", get(|| async { "thing" })).route("/hit", get(hit)).merge(streams);
         let paths = described.paths.paths.into_keys().chain(["/things/{id}".to_owned()]);
-        Self { cache, rows, routes: requests.count(routes, paths) }
+        Self { cache, rows, ending, routes: requests.count(routes, paths) }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
         let (head, body) = self.routes.clone().oneshot(request).await.unwrap().into_parts();
         let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
         Reply { status: head.status.as_u16(), headers: head.headers, text }
+    }
+
+    /// The status of a request that stays open, and its body.
+    pub(crate) async fn open(&self, request: Request<Body>) -> (u16, Events) {
+        let (head, body) = self.routes.clone().oneshot(request).await.unwrap().into_parts();
+        (head.status.as_u16(), Events(body))
     }
 
     pub(crate) async fn get(&self, token: &str, path: &str) -> Reply {
@@ -132,12 +145,29 @@ impl Server {
 
     /// What Prometheus reads on this machine.
     pub(crate) async fn scrape(&self) -> String {
-        let here = ClientAddr(IpAddr::from([127, 0, 0, 1]));
-        let request = request("GET", "", "/metrics").header("host", "localhost:8000").extension(here);
-        let reply = self.send(request.body(Body::empty()).unwrap()).await;
+        let reply = self.send(here(request("GET", "", "/metrics")).body(Body::empty()).unwrap()).await;
         assert_eq!(reply.status, 200, "{}", reply.text);
         reply.text
     }
+}
+
+/// An event stream that is being read.
+pub(crate) struct Events(Body);
+
+impl Events {
+    /// The next event's data; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Option<Value> {
+        let text = self.0.frame().await?.unwrap().into_data().unwrap();
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        let data = text.strip_prefix("event: overview\ndata: ").unwrap().strip_suffix("\n\n").unwrap();
+        assert!(!data.contains('\n'));
+        Some(serde_json::from_str(data).unwrap())
+    }
+}
+
+/// From this machine.
+pub(crate) fn here(request: http::request::Builder) -> http::request::Builder {
+    request.header("host", "localhost:8000").extension(ClientAddr(IpAddr::from([127, 0, 0, 1])))
 }
 
 pub(crate) fn request(method: &str, token: &str, path: &str) -> http::request::Builder {

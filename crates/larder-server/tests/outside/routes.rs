@@ -312,6 +312,7 @@ fn operations() -> Vec<Route> {
         read("/health/cache", Anyone, shapes::cache_health()),
         read("/api/cache/stats", Tenant, shapes::cache_stats()),
         read("/api/v1/cache/metrics", Admin, any()),
+        read("/api/cache/overview", Tenant, any()),
         read("/api/cache/keys", Admin, any()),
         read("/api/cache/keys/{key}", Admin, any()),
         Route { shape: None, ..read("/metrics", Anyone, any()) },

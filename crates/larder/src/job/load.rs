@@ -135,6 +135,7 @@ impl<T: Value> Job<T> {
                 AssertUnwindSafe(loading(async { self.loader.load(wanted).await })).catch_unwind().await;
             let ended = engine.now();
             engine.stats.count_load_time(ended.since(began));
+            counters.iter().for_each(|one| one.count_load_time(ended.since(began)));
             (loading, ended, ended.since(began))
         };
         let error = match tokio::time::timeout(limit, attempt).await {

@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
+use super::super::overview::Histogram;
 use super::exposition::Exposition;
 
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "other"];
@@ -21,7 +23,16 @@ const OTHER: &str = "other";
 ///
 /// The routes are known before the first request, so counting one takes no lock.
 #[derive(Debug, Clone, Default)]
-pub struct Requests(Arc<OnceLock<Table>>);
+pub struct Requests(Arc<Counted>);
+
+#[derive(Debug, Default)]
+struct Counted {
+    table: OnceLock<Table>,
+    /// How long those took that the cache answered.
+    hits: Histogram,
+    /// How long those took that it did not.
+    misses: Histogram,
+}
 
 #[derive(Debug)]
 struct Table {
@@ -54,17 +65,27 @@ impl Requests {
     /// Counts what `router` answers. `routes` are its paths; what comes under another path is counted as `other`. Only
     /// the first call says which they are.
     pub fn count(&self, router: Router, routes: impl IntoIterator<Item = impl Into<String>>) -> Router {
-        self.0.get_or_init(|| Table {
+        self.0.table.get_or_init(|| Table {
             routes: routes.into_iter().map(|route| (route.into(), Counters::default())).collect(),
             other: Counters::default(),
         });
         router.layer(from_fn_with_state(self.clone(), count))
     }
 
+    /// By duration, those that were answered with `X-Cache: HIT`.
+    pub(in super::super) fn hits(&self) -> &Histogram {
+        &self.0.hits
+    }
+
+    /// By duration, those that were answered with `X-Cache: MISS`.
+    pub(in super::super) fn misses(&self) -> &Histogram {
+        &self.0.misses
+    }
+
     pub(super) fn describe(&self, out: &mut Exposition) {
         let mut family =
             out.counter("larder_http_requests_total", "Requests answered, by route, method and status class");
-        let Some(table) = self.0.get() else { return };
+        let Some(table) = self.0.table.get() else { return };
         let mut each = |labels: &[(&str, &str)], count| family.number(labels, count);
         let mut routes: Vec<_> = table.routes.iter().collect();
         routes.sort_unstable_by_key(|(route, _)| *route);
@@ -79,8 +100,14 @@ impl Requests {
 async fn count(State(requests): State<Requests>, request: Request, next: Next) -> Response {
     let method = place_of(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let began = Instant::now();
     let response = next.run(request).await;
-    if let Some(table) = requests.0.get() {
+    match response.headers().get("x-cache").map(HeaderValue::as_bytes) {
+        Some(b"HIT") => requests.0.hits.add(began.elapsed()),
+        Some(b"MISS") => requests.0.misses.add(began.elapsed()),
+        _ => {}
+    }
+    if let Some(table) = requests.0.table.get() {
         let counters = route.and_then(|route| table.routes.get(route.as_str())).unwrap_or(&table.other);
         counters.add(method, response.status());
     }

@@ -74,7 +74,7 @@ pub async fn run(
     let _claim = backend::claim(&config, &backend).await;
     let open = Open::default();
     let live = live::start(&config, &backend, &cache)?;
-    let routes = routes::all(&config, &backend, &cache, &live, &open)?;
+    let (routes, watched) = routes::all(&config, &backend, &cache, &live, &open)?;
     let listener = bound.listen().map_err(|error| cannot_listen(config.listen_address(), &error))?;
     let facts =
         Facts { address, cores: cores(), redis: &cache.redis_state(), seller: backend.seller_address };
@@ -87,6 +87,7 @@ pub async fn run(
     // Open streams are requests in flight: they have to be ended for the rest to end.
     let drain = async {
         drop(ends.await);
+        watched.end();
         live.drain().await;
     };
     let (finished, ()) =

@@ -8,7 +8,7 @@ use axum::Router;
 use bytes::Bytes;
 use larder::Cache;
 use larder_http::Authenticate;
-use larder_http::ops::{self, Database, Endpoints, Operations, OutboxUse, PoolUse, Requests};
+use larder_http::ops::{self, Database, Ending, Endpoints, Operations, OutboxUse, PoolUse, Requests};
 use larder_http::problem::with_fallbacks;
 use larder_live::Live;
 use larder_outbox::Outbox;
@@ -54,14 +54,14 @@ impl Database for Rows {
     }
 }
 
-/// Puts them together, with what holds for every request around them.
+/// Puts them together, with what holds for every request around them, and the end of those that stay open.
 pub(super) fn all(
     config: &Config,
     backend: &Backend,
     cache: &Cache,
     live: &Live,
     open: &Open,
-) -> Result<Router, Failure> {
+) -> Result<(Router, Ending), Failure> {
     let requests = Requests::default();
     let who: Arc<dyn Authenticate> = backend.tokens.clone();
     let (open, counted, measured) = (open.clone(), live.clone(), live.clone());
@@ -78,15 +78,17 @@ pub(super) fn all(
             vec![("http", open.count()), ("websocket", numbers.websockets), ("sse", numbers.streams)]
         }),
         measures: Arc::new(move || super::live::measures(&measured.numbers())),
+        open_on_loopback: config.is_development(),
         metrics_token: config.metrics_token.as_ref().map(|token| token.0.clone()),
         version: env!("CARGO_PKG_VERSION"),
     };
-    let (operations, described) = ops::router(operations).split_for_parts();
+    let ops::Routes { requests: operations, streams, ending } = ops::routes(operations);
+    let (operations, described) = operations.split_for_parts();
     // The operators' routes are refused in the same way as the backend's.
     let document = sample_backend::complete(one([backend.openapi.clone(), described]));
     let mut paths: Vec<String> = document.paths.paths.keys().cloned().collect();
     paths.extend(pages::paths().map(str::to_owned));
-    paths.extend(larder_live::PATHS.map(str::to_owned));
+    paths.extend(larder_live::PATHS.into_iter().chain(ops::STREAMS).map(str::to_owned));
     let facts = pages::Facts {
         openapi: render(&document)?,
         development: config.is_development(),
@@ -94,7 +96,8 @@ pub(super) fn all(
     };
     let pages = pages::routes(facts, who);
     let routes = with_fallbacks(backend.router.clone().merge(operations).merge(pages).merge(live.requests()));
-    Ok(http::around(routes, live.streams(), config, |routes| requests.count(routes, paths)))
+    let streams = live.streams().merge(streams);
+    Ok((http::around(routes, streams, config, |routes| requests.count(routes, paths)), ending))
 }
 
 /// The documents of all areas as one.

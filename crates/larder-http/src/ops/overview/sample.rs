@@ -1,0 +1,222 @@
+//! What is read once for everybody who looks.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime};
+
+use larder::{Cache, Change, Counts, LOAD_BUCKETS, NodeInfo, RedisState, StatsSnapshot};
+
+use super::percentile::Spread;
+use super::process::{self, Used};
+use super::reading::{Reading, Spreads};
+use super::shape::{Connections, Outbox, Process, Redis, RedisWord, Rows, Tenant, rounded};
+use super::view::CHANGES;
+use crate::ops::Shared;
+
+/// How long Redis is waited for: what it says is news, and news that is late is none.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Tenants of each kind: those with most memory, most lookups and most loads.
+const LEADERS: usize = 20;
+
+/// What was read at a moment, of the node and of all tenants.
+pub(super) struct Sample {
+    pub(super) at: Instant,
+    pub(super) at_ms: u64,
+    pub(super) stats: StatsSnapshot,
+    pub(super) state: RedisState,
+    pub(super) redis: Redis,
+    pub(super) nodes: Vec<NodeInfo>,
+    pub(super) tenants: Vec<Tenant>,
+    pub(super) tenant_count: u64,
+    pub(super) connections: Connections,
+    pub(super) recent: Vec<Change>,
+    pub(super) rows: Option<Rows>,
+    pub(super) process: Option<Process>,
+    pub(super) used: Option<Used>,
+}
+
+/// Reads everything.
+pub(super) async fn take(ops: &Shared, watchers: u64, used: Option<Used>) -> (Sample, Reading) {
+    let state = ops.cache.redis_state();
+    let mut redis = ask_redis(&ops.cache, &state).await;
+    let (at, at_ms) = (Instant::now(), unix_ms());
+    let (mut endpoints, mut tenants) = (ops.endpoints.count([]), Tally::default());
+    let stats = ops.cache.visit_stats(|tenant, segment, counts| {
+        endpoints.entry(ops.endpoints.name_of(segment)).or_default().add(counts);
+        tenants.add(tenant, counts);
+    });
+    if redis.state != RedisWord::Disabled {
+        (redis.errors, redis.timeouts) = (Some(stats.redis_errors), Some(stats.redis_timeouts));
+    }
+    let (process, used) = process::read(used);
+    let reading = Reading {
+        at,
+        total: stats.total,
+        endpoints,
+        invalidations: stats.invalidations,
+        evictions: stats.evictions,
+        spreads: Some(Spreads {
+            hits: ops.requests.hits().read(),
+            misses: ops.requests.misses().read(),
+            loads: Spread::of(&LOAD_BUCKETS, &stats.load_buckets),
+        }),
+        redis_evicted: redis.evicted_keys,
+    };
+    let sample = Sample {
+        at,
+        at_ms,
+        state,
+        redis,
+        nodes: ops.cache.nodes(),
+        tenant_count: tenants.all.len() as u64,
+        tenants: tenants.leaders(&ops.cache),
+        connections: connections(ops, watchers),
+        recent: ops.cache.recent(None, CHANGES),
+        rows: rows(ops),
+        process,
+        used,
+        stats,
+    };
+    (sample, reading)
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The counters of one tenant.
+pub(super) fn of_tenant(ops: &Shared, tenant: &str, at: Instant) -> (Reading, Tenant) {
+    let stats = ops.cache.tenant(tenant).stats();
+    let total = stats.total();
+    let reading = Reading {
+        at,
+        total,
+        endpoints: ops.endpoints.count([&stats.endpoints]),
+        invalidations: stats.invalidations,
+        evictions: stats.evictions,
+        spreads: None,
+        redis_evicted: None,
+    };
+    let held = Tenant {
+        name: tenant.to_owned(),
+        entries: stats.entries,
+        bytes: stats.memory_bytes,
+        evictions: stats.evictions,
+        invalidations: stats.invalidations,
+        lookups: total.hits() + total.misses,
+        hit_rate: rounded(total.hit_rate(), 4),
+        loads: total.loads,
+        load_s: rounded(total.load_time.as_secs_f64(), 6),
+    };
+    (reading, held)
+}
+
+async fn ask_redis(cache: &Cache, state: &RedisState) -> Redis {
+    let mut redis = Redis::default();
+    match state {
+        RedisState::Disabled => {}
+        RedisState::Unsupported { missing } => {
+            (redis.state, redis.reason) = (RedisWord::Unsupported, Some(missing.clone()));
+        }
+        RedisState::Connected { server, address, tls, advice } => {
+            redis.state = RedisWord::Connected;
+            redis.server = Some(server.clone());
+            redis.address = Some(address.clone());
+            redis.tls = Some(*tls);
+            redis.advice.clone_from(advice);
+            ask(cache, &mut redis).await;
+        }
+        RedisState::Unavailable { reason } => {
+            (redis.state, redis.reason) = (RedisWord::Unavailable, Some(reason.clone()));
+        }
+        _ => redis.state = RedisWord::Unavailable,
+    }
+    redis
+}
+
+async fn ask(cache: &Cache, redis: &mut Redis) {
+    let (info, ping) = tokio::join!(
+        tokio::time::timeout(PATIENCE, cache.redis_info()),
+        tokio::time::timeout(PATIENCE, cache.ping())
+    );
+    redis.round_trip_ms = ping.ok().and_then(Result::ok).map(|took| rounded(took.as_secs_f64() * 1e3, 3));
+    let info = info.ok().and_then(Result::ok).unwrap_or_default();
+    let number = |name: &str| info.get(name).and_then(|value| value.parse::<u64>().ok());
+    redis.used_bytes = number("used_memory");
+    redis.max_bytes = number("maxmemory");
+    redis.policy = info.get("maxmemory_policy").cloned();
+    redis.evicted_keys = number("evicted_keys");
+    redis.expired_keys = number("expired_keys");
+    redis.clients = number("connected_clients");
+    redis.ops_per_s = number("instantaneous_ops_per_sec");
+}
+
+fn connections(ops: &Shared, watchers: u64) -> Connections {
+    let open = (ops.connections)();
+    let of = |kind| open.iter().find(|(name, _)| *name == kind).map_or(0, |(_, count)| *count);
+    Connections { http: of("http"), websocket: of("websocket"), sse: of("sse"), watchers }
+}
+
+fn rows(ops: &Shared) -> Option<Rows> {
+    let database = ops.database.as_ref()?;
+    let pool = database.pool();
+    let outbox = database.outbox().map(|outbox| Outbox {
+        relays: outbox.relays,
+        waiting: outbox.waiting,
+        lag_s: rounded(outbox.lag.as_secs_f64(), 3),
+        dead: outbox.dead,
+    });
+    Some(Rows {
+        open: pool.open,
+        busy: pool.open.saturating_sub(pool.idle),
+        max: pool.max,
+        statements: database.statements(),
+        outbox,
+    })
+}
+
+/// The counts of all tenants.
+#[derive(Default)]
+struct Tally {
+    all: Vec<(Box<str>, Counts)>,
+}
+
+impl Tally {
+    /// All counts of one tenant come in a row.
+    fn add(&mut self, tenant: &str, counts: &Counts) {
+        match self.all.last_mut() {
+            Some((name, sum)) if **name == *tenant => sum.add(counts),
+            _ => self.all.push((tenant.into(), *counts)),
+        }
+    }
+
+    fn leaders(mut self, cache: &Cache) -> Vec<Tenant> {
+        let mut names: Vec<String> =
+            cache.largest_tenants(LEADERS).into_iter().map(|(name, _)| name).collect();
+        for rank in [|counts: &Counts| counts.hits() + counts.misses, |counts: &Counts| counts.loads] {
+            self.all.sort_unstable_by_key(|(_, counts)| std::cmp::Reverse(rank(counts)));
+            names.extend(self.all.iter().take(LEADERS).map(|(name, _)| name.to_string()));
+        }
+        names.sort_unstable();
+        names.dedup();
+        let counts: BTreeMap<&str, &Counts> =
+            self.all.iter().map(|(name, counts)| (&**name, counts)).collect();
+        let tenant = |name: String| {
+            let part = if name.is_empty() { cache.shared() } else { cache.tenant(&name) };
+            let stats = part.stats();
+            let total = counts.get(name.as_str()).map_or_else(Counts::default, |counts| **counts);
+            Tenant {
+                entries: stats.entries,
+                bytes: stats.memory_bytes,
+                evictions: stats.evictions,
+                invalidations: stats.invalidations,
+                lookups: total.hits() + total.misses,
+                hit_rate: rounded(total.hit_rate(), 4),
+                loads: total.loads,
+                load_s: rounded(total.load_time.as_secs_f64(), 6),
+                name,
+            }
+        };
+        names.into_iter().map(tenant).collect()
+    }
+}
