@@ -1,6 +1,7 @@
 //! Short soaks: processes, real servers, faults all the time. `larder-sim soak` runs long ones.
 
 use larder::simulation::Mutant;
+use larder_sim::simulation::Counts;
 use larder_sim::soak::{Soak, Topology, Verdict, soak};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ fn short(topology: Topology, seconds: u64) -> Soak {
     Soak { topology, lasts, nodes: 3, rate: 400, seed: 7, ..Soak::new(env!("CARGO_BIN_EXE_larder-sim")) }
 }
 
-fn holds(what: &Soak) {
+fn holds(what: &Soak) -> Counts {
     let Verdict { counts, broken, rest, .. } = soak(what, |_, _| {});
     assert!(broken.is_empty(), "{}\n{counts}", broken.join("\n"));
     assert!(rest.is_some());
@@ -20,11 +21,17 @@ fn holds(what: &Soak) {
     for source in ["memory", "redis", "loaded"] {
         assert!(counts.of("reads", source) > 10, "{source}: {counts}");
     }
+    assert!(counts.total("expirations") > 5 && counts.of("entries seen in Redis", "fresh") > 50, "{counts}");
+    counts
 }
 
 #[test]
 fn nothing_is_stale_on_one_server_and_a_bad_network() {
-    holds(&short(Topology::Single, 25));
+    let counts = holds(&short(Topology::Single, 25));
+    // Messages of Redis were lost on living connections, and nodes have found out.
+    let [lost, noticed] = [("network", "messages of Redis lost"), ("nodes", "missed pushes noticed")]
+        .map(|(group, name)| counts.of(group, name));
+    assert!(lost > 0 && noticed > 0, "{counts}");
 }
 
 #[test]
@@ -47,7 +54,8 @@ fn noticed(rule: Mutant, what: Soak) -> String {
 fn a_node_that_does_not_heed_its_own_invalidations_is_noticed() {
     let what = Soak { calm: true, ..short(Topology::Single, 40) };
     let first = noticed(Mutant::ReplyNotApplied, what);
-    assert!(first.contains("I1: ") && first.contains("invalidated"), "{first}");
+    let told = ["invalidated", "expired"].into_iter().any(|word| first.contains(word));
+    assert!(first.contains("I1: ") && told, "{first}");
 }
 
 #[test]

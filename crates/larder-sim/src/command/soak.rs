@@ -29,6 +29,12 @@ pub struct Soak {
     /// Nothing goes wrong.
     #[arg(long)]
     calm: bool,
+    /// Primaries take writes without their replicas (no `min-replicas-to-write`), to see that it is noticed.
+    #[arg(long)]
+    unguarded: bool,
+    /// It ends after so many violations.
+    #[arg(long, default_value_t = 20)]
+    patience: usize,
     /// Switches a rule of the engine off in all nodes, to see that it is noticed: `NoLease`, `NoBlock`…
     #[arg(long, value_parser = parse_mutant)]
     switch_off: Option<Mutant>,
@@ -37,8 +43,8 @@ pub struct Soak {
 impl Soak {
     pub(super) fn run(&self) -> bool {
         let program = std::env::current_exe().expect("this program has a file");
-        let lasts = Duration::try_from_secs_f64(self.minutes * 60.0).unwrap_or(Duration::MAX);
-        let Self { seed, topology, nodes, rate, calm, switch_off, .. } = *self;
+        let Self { minutes, seed, topology, nodes, rate, calm, unguarded, patience, switch_off } = *self;
+        let lasts = Duration::try_from_secs_f64(minutes * 60.0).unwrap_or(Duration::MAX);
         let what = soak::Soak {
             topology,
             lasts,
@@ -46,6 +52,8 @@ impl Soak {
             nodes: nodes.into(),
             rate,
             calm,
+            unguarded,
+            patience,
             switch_off,
             ..soak::Soak::new(program)
         };
@@ -67,7 +75,8 @@ impl Soak {
         let Verdict { counts, broken, nodes, rest } = verdict;
         println!("{counts}");
         broken.iter().for_each(|broken| println!("VIOLATION {broken}"));
-        let operations = counts.total("reads") + counts.total("invalidations");
+        let operations = ["reads", "invalidations", "expirations"].map(|group| counts.total(group));
+        let operations: u64 = operations.iter().sum();
         let rest =
             rest.map_or_else(|| "never at rest".to_owned(), |rest| format!("at rest after {rest:.1?}"));
         println!(

@@ -1,7 +1,7 @@
 //! Where nodes report: the origin that they load from, and the ears of the judge.
 
 use super::judge::Judge;
-use super::wire::{Order, Said, versions};
+use super::wire::{Order, Said, name_of, versions};
 use crate::chance::Chance;
 use crate::simulation::history::Returned;
 use parking_lot::Mutex;
@@ -107,7 +107,7 @@ impl Desk {
                     && let Some(stamp) = &told.stamp
                 {
                     let mut stamps = self.stamps.lock();
-                    stamps.push_back(format!("{stamp} {}", versions(&told.rows)));
+                    stamps.push_back(format!("{stamp} {} {}", name_of(told.effect), versions(&told.rows)));
                     if stamps.len() > STAMPS {
                         stamps.pop_front();
                     }

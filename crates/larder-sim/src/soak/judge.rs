@@ -1,8 +1,9 @@
 //! What all nodes did, against what was promised: the history checker of the simulation, fed from real processes.
 
-use super::wire::{Read, State, Told};
+use super::probe::Probe;
+use super::wire::{Read, Source, State, Told, name_of};
 use crate::simulation::Counts;
-use crate::simulation::history::{History, Returned, Standing};
+use crate::simulation::history::{Effect, Found, History, Needed, Pair, Returned, Standing};
 use larder::{Clock, SystemClock};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
@@ -10,11 +11,11 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How long a read waits for promises that come to be known late, in microseconds: longer than any node is stopped.
+/// How long reads and probes wait for promises that come to be known late, in microseconds: longer than any node is stopped.
 const HOLD: u64 = 6_000_000;
 /// How long promises are remembered, in microseconds: longer than any read takes and waits.
 const REMEMBER: u64 = 60_000_000;
-/// Reads that wait. Beyond it the oldest are judged at once.
+/// What waits. Beyond it the oldest is judged at once.
 const WAITING: usize = 500_000;
 /// Events that are kept to be shown around a violation.
 const RECENT: usize = 100_000;
@@ -29,15 +30,25 @@ enum Event {
     Told(Told),
 }
 
+/// What is to be judged.
+enum Seen {
+    /// By a node.
+    Read(usize, Read),
+    /// In Redis itself.
+    Probe(Probe),
+}
+
 #[derive(Default)]
 struct Inner {
-    waiting: VecDeque<(u64, usize, Read)>,
+    waiting: VecDeque<(u64, Seen)>,
     recent: VecDeque<(u64, usize, Event)>,
     faults: VecDeque<(u64, String)>,
     counts: Counts,
     broken: Vec<String>,
     /// When all servers were out of reach for everybody.
     downs: VecDeque<(u64, u64)>,
+    /// When a server that was replaced may have answered.
+    replaced: VecDeque<(u64, u64)>,
     states: BTreeMap<usize, State>,
     /// When a node was last heard to be in the good state.
     good: BTreeMap<usize, u64>,
@@ -84,12 +95,21 @@ impl Judge {
 
     /// A read came back. It is judged when everything is known that may bind it.
     pub(super) fn read(&self, node: usize, read: Read) {
+        self.seen(Seen::Read(node, read));
+    }
+
+    /// This lies in Redis, and whoever came would be served it.
+    pub(super) fn probed(&self, probe: Probe) {
+        self.seen(Seen::Probe(probe));
+    }
+
+    fn seen(&self, seen: Seen) {
         let mut inner = self.inner.lock();
-        inner.waiting.push_back((now(), node, read));
+        inner.waiting.push_back((now(), seen));
         if inner.waiting.len() > WAITING
-            && let Some((_, node, read)) = inner.waiting.pop_front()
+            && let Some((_, seen)) = inner.waiting.pop_front()
         {
-            self.judge(&mut inner, node, read);
+            self.judge(&mut inner, seen);
         }
     }
 
@@ -101,9 +121,13 @@ impl Judge {
         } else {
             told.how
         };
-        inner.counts.count("invalidations", told.kind.as_str());
+        let (group, returned) = match told.effect {
+            Effect::Invalidated => ("invalidations", "invalidations returned"),
+            Effect::Expired => ("expirations", "expirations returned"),
+        };
+        inner.counts.count(group, told.kind.as_str());
         inner.counts.count(
-            "invalidations returned",
+            returned,
             match how {
                 Returned::Ok => "ok",
                 Returned::Acked => "acked",
@@ -111,7 +135,7 @@ impl Judge {
                 Returned::DeferredInOutage => "deferred in an outage of all",
             },
         );
-        self.history.returned(node, self.since(told.at), &told.rows, how, told.kind.as_str());
+        self.history.told(told.effect, node, self.since(told.at), &told.rows, how, told.kind.as_str());
         keep(&mut inner.recent, (told.at, node, Event::Told(told)), RECENT);
     }
 
@@ -162,6 +186,24 @@ impl Judge {
         }
     }
 
+    /// From now on a server may be replaced, and answer all the same.
+    pub(super) fn replacing(&self) {
+        keep(&mut self.inner.lock().replaced, (now(), u64::MAX), 100);
+    }
+
+    /// It was replaced, and whoever reads from it will have noticed in so long.
+    pub(super) fn replaced(&self, within: Duration) {
+        let within = u64::try_from(within.as_micros()).expect("some seconds");
+        if let Some(replaced) = self.inner.lock().replaced.back_mut() {
+            replaced.1 = replaced.1.min(now() + within);
+        }
+    }
+
+    /// So many more.
+    pub(super) fn add(&self, group: &'static str, name: &'static str, count: u64) {
+        self.inner.lock().counts.add(group, name, count);
+    }
+
     /// Something is done to nodes, servers or the network.
     pub(super) fn fault(&self, kind: &'static str, what: &str) {
         let mut inner = self.inner.lock();
@@ -184,62 +226,100 @@ impl Judge {
         self.inner.lock().broken.len()
     }
 
-    /// Judges the reads that have waited long enough; `all` of them: those that have not, too.
+    /// Judges what has waited long enough; `all` of it: what has not, too.
     pub(super) fn settle(&self, all: bool) {
         let now = now();
         let mut inner = self.inner.lock();
-        while let Some((_, node, read)) = inner.waiting.pop_front_if(|(came, ..)| all || *came + HOLD < now) {
-            self.judge(&mut inner, node, read);
+        while let Some((_, seen)) = inner.waiting.pop_front_if(|(came, _)| all || *came + HOLD < now) {
+            self.judge(&mut inner, seen);
         }
         let is_gone = |node: usize| inner.gone.get(&node).is_some_and(|since| since + REMEMBER < now);
         self.history.forget(self.since(now.saturating_sub(REMEMBER)), |node| !is_gone(node));
         inner.gone.retain(|_, since| *since + 2 * REMEMBER > now);
     }
 
-    fn judge(&self, inner: &mut Inner, node: usize, read: Read) {
-        inner.counts.count("reads", read.source.as_str());
-        if read.at_least > 0 {
-            inner.counts.count("reads with a stamp", "of their row");
+    fn judge(&self, inner: &mut Inner, seen: Seen) {
+        match seen {
+            Seen::Read(node, read) => self.judge_read(inner, node, read),
+            Seen::Probe(probe) => self.judge_probe(inner, &probe),
         }
-        if !read.good {
-            inner.counts.count("reads without trust", read.source.as_str());
-        }
-        let server_up = inner.downs.iter().all(|(since, until)| read.began < *since || read.began > *until);
-        let standing = Standing { node, good: read.good, server_up };
-        let mut needed = self.history.needed(read.row, self.since(read.began), standing);
-        needed.at_least(read.at_least);
-        keep(&mut inner.recent, (read.ended, node, Event::Read(read)), RECENT);
-        let Read { row, version, owner, .. } = read;
-        let why = if owner != row {
-            format!("I11: the value of row {owner}")
-        } else if version < needed.version {
-            format!("{}: version {version}, not {}", needed.why, needed.version)
-        } else if self.version(row).is_none_or(|current| version > current) {
-            format!("version {version}, which there never was")
-        } else {
-            return;
-        };
-        let shown = self.around(inner, &read);
-        inner.broken.push(format!("node {node} read row {row}: {why}\n{shown}"));
     }
 
-    /// What happened to a row around a read.
-    fn around(&self, inner: &Inner, read: &Read) -> String {
-        let Read { row, began, ended, .. } = *read;
+    fn judge_read(&self, inner: &mut Inner, node: usize, read: Read) {
+        let Read { row, began, ended, version, owner, good, source, fresh, at_least } = read;
+        if at_least.0 > 0 {
+            inner.counts.count("reads with a stamp", "of their row");
+        }
+        if !good {
+            inner.counts.count("reads without trust", source.as_str());
+        }
+        let server_up = inner.downs.iter().all(|(since, until)| began < *since || began > *until);
+        let mut bounds = self.history.bounds(row, self.since(began), Standing { node, good, server_up });
+        bounds.at_least(at_least.0, at_least.1);
+        if inner.replaced.iter().any(|(since, until)| ended >= *since && began <= *until) {
+            bounds.in_redis = Pair::default();
+        }
+        inner.counts.count("reads", if fresh { source.as_str() } else { "stale" });
+        if !fresh {
+            let expired = version < bounds.anywhere.fresh.version;
+            inner.counts.count("stale", if expired { "expired" } else { "old" });
+        }
+        keep(&mut inner.recent, (ended, node, Event::Read(read)), RECENT);
+        let found = Found { version, fresh, in_redis: source == Source::Redis };
+        if let Some(why) = self.wrong((row, owner, version), bounds.broken_by(found)) {
+            let shown = self.around(inner, row, (began, ended));
+            inner.broken.push(format!("node {node} read row {row}: {why}\n{shown}"));
+        }
+    }
+
+    /// I4: whatever lies in Redis for everybody to take is not older than what had come back when it was looked for.
+    fn judge_probe(&self, inner: &mut Inner, probe: &Probe) {
+        let Probe { row, owner, version, fresh, began, ended, server } = *probe;
+        inner.counts.count("entries seen in Redis", if fresh { "fresh" } else { "stale" });
+        let nobody = Standing { node: usize::MAX, good: false, server_up: true };
+        let bounds = self.history.bounds(row, self.since(began), nobody).in_redis;
+        let needed = Some(if fresh { bounds.fresh } else { bounds.at_all });
+        let needed = needed.filter(|needed| version < needed.version);
+        if let Some(why) = self.wrong((row, owner, version), needed.as_ref()) {
+            let (shown, fresh) =
+                (self.around(inner, row, (began, ended)), if fresh { "fresh" } else { "stale" });
+            let began = self.time(began);
+            let what = format!("I4: since {began} server {server} has row {row} as a {fresh} one: {why}");
+            inner.broken.push(format!("{what}\n{shown}"));
+        }
+    }
+
+    /// What is wrong with a value of this row, owner and version.
+    fn wrong(&self, (row, owner, version): (usize, usize, u64), broken: Option<&Needed>) -> Option<String> {
+        if owner != row {
+            Some(format!("I11: the value of row {owner}"))
+        } else if let Some(needed) = broken {
+            Some(format!("{}: version {version}, not {}", needed.why, needed.version))
+        } else if self.version(row).is_none_or(|current| version > current) {
+            Some(format!("version {version}, which there never was"))
+        } else {
+            None
+        }
+    }
+
+    /// What happened to a row around this time.
+    fn around(&self, inner: &Inner, row: usize, (began, ended): (u64, u64)) -> String {
         let mut lines: Vec<(u64, String)> = Vec::new();
         for (at, node, event) in &inner.recent {
             let near = *at + 3_000_000 > began && *at < ended + 500_000;
             let line = match event {
                 Event::Read(read) if near && read.row == row => {
-                    let Read { version, good, source, .. } = read;
+                    let Read { version, good, source, fresh, .. } = read;
                     let (began, source) = (self.time(read.began), source.as_str());
-                    format!("node {node} read {version} from {source}, begun at {began}, good: {good}")
+                    format!(
+                        "node {node} read {version} from {source}, begun at {began}, good: {good}, fresh: {fresh}"
+                    )
                 }
                 Event::Told(told) if near => {
                     let Some((_, version)) = told.rows.iter().find(|(of, _)| *of == row) else { continue };
-                    let (kind, how) = (told.kind.as_str(), told.how);
+                    let (kind, how, effect) = (told.kind.as_str(), told.how, name_of(told.effect));
                     let stamp = told.stamp.as_deref().unwrap_or("no stamp");
-                    format!("node {node} invalidated {kind}, of version {version}: {how:?}, {stamp}")
+                    format!("node {node} {effect} {kind}, of version {version}: {how:?}, {stamp}")
                 }
                 _ => continue,
             };
@@ -276,13 +356,13 @@ impl Judge {
         (counts, inner.broken.clone())
     }
 
-    /// Reads and invalidations so far, and faults.
+    /// Reads (and probes that wait) so far, invalidations and expirations, and faults.
     pub(super) fn so_far(&self) -> [u64; 3] {
         let inner = self.inner.lock();
         let waiting = inner.waiting.len() as u64;
-        let [reads, told, faults] =
-            ["reads", "invalidations", "faults"].map(|group| inner.counts.total(group));
-        [reads + waiting, told, faults]
+        let [reads, invalidations, expirations, faults] =
+            ["reads", "invalidations", "expirations", "faults"].map(|group| inner.counts.total(group));
+        [reads + waiting, invalidations + expirations, faults]
     }
 }
 
@@ -304,7 +384,6 @@ fn keep<T>(all: &mut VecDeque<T>, one: T, at_most: usize) {
 #[cfg(test)]
 mod tests {
     use super::super::rows::Kind;
-    use super::super::wire::Source;
     use super::*;
 
     fn judge() -> Judge {
@@ -312,12 +391,13 @@ mod tests {
     }
 
     fn told(how: Returned, at: u64) -> Told {
-        Told { how, at, kind: Kind::Key, rows: vec![(0, 2)], stamp: None }
+        Told { how, at, kind: Kind::Key, effect: Effect::Invalidated, rows: vec![(0, 2)], stamp: None }
     }
 
     fn read(began: u64, version: u64, good: bool) -> Read {
-        let (row, owner, ended, source, at_least) = (0, 0, began + 1, Source::Memory, 0);
-        Read { row, began, ended, version, owner, good, source, at_least }
+        let (row, owner, ended, source, at_least) =
+            (0, 0, began + 1, Source::Memory, (0, Effect::Invalidated));
+        Read { row, began, ended, version, owner, good, source, fresh: true, at_least }
     }
 
     fn violations(judge: &Judge) -> usize {
@@ -348,7 +428,7 @@ mod tests {
         let (judge, at) = (judge(), now());
         judge.read(1, Read { owner: 1, ..read(at, 1, true) });
         judge.read(1, read(at, 9, true));
-        judge.read(1, Read { at_least: 1, ..read(at, 1, true) });
+        judge.read(1, Read { at_least: (1, Effect::Invalidated), ..read(at, 1, true) });
         assert_eq!(violations(&judge), 2);
     }
 
@@ -367,5 +447,44 @@ mod tests {
             judge.read(2, read(since + 1_400_000, 1, true));
             assert_eq!(violations(&judge), bound);
         }
+    }
+
+    #[test]
+    fn what_was_expired_may_be_served_as_stale_and_not_as_fresh() {
+        let (judge, at) = (judge(), now());
+        judge.commit(0);
+        judge.told(1, Told { effect: Effect::Expired, ..told(Returned::Ok, at) });
+        judge.read(1, Read { fresh: false, ..read(at + 1, 1, true) });
+        judge.probed(Probe { fresh: false, ..probe(at + 1, 1) });
+        assert_eq!(violations(&judge), 0);
+        judge.read(1, read(at + 1, 1, true));
+        judge.probed(probe(at + 1, 1));
+        assert_eq!(violations(&judge), 2);
+        assert_eq!(judge.verdict().0.of("stale", "expired"), 1);
+    }
+
+    #[test]
+    fn what_lies_in_redis_is_bound_by_what_has_come_back_before_it_was_looked_for() {
+        let judge = judge();
+        let at = judge.began + 1;
+        judge.commit(0);
+        judge.probed(probe(at - 1, 1));
+        judge.probed(probe(at, 2));
+        judge.told(1, told(Returned::Ok, at));
+        assert_eq!(violations(&judge), 0);
+        judge.probed(probe(at, 1));
+        judge.probed(Probe { owner: 1, ..probe(at, 2) });
+        judge.read(2, Read { source: Source::Redis, ..read(at, 1, true) });
+        assert_eq!(violations(&judge), 3, "and so is who reads it");
+        while now() <= at {}
+        judge.replacing();
+        let during = now();
+        judge.replaced(Duration::ZERO);
+        judge.read(2, Read { source: Source::Redis, ..read(during, 1, true) });
+        assert_eq!(violations(&judge), 3, "unless a server of the past may have answered");
+    }
+
+    fn probe(began: u64, version: u64) -> Probe {
+        Probe { row: 0, owner: 0, version, fresh: true, began, ended: began, server: 0 }
     }
 }

@@ -10,6 +10,7 @@ mod fleet;
 mod judge;
 mod line;
 mod node;
+mod probe;
 mod rows;
 mod scene;
 mod servers;
@@ -38,6 +39,8 @@ use wire::Order;
 /// How long after the last fault everything is to be at rest: a connection that nobody answers is given up after 2 s,
 /// attempts are up to 5 s apart, loads take up to 3 s, leases of keys 4 s; and the machine may be busy.
 const REST: Duration = Duration::from_secs(30);
+/// How often somebody looks into Redis.
+const PROBE: Duration = Duration::from_millis(50);
 /// How often the coordinator looks around.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -58,6 +61,8 @@ pub struct Soak {
     pub calm: bool,
     /// It ends after so many violations.
     pub patience: usize,
+    /// Primaries take writes without their replicas, which docs/guarantees.md advises against.
+    pub unguarded: bool,
     /// A rule of the engine that is switched off in all nodes.
     pub switch_off: Option<Mutant>,
     /// The program whose command `soak-node` is a node: this one's executable.
@@ -75,6 +80,7 @@ impl Soak {
             rate: 800,
             calm: false,
             patience: 20,
+            unguarded: false,
             switch_off: None,
             program: program.into(),
         }
@@ -105,7 +111,7 @@ pub fn soak(what: &Soak, progress: impl Fn(Duration, [u64; 4])) -> Verdict {
 }
 
 async fn run(what: &Soak, progress: impl Fn(Duration, [u64; 4])) -> Verdict {
-    let servers: Arc<dyn Servers> = servers::start(what.topology, what.nodes).await.into();
+    let servers: Arc<dyn Servers> = servers::start(what.topology, what.nodes, !what.unguarded).await.into();
     let (lease, outage_memory_ttl) = (servers.lease(), servers.lease() * 2);
     let judge = Arc::new(Judge::new(Rows::new().0.len(), lease, outage_memory_ttl));
     let desk = Desk::new(Arc::clone(&judge), Chance::new(what.seed));
@@ -117,7 +123,8 @@ async fn run(what: &Soak, progress: impl Fn(Duration, [u64; 4])) -> Verdict {
     let fleet = Arc::new(Fleet::start(settings, Arc::clone(&servers), Arc::clone(&desk), what.nodes));
     let scene = Scene::new(Arc::clone(&judge), tokio::runtime::Handle::current());
     let began = Instant::now();
-    let faults = if what.calm { Vec::new() } else { faults(what.seed, &scene, &fleet, &servers) };
+    let mut threads = if what.calm { Vec::new() } else { faults(what.seed, &scene, &fleet, &servers) };
+    threads.push(probes(what.seed, &scene, &servers));
     while began.elapsed() < what.lasts && judge.violations() < what.patience {
         tokio::time::sleep(LOOK).await;
         judge.settle(false);
@@ -125,12 +132,12 @@ async fn run(what: &Soak, progress: impl Fn(Duration, [u64; 4])) -> Verdict {
         progress(began.elapsed(), [reads, told, faults, judge.violations() as u64]);
     }
     scene.end();
-    for fault in faults {
-        while !fault.is_finished() {
+    for thread in threads {
+        while !thread.is_finished() {
             tokio::time::sleep(LOOK).await;
             judge.settle(false);
         }
-        if let Err(panic) = fault.join() {
+        if let Err(panic) = thread.join() {
             let why = panic.downcast_ref::<String>().map_or("it panicked", String::as_str);
             judge.broke(format!("the harness: {why}"));
         }
@@ -139,6 +146,7 @@ async fn run(what: &Soak, progress: impl Fn(Duration, [u64; 4])) -> Verdict {
     let ended = (Arc::clone(&fleet), Arc::clone(&scene));
     let ending = tokio::task::spawn_blocking(move || ended.0.end(&ended.1));
     ending.await.expect("nodes can be ended");
+    judge.add("network", "messages of Redis lost", servers.lost_pushes() as u64);
     judge.settle(true);
     fleet.panics().into_iter().for_each(|panic| judge.broke(panic));
     let (counts, broken) = judge.verdict();
@@ -170,6 +178,17 @@ fn faults(
         })
     };
     strikes.into_iter().enumerate().map(begin).collect()
+}
+
+/// I4: somebody looks into Redis all the time.
+fn probes(seed: u64, scene: &Arc<Scene>, servers: &Arc<dyn Servers>) -> std::thread::JoinHandle<()> {
+    let (scene, servers, chance) = (Arc::clone(scene), Arc::clone(servers), Chance::new(!seed));
+    std::thread::spawn(move || {
+        let rows = Rows::new();
+        while !scene.wait(PROBE) {
+            probe::look(&*servers, &rows, &chance, &scene.judge);
+        }
+    })
 }
 
 /// I12 and I13: everything is mended and nobody calls; every node relies on Redis again, and nothing is left behind. Then

@@ -2,9 +2,9 @@
 
 use super::line::Line;
 use super::rows::{Change, Kind, Row, Rows, SPREAD, Value};
-use super::wire::{Order, Read, Said, Source, State, Told, Versions, parse_versions};
+use super::wire::{Order, Read, Said, Source, State, Told, Versions, parse_effect, parse_versions};
 use crate::chance::Chance;
-use crate::simulation::history::Returned;
+use crate::simulation::history::{Effect, Returned};
 use clap::Args;
 use larder::simulation::{Mutant, inside, is_good, switch_off};
 use larder::{
@@ -28,6 +28,9 @@ const BURST: f64 = 2.5;
 const READS_PER_WRITE: f64 = 40.0;
 /// How often a node tells how it stands.
 const STATE_EVERY: Duration = Duration::from_millis(100);
+
+/// A reader who brings no stamp.
+const NO_STAMP: (u64, Effect) = (0, Effect::Invalidated);
 
 /// What a node is told at its start.
 #[derive(Clone, Debug, Args)]
@@ -232,12 +235,13 @@ impl Node {
 
     async fn read_one(self: &Arc<Self>, row: usize) {
         let of = &self.rows.0[row];
-        let (mut tenant, mut at_least) = (self.tenant(of.tenant), 0);
+        let (mut tenant, mut at_least) = (self.tenant(of.tenant), NO_STAMP);
         // Somebody who brings the stamp of what he has written, perhaps on another node.
         if self.chance.below(16) == 0
-            && let Some((stamp, rows)) = self.some_stamp().await
+            && let Some((stamp, effect, rows)) = self.some_stamp().await
         {
-            at_least = rows.iter().find(|(of, _)| *of == row).map_or(0, |(_, version)| *version);
+            at_least.0 = rows.iter().find(|(of, _)| *of == row).map_or(0, |(_, version)| *version);
+            at_least.1 = effect;
             tenant = tenant.at_least(stamp);
         }
         let (began, good) = self.begin(&tenant, of);
@@ -283,7 +287,7 @@ impl Node {
             Ok(found) => {
                 for ((row, began), found) in rows.iter().zip(began).zip(found) {
                     match found {
-                        Some(found) => self.tell(*row, began, 0, &found.value, found.status).await,
+                        Some(found) => self.tell(*row, began, NO_STAMP, &found.value, found.status).await,
                         None => self.broke("the origin has all rows, and yet there was none").await,
                     }
                 }
@@ -297,7 +301,7 @@ impl Node {
         let tenant = self.tenant(of.tenant);
         let began = self.begin(&tenant, of);
         match tenant.get::<Value>(of.key.clone()).await {
-            Ok(Some(found)) => self.tell(row, began, 0, &found.value, found.status).await,
+            Ok(Some(found)) => self.tell(row, began, NO_STAMP, &found.value, found.status).await,
             Ok(None) => {}
             Err(error) => self.failed(&error).await,
         }
@@ -307,19 +311,19 @@ impl Node {
         &self,
         row: usize,
         (began, good): (u64, bool),
-        at_least: u64,
+        at_least: (u64, Effect),
         value: &Value,
         status: Status,
     ) {
-        let source = match (status.outcome, status.coalesced, status.tier) {
-            (Outcome::Stale, ..) => Source::Stale,
-            (_, true, _) => Source::Joined,
-            (_, _, Tier::Memory) => Source::Memory,
-            (_, _, Tier::Redis) => Source::Redis,
+        let source = match (status.coalesced, status.tier) {
+            (true, _) => Source::Joined,
+            (_, Tier::Memory) => Source::Memory,
+            (_, Tier::Redis) => Source::Redis,
             _ => Source::Loaded,
         };
+        let fresh = status.outcome != Outcome::Stale;
         let (version, owner, ended) = (value.0, value.1, now());
-        let read = Read { row, began, ended, version, owner, good, source, at_least };
+        let read = Read { row, began, ended, version, owner, good, source, fresh, at_least };
         self.line.say(Said::Read(read)).await;
     }
 
@@ -337,14 +341,15 @@ impl Node {
         self.line.say(Said::Failed { why: why.to_owned() }).await;
     }
 
-    async fn some_stamp(&self) -> Option<(Stamp, Versions)> {
+    async fn some_stamp(&self) -> Option<(Stamp, Effect, Versions)> {
         let answer = self.line.ask(|id| Said::Stamp { id }).await.ok()?;
-        let (stamp, rows) = answer.split_once(' ')?;
-        Some((stamp.parse().ok()?, parse_versions(rows)?))
+        let mut words = answer.split(' ');
+        let stamp = words.next()?.parse().ok()?;
+        Some((stamp, parse_effect(words.next()?)?, parse_versions(words.next()?)?))
     }
 
     async fn write(self: &Arc<Self>) {
-        let Change { tenant, selection, rows, kind } = self.rows.change(&self.chance);
+        let Change { tenant, selection, effect, rows, kind } = self.rows.change(&self.chance);
         let row = rows[self.chance.index(rows.len())];
         let Ok(put) = self.line.ask(|id| Said::Put { id, rows }).await else { return };
         let Some(rows) = parse_versions(&put) else { return self.broke("the origin stammers").await };
@@ -352,10 +357,11 @@ impl Node {
             Some(tenant) => self.tenant(tenant).invalidate(selection),
             None => self.cache.invalidate(selection),
         };
+        let invalidation = if effect == Effect::Expired { invalidation.expire() } else { invalidation };
         let acked = self.chance.below(4) == 0;
         let result = if acked { invalidation.acked().await } else { invalidation.await };
         let how = if acked { Returned::Acked } else { Returned::Ok };
-        self.came_back(kind, rows, how, result).await;
+        self.came_back((kind, effect), rows, how, result).await;
         // Whoever has written looks at once.
         self.read_one(row).await;
     }
@@ -367,14 +373,14 @@ impl Node {
         let of = &self.rows.0[*row];
         let (value, policy) = (of.value(*row, rows[0].1), of.policy(&self.chance, true));
         let result = self.tenant(of.tenant).set(of.key.clone(), value, policy).await;
-        self.came_back(Kind::Set, rows, Returned::Ok, result).await;
+        self.came_back((Kind::Set, Effect::Invalidated), rows, Returned::Ok, result).await;
         self.read_one(*row).await;
     }
 
     /// A write came back to its caller.
     async fn came_back(
         self: &Arc<Self>,
-        kind: Kind,
+        (kind, effect): (Kind, Effect),
         rows: Versions,
         how: Returned,
         result: Result<Stamp, Error>,
@@ -382,7 +388,7 @@ impl Node {
         let at = returned();
         let told = |how, stamp: Option<&Stamp>| {
             let stamp = stamp.map(ToString::to_string);
-            Said::Told(Told { how, at, kind, rows: rows.clone(), stamp })
+            Said::Told(Told { how, at, kind, effect, rows: rows.clone(), stamp })
         };
         match result {
             Ok(stamp) => self.line.say(told(how, Some(&stamp))).await,
@@ -394,7 +400,7 @@ impl Node {
                         // From its delivery on it is an invalidation like any other.
                         let Ok(stamp) = ticket.delivered().await else { return };
                         let (how, at, stamp) = (Returned::Ok, returned(), Some(stamp.to_string()));
-                        node.line.say(Said::Told(Told { how, at, kind, rows, stamp })).await;
+                        node.line.say(Said::Told(Told { how, at, kind, effect, rows, stamp })).await;
                     });
                 }
                 None if error.kind() == ErrorKind::Closed => {}

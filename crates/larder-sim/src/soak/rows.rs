@@ -1,6 +1,7 @@
 //! The rows of the origin, and what writers do to them. Nodes and the coordinator make the same ones.
 
 use crate::chance::Chance;
+use crate::simulation::history::Effect;
 use larder::{Key, Policy, Selection, Selector, Tiers, all, first_segment, glob, key, prefix, tag};
 use std::time::Duration;
 
@@ -42,6 +43,11 @@ impl Row {
         (version, row, "x".repeat(self.size))
     }
 
+    /// How the name of its entry in Redis ends.
+    pub(super) fn ending(&self) -> String {
+        format!(":e:{}:{}:{}", self.tenant.len(), self.tenant, self.key.as_str())
+    }
+
     /// Its tags.
     pub(super) fn tags(&self) -> [&'static str; 2] {
         [self.declared, self.late]
@@ -58,6 +64,7 @@ impl Row {
                 .failure_cooldown(ms(200)),
             2 => Policy::ttl(seconds(4)).hard_timeout(ms(900)),
             3 => Policy::ttl(seconds(30)).tiers(chance.pick(&[Tiers::Memory, Tiers::Redis])),
+            4..6 => Policy::ttl(seconds(60)).stale_while_revalidate(seconds(30)).stale_if_error(seconds(60)),
             _ => Policy::ttl(seconds(60)),
         };
         let policy = policy.tag(self.declared);
@@ -71,6 +78,8 @@ pub(super) struct Change {
     pub(super) tenant: Option<&'static str>,
     /// What is invalidated.
     pub(super) selection: Selection,
+    /// Whether older values are gone or stale.
+    pub(super) effect: Effect,
     /// Rows that change.
     pub(super) rows: Vec<usize>,
     /// Name of the kind.
@@ -213,6 +222,7 @@ impl Rows {
             Kind::Set => unreachable!("it is drawn for nobody"),
         };
         let across = matches!(kind, Kind::FirstSegment | Kind::Everything);
-        Change { tenant: (!across).then_some(row.tenant), selection: selectors.into(), rows, kind }
+        let effect = if chance.below(4) == 0 { Effect::Expired } else { Effect::Invalidated };
+        Change { tenant: (!across).then_some(row.tenant), selection: selectors.into(), effect, rows, kind }
     }
 }

@@ -41,11 +41,38 @@ impl Scene {
         self.wait(Duration::from_millis(ms));
     }
 
+    /// All servers are away for some time; `back` brings them back.
+    pub(super) fn away(&self, lasts: u64, back: impl FnOnce()) {
+        self.judge.down();
+        self.last(lasts);
+        self.judge.up();
+        back();
+    }
+
+    /// A server may be replaced, until what is returned is dropped: whoever reads from it then notices within this time.
+    pub(super) fn replacing(&self, within: Duration) -> Replacing<'_> {
+        self.judge.replacing();
+        Replacing { judge: &self.judge, within }
+    }
+
     /// Something is about to go wrong, until what is returned is dropped.
     pub(super) fn fault(&self, kind: &'static str, what: impl Display) -> Fault<'_> {
         let what = what.to_string();
         self.judge.fault(kind, &what);
         Fault { scene: self, kind, what }
+    }
+}
+
+/// A server may be replaced.
+#[must_use = "it lasts until this is dropped"]
+pub(super) struct Replacing<'a> {
+    judge: &'a Judge,
+    within: Duration,
+}
+
+impl Drop for Replacing<'_> {
+    fn drop(&mut self) {
+        self.judge.replaced(self.within);
     }
 }
 

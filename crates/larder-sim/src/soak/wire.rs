@@ -1,7 +1,7 @@
 //! What a node and the coordinator say to each other: lines of words, over one connection.
 
 use super::rows::Kind;
-use crate::simulation::history::Returned;
+use crate::simulation::history::{Effect, Returned};
 use std::fmt;
 use std::str::{FromStr, SplitAsciiWhitespace};
 
@@ -43,8 +43,10 @@ pub(super) struct Read {
     /// Whether the node followed the stream with a valid lease after it had begun.
     pub(super) good: bool,
     pub(super) source: Source,
-    /// What the stamp that the reader brought stands for; 0 if it brought none.
-    pub(super) at_least: u64,
+    /// Whether it was served as a fresh one.
+    pub(super) fresh: bool,
+    /// What the stamp that the reader brought stands for, and what became of older values; 0 if it brought none.
+    pub(super) at_least: (u64, Effect),
 }
 
 /// Where a value came from.
@@ -54,11 +56,10 @@ pub(super) enum Source {
     Redis,
     Loaded,
     Joined,
-    Stale,
 }
 
 impl Source {
-    const ALL: [Self; 5] = [Self::Memory, Self::Redis, Self::Loaded, Self::Joined, Self::Stale];
+    const ALL: [Self; 4] = [Self::Memory, Self::Redis, Self::Loaded, Self::Joined];
 
     pub(super) fn as_str(self) -> &'static str {
         match self {
@@ -66,7 +67,6 @@ impl Source {
             Self::Redis => "redis",
             Self::Loaded => "loaded",
             Self::Joined => "joined",
-            Self::Stale => "stale",
         }
     }
 }
@@ -77,8 +77,22 @@ pub(super) struct Told {
     pub(super) how: Returned,
     pub(super) at: u64,
     pub(super) kind: Kind,
+    pub(super) effect: Effect,
     pub(super) rows: Versions,
     pub(super) stamp: Option<String>,
+}
+
+/// One word.
+pub(super) fn name_of(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Invalidated => "invalidated",
+        Effect::Expired => "expired",
+    }
+}
+
+/// From one word.
+pub(super) fn parse_effect(word: &str) -> Option<Effect> {
+    [Effect::Invalidated, Effect::Expired].into_iter().find(|effect| name_of(*effect) == word)
 }
 
 /// How a node stands.
@@ -133,13 +147,16 @@ impl fmt::Display for Said {
                 write!(f, "put {id} {}", rows.join(","))
             }
             Self::Stamp { id } => write!(f, "stamp {id}"),
-            Self::Read(Read { row, began, ended, version, owner, good, source, at_least }) => {
-                let source = source.as_str();
-                write!(f, "read {row} {began} {ended} {version} {owner} {good} {source} {at_least}")
+            Self::Read(Read { row, began, ended, version, owner, good, source, fresh, at_least }) => {
+                let (source, (least, effect)) = (source.as_str(), (at_least.0, name_of(at_least.1)));
+                write!(
+                    f,
+                    "read {row} {began} {ended} {version} {owner} {good} {source} {fresh} {least} {effect}"
+                )
             }
-            Self::Told(Told { how, at, kind, rows, stamp }) => {
-                let (kind, rows) = (kind.as_str(), versions(rows));
-                write!(f, "told {how:?} {at} {kind} {rows} {}", stamp.as_deref().unwrap_or("-"))
+            Self::Told(Told { how, at, kind, effect, rows, stamp }) => {
+                let (kind, effect, rows) = (kind.as_str(), name_of(*effect), versions(rows));
+                write!(f, "told {how:?} {at} {kind} {effect} {rows} {}", stamp.as_deref().unwrap_or("-"))
             }
             Self::State(state) => {
                 let State { at, good, name, left, loads, epochs, missed_pushes, failed } = state;
@@ -172,6 +189,10 @@ impl<'a> Words<'a> {
         self.word()?.split(',').map(|part| part.parse().map_err(|_| Garbled)).collect()
     }
 
+    fn effect(&mut self) -> Result<Effect, Garbled> {
+        parse_effect(self.word()?).ok_or(Garbled)
+    }
+
     fn named<T: Copy>(&mut self, all: &[T], name: impl Fn(T) -> &'static str) -> Result<T, Garbled> {
         let word = self.word()?;
         all.iter().copied().find(|one| name(*one) == word).ok_or(Garbled)
@@ -197,7 +218,8 @@ impl FromStr for Said {
                 owner: words.next()?,
                 good: words.next()?,
                 source: words.named(&Source::ALL, Source::as_str)?,
-                at_least: words.next()?,
+                fresh: words.next()?,
+                at_least: (words.next()?, words.effect()?),
             }),
             "told" => {
                 let all = [Returned::Ok, Returned::Acked, Returned::Deferred];
@@ -208,9 +230,10 @@ impl FromStr for Said {
                 };
                 let how = words.named(&all, name)?;
                 let (at, kind) = (words.next()?, words.named(&Kind::ALL, Kind::as_str)?);
+                let effect = words.effect()?;
                 let rows = parse_versions(words.word()?).ok_or(Garbled)?;
                 let stamp = Some(words.word()?).filter(|stamp| *stamp != "-").map(str::to_owned);
-                Self::Told(Told { how, at, kind, rows, stamp })
+                Self::Told(Told { how, at, kind, effect, rows, stamp })
             }
             "state" => Self::State(State {
                 at: words.next()?,
@@ -276,12 +299,14 @@ mod tests {
                 owner: 5,
                 good: true,
                 source: Source::Joined,
-                at_least: 6,
+                fresh: false,
+                at_least: (6, Effect::Expired),
             }),
             Said::Told(Told {
                 how: Returned::Deferred,
                 at: 7,
                 kind: Kind::KeyAndTag,
+                effect: Effect::Expired,
                 rows: vec![(1, 2), (3, 4)],
                 stamp: None,
             }),
@@ -295,7 +320,9 @@ mod tests {
         for one in [Order::Stop, Order::Check, Order::Bye, Order::Answer { id: 1, words: "a b".to_owned() }] {
             assert_eq!(one.to_string().parse(), Ok(one.clone()), "{one}");
         }
-        for garbled in ["", "read 1", "told Perhaps 1 key 1=1 -", "put 1 x", "= 1"] {
+        for garbled in
+            ["", "read 1", "told Perhaps 1 key expired 1=1 -", "told Ok 1 key gone 1=1 -", "put 1 x", "= 1"]
+        {
             assert!(garbled.parse::<Said>().is_err() && garbled.parse::<Order>().is_err(), "{garbled}");
         }
     }

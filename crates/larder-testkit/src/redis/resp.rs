@@ -37,6 +37,12 @@ impl Reply {
         }
     }
 
+    /// A string of bytes.
+    #[must_use]
+    pub fn bytes(&self) -> Option<&[u8]> {
+        if let Self::Bulk(bytes) = self { Some(bytes) } else { None }
+    }
+
     /// An integer, also one that came as a string.
     #[must_use]
     pub fn int(&self) -> Option<i64> {

@@ -1,31 +1,68 @@
 //! Three primaries with a replica each.
 
 use super::super::scene::Scene;
-use super::{Servers, break_network, trouble};
+use super::{Servers, break_network, guard, lose_messages, trouble};
 use crate::chance::Chance;
-use larder_testkit::{RedisCluster, RedisServer};
+use larder::simulation::CLUSTER_TAGS;
+use larder_testkit::{RedisCluster, RedisServer, TcpProxy};
 use std::time::Duration;
 
-pub(super) struct Cluster(RedisCluster);
+/// A primary that does not answer for so long is replaced. Not below the lease (see "Known limits" of ARCHITECTURE.md),
+/// and not below what it takes a primary to notice that its replica is gone.
+const NODE_TIMEOUT: Duration = Duration::from_secs(3);
+
+pub(super) struct Cluster {
+    servers: RedisCluster,
+    /// The slot of each bucket.
+    slots: Vec<(&'static str, u16)>,
+    guarded: bool,
+}
 
 impl Cluster {
-    pub(super) fn start() -> Self {
-        // Not below the lease: see "Known limits" of ARCHITECTURE.md.
-        Self(RedisCluster::builder().node_timeout(Duration::from_millis(2500)).start())
+    pub(super) fn start(guarded: bool) -> Self {
+        let node = guard(RedisServer::builder(), guarded);
+        let servers = RedisCluster::builder().node(node).node_timeout(NODE_TIMEOUT).start();
+        let slots = CLUSTER_TAGS.iter().map(|tag| (*tag, servers.slot_of(tag))).collect();
+        Self { servers, slots, guarded }
     }
 
-    /// The slot of some bucket that is in use.
-    fn some_slot(&self, chance: &Chance) -> Option<u16> {
-        let states = |node: &RedisServer| node.command(&["KEYS", "ld1:soak:*:i"]);
-        let states: Vec<_> = self.0.nodes().iter().map(states).collect();
-        let all: Vec<_> = states.iter().flat_map(|states| states.items()).collect();
-        (!all.is_empty()).then(|| self.0.slot_of(&all[chance.index(all.len())].text()))
+    fn some_slot(&self, chance: &Chance) -> (&'static str, u16) {
+        self.slots[chance.index(self.slots.len())]
+    }
+
+    fn proxies(&self) -> impl Iterator<Item = &TcpProxy> + Clone {
+        (0..self.servers.nodes().len()).map(|node| self.servers.proxy(node))
+    }
+
+    /// Whether a node is a primary.
+    fn leads(&self, node: usize) -> bool {
+        let role = self.servers.nodes()[node].command(&["ROLE"]);
+        role.items().first().is_some_and(|role| role.text() == "master")
+    }
+
+    fn move_slot(&self, slot: u16, primary: usize, chance: &Chance, scene: &Scene) {
+        let nodes = self.servers.nodes();
+        let replica = self.servers.peers(primary).next().expect("each has a replica");
+        let other = (0..nodes.len()).filter(|node| *node != primary && *node != replica);
+        let others: Vec<usize> = other.filter(|node| self.leads(*node)).collect();
+        let to = others[chance.index(others.len())];
+        let _fault = scene.fault("slot moved", format_args!("{slot} from {primary} to {to}"));
+        // A replica that is a moment late must not break the move off.
+        let need =
+            |replicas| [primary, to].into_iter().for_each(|node| nodes[node].need_replicas(replicas, 1));
+        need(0);
+        let from = self.servers.begin_move(slot, to);
+        // Half-way: what is not there is asked for elsewhere.
+        scene.last(chance.pick(&[0, 100, 1500]));
+        self.servers.move_keys(slot, from, to);
+        self.servers.end_move(slot, to);
+        need(u32::from(self.guarded));
     }
 }
 
 impl Servers for Cluster {
     fn url(&self, _place: usize) -> String {
-        self.0.url()
+        self.servers.url()
     }
 
     fn lease(&self) -> Duration {
@@ -33,70 +70,84 @@ impl Servers for Cluster {
     }
 
     fn strike(&self, chance: &Chance, scene: &Scene) {
-        self.0.await_complete();
-        // Before the first node has come there is nothing.
-        let Some(slot) = self.some_slot(chance) else { return scene.last(100) };
-        let (nodes, primary) = (self.0.nodes(), self.0.primary_of(slot));
-        let replica = self.0.peers(primary).next().expect("each has a replica");
+        self.servers.await_complete();
+        let (_, slot) = self.some_slot(chance);
+        let (nodes, primary) = (self.servers.nodes(), self.servers.primary_of(slot));
+        let replica = self.servers.peers(primary).next().expect("each has a replica");
         let of = format!("{primary}");
-        match chance.below(14) {
+        let what = chance.below(20);
+        let _replacing = (what < 13).then(|| scene.replacing(self.lease() * 2));
+        match what {
             0..2 => {
                 let _fault = scene.fault("failover on demand", &of);
-                self.0.failover(replica);
+                self.servers.failover(replica);
             }
             2 => {
                 let _fault = scene.fault("primary killed and replaced", &of);
                 nodes[primary].kill();
-                let _ = self.0.await_takeover(primary);
+                let _ = self.servers.await_takeover(primary);
                 nodes[primary].restart();
             }
             3 => {
                 let _fault = scene.fault("primary stopped and replaced", &of);
                 nodes[primary].pause();
-                let _ = self.0.await_takeover(primary);
+                let _ = self.servers.await_takeover(primary);
                 // It goes on as a primary, until another node tells it.
                 nodes[primary].resume();
             }
-            4 => {
+            4..6 => {
+                let _fault = scene.fault("primary isolated and replaced", &of);
+                self.servers.isolate(&[primary]);
+                let _ = self.servers.await_takeover(primary);
+                scene.last(chance.pick(&[0, 1000, 2500]));
+                // It believes to be a primary, until another node tells it.
+                self.servers.heal();
+            }
+            6..8 => {
+                let lasts = chance.pick(&[900, 3800, 4500, 6000]);
+                let _fault = scene.fault("all servers stopped", format_args!("{lasts} ms"));
+                nodes.iter().for_each(RedisServer::pause);
+                scene.away(lasts, || nodes.iter().for_each(RedisServer::resume));
+            }
+            8 => {
+                let lasts = chance.pick(&[0, 1000, 4500]);
+                let _fault =
+                    scene.fault("all servers killed and restarted empty", format_args!("after {lasts} ms"));
+                nodes.iter().for_each(RedisServer::kill);
+                scene.away(lasts, || nodes.iter().for_each(RedisServer::restart));
+            }
+            9..11 => self.move_slot(slot, primary, chance, scene),
+            11..13 => {
+                break_network(self.servers.proxy(primary), &format!("of primary {of}"), chance, scene);
+            }
+            13 => {
                 let lasts = chance.pick(&[50, 400, 1000]);
                 let _fault = scene.fault("primary stopped for a moment", format_args!("{of}, {lasts} ms"));
                 nodes[primary].pause();
                 scene.last(lasts);
                 nodes[primary].resume();
             }
-            5 => {
+            14 => {
                 let _fault = scene.fault("replica killed and restarted", replica);
                 nodes[replica].kill();
                 scene.last(chance.pick(&[100, 1000]));
                 nodes[replica].restart();
             }
-            6..9 => {
-                let other = (0..nodes.len()).filter(|node| *node != primary && *node != replica);
-                let others: Vec<usize> = other.filter(|node| self.leads(*node)).collect();
-                let to = others[chance.index(others.len())];
-                let _fault = scene.fault("slot moved", format_args!("{slot} from {primary} to {to}"));
-                let from = self.0.begin_move(slot, to);
-                // Half-way: what is not there is asked for elsewhere.
-                scene.last(chance.pick(&[0, 100, 1500]));
-                self.0.move_keys(slot, from, to);
-                self.0.end_move(slot, to);
-            }
-            9..11 => {
-                break_network(self.0.proxy(primary), &format!("of primary {of}"), chance, scene);
-            }
+            15..17 => lose_messages(self.proxies(), "of all servers", chance, scene),
             _ => trouble(&nodes[primary], &format!("primary {of}"), chance, scene),
         }
     }
 
     fn stores(&self) -> Vec<&RedisServer> {
-        self.0.nodes().iter().collect()
+        self.servers.nodes().iter().collect()
     }
-}
 
-impl Cluster {
-    /// Whether a node is a primary.
-    fn leads(&self, node: usize) -> bool {
-        let role = self.0.nodes()[node].command(&["ROLE"]);
-        role.items().first().is_some_and(|role| role.text() == "master")
+    fn authority(&self, chance: &Chance) -> Option<(usize, &'static str)> {
+        let (tag, slot) = self.some_slot(chance);
+        Some((self.servers.find_primary_of(slot)?, tag))
+    }
+
+    fn lost_pushes(&self) -> usize {
+        self.proxies().map(TcpProxy::lost_pushes).sum()
     }
 }

@@ -7,6 +7,7 @@ mod single;
 use super::scene::Scene;
 use crate::chance::Chance;
 use clap::ValueEnum;
+use larder_testkit::redis::RedisOptions;
 use larder_testkit::{RedisServer, TcpProxy, proxy};
 use std::time::Duration;
 
@@ -39,6 +40,13 @@ pub(super) trait Servers: Send + Sync {
     /// Those that hold data.
     fn stores(&self) -> Vec<&RedisServer>;
 
+    /// Some hash tag under which there are entries, and the one of [`Servers::stores`] to which whoever comes now is sent for
+    /// them. `None` while there is none, or not everybody would say the same.
+    fn authority(&self, chance: &Chance) -> Option<(usize, &'static str)>;
+
+    /// Messages of Redis that were lost on their way to a node.
+    fn lost_pushes(&self) -> usize;
+
     /// Which nodes hold leases of keys, by their names in the protocol.
     fn holders(&self) -> Vec<String> {
         let mut holders = Vec::new();
@@ -52,13 +60,22 @@ pub(super) trait Servers: Send + Sync {
     }
 }
 
-/// Starts them, for so many nodes.
-pub(super) async fn start(topology: Topology, places: usize) -> Box<dyn Servers> {
+/// The hash tag of all entries, where there is no Cluster.
+const ONLY: &str = "0";
+
+/// Starts them, for so many nodes. `guarded`: a primary without its replicas takes no writes.
+pub(super) async fn start(topology: Topology, places: usize, guarded: bool) -> Box<dyn Servers> {
     match topology {
         Topology::Single => Box::new(single::Single::start(places).await),
-        Topology::Sentinel => Box::new(sentinel::Sentinel::start()),
-        Topology::Cluster => Box::new(cluster::Cluster::start()),
+        Topology::Sentinel => Box::new(sentinel::Sentinel::start(guarded)),
+        Topology::Cluster => Box::new(cluster::Cluster::start(guarded)),
     }
+}
+
+/// As docs/guarantees.md asks for: a primary without its replicas takes no writes.
+fn guard(server: RedisOptions, guarded: bool) -> RedisOptions {
+    let [replicas, lag] = ["min-replicas-to-write", "min-replicas-max-lag"];
+    if guarded { server.arg(replicas, "1").arg(lag, "1") } else { server }
 }
 
 /// The network fails, lasts so, and is mended.
@@ -91,6 +108,20 @@ fn break_network(proxy: &TcpProxy, of: &str, chance: &Chance, scene: &Scene) {
         proxy.cut();
     }
     scene.runtime.block_on(proxy.heal());
+}
+
+/// What is published does not reach nodes on these ways, and nothing else shows it.
+fn lose_messages<'a>(
+    proxies: impl Iterator<Item = &'a TcpProxy> + Clone,
+    of: &str,
+    chance: &Chance,
+    scene: &Scene,
+) {
+    let lasts = chance.pick(&[100, 400, 1500, 3000]);
+    let _fault = scene.fault("messages lost", format_args!("{of} {lasts} ms"));
+    proxies.clone().for_each(|proxy| scene.runtime.block_on(proxy.set(proxy::Fault::LosePushes)));
+    scene.last(lasts);
+    proxies.for_each(|proxy| scene.runtime.block_on(proxy.heal()));
 }
 
 /// What one server can suffer while it goes on.
@@ -140,7 +171,8 @@ fn trouble(server: &RedisServer, of: &str, chance: &Chance, scene: &Scene) {
         }
         7 => {
             let _fault = scene.fault("flushed", of);
-            server.flush();
+            // Refused, where a replica is a moment late.
+            server.command(&["FLUSHALL"]);
         }
         _ => {
             let _fault = scene.fault("subscribers' buffers small", of);

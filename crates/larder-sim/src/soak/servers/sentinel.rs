@@ -1,30 +1,87 @@
 //! A primary, two replicas, three Sentinels.
 
 use super::super::scene::Scene;
-use super::{Servers, break_network, trouble};
+use super::{ONLY, Servers, break_network, guard, lose_messages, trouble};
 use crate::chance::Chance;
-use larder_testkit::{RedisSentinel, RedisServer};
+use larder_testkit::{Member, RedisSentinel, RedisServer, TcpProxy};
 use std::time::Duration;
 
-pub(super) struct Sentinel(RedisSentinel);
+/// A server that does not answer for so long is replaced. Longer than it takes a primary to notice that its replicas are
+/// gone: what it takes in between nobody else would ever hear of.
+const DOWN_AFTER: Duration = Duration::from_secs(3);
+/// The Sentinel that the node in the first place asks, and no other.
+const ALONE: usize = 0;
+
+pub(super) struct Sentinel {
+    servers: RedisSentinel,
+    guarded: bool,
+}
 
 impl Sentinel {
-    pub(super) fn start() -> Self {
-        // As docs/guarantees.md asks for: a primary without its replicas takes no writes.
-        let server =
-            RedisServer::builder().arg("min-replicas-to-write", "1").arg("min-replicas-max-lag", "2");
-        Self(RedisSentinel::builder().server(server).start())
+    pub(super) fn start(guarded: bool) -> Self {
+        let server = guard(RedisServer::builder(), guarded);
+        let servers = RedisSentinel::builder().server(server).down_after(DOWN_AFTER).start();
+        Self { servers, guarded }
     }
 
     fn primary(&self) -> usize {
-        self.0.await_settled();
-        self.0.primary().expect("they have just agreed")
+        self.servers.await_settled();
+        self.servers.primary().expect("they have just agreed")
+    }
+
+    /// The primary and a Sentinel are parted from the others, who put another in its place; clients reach both sides, and
+    /// one of them knows this Sentinel only.
+    fn isolate(&self, primary: usize, chance: &Chance, scene: &Scene) {
+        self.servers.isolate(&[Member::Server(primary), Member::Sentinel(ALONE)]);
+        let _ = self.servers.await_failover(primary);
+        if chance.below(2) == 0 {
+            self.poison(primary, scene);
+        }
+        scene.last(chance.pick(&[0, 1000, 2500]));
+        // It goes on as a primary, until a Sentinel tells it.
+        self.servers.heal();
+    }
+
+    /// Somebody writes to the server that was replaced, which nobody may ever be served: every entry under the key of
+    /// another, and nothing invalidated.
+    fn poison(&self, replaced: usize, scene: &Scene) {
+        let (proxy, old) = (self.servers.proxy(replaced), &self.servers.servers()[replaced]);
+        // While it takes writes no node reaches it.
+        scene.runtime.block_on(proxy.set(larder_testkit::Fault::Refuse));
+        proxy.cut();
+        old.need_replicas(0, 0);
+        let names = old.command(&["KEYS", "ld1:soak:*:e:*"]);
+        let names: Vec<&[u8]> = names.items().iter().filter_map(|name| name.bytes()).collect();
+        let values = names.iter().map(|name| old.command(&[b"GET", *name])).collect::<Vec<_>>();
+        for (name, value) in names.iter().zip(values.iter().cycle().skip(1)) {
+            if let Some(value) = value.bytes() {
+                old.command(&[b"SET", *name, value, b"PX", b"60000"]);
+            }
+        }
+        let state = format!("ld1:soak:{{{ONLY}}}:i");
+        for member in old.command(&["ZRANGE", &state, "0", "-1"]).items() {
+            if let Some(scope) = member.bytes().filter(|member| member[0] != b'!') {
+                old.command(&[b"ZREM", state.as_bytes(), scope]);
+            }
+        }
+        if self.guarded {
+            old.need_replicas(1, 1);
+        }
+        scene.runtime.block_on(proxy.heal());
+    }
+
+    fn proxies(&self) -> impl Iterator<Item = &TcpProxy> + Clone {
+        (0..self.servers.servers().len()).map(|server| self.servers.proxy(server))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &RedisServer> {
+        self.servers.servers().iter().chain(self.servers.sentinels())
     }
 }
 
 impl Servers for Sentinel {
-    fn url(&self, _place: usize) -> String {
-        self.0.url()
+    fn url(&self, place: usize) -> String {
+        if place == 0 { self.servers.url_by("", &[ALONE]) } else { self.servers.url() }
     }
 
     fn lease(&self) -> Duration {
@@ -33,55 +90,85 @@ impl Servers for Sentinel {
 
     fn strike(&self, chance: &Chance, scene: &Scene) {
         let primary = self.primary();
-        let (servers, of) = (self.0.servers(), format!("{primary}"));
-        match chance.below(12) {
+        let (servers, of) = (self.servers.servers(), format!("{primary}"));
+        let what = chance.below(18);
+        let _replacing = (what < 11).then(|| scene.replacing(self.lease() * 2));
+        match what {
             0..2 => {
                 let _fault = scene.fault("failover on demand", &of);
-                let _ = self.0.failover();
+                let _ = self.servers.failover();
             }
             2 => {
                 let _fault = scene.fault("primary killed and replaced", &of);
                 servers[primary].kill();
-                let _ = self.0.await_failover(primary);
+                let _ = self.servers.await_failover(primary);
                 servers[primary].restart();
             }
             3 => {
                 let _fault = scene.fault("primary stopped and replaced", &of);
                 servers[primary].pause();
-                let _ = self.0.await_failover(primary);
+                let _ = self.servers.await_failover(primary);
                 scene.last(chance.pick(&[0, 1000]));
                 // It goes on as a primary, until a Sentinel tells it.
                 servers[primary].resume();
             }
-            4 => {
+            4..6 => {
+                let _fault = scene.fault("primary isolated and replaced", &of);
+                self.isolate(primary, chance, scene);
+            }
+            6..8 => {
+                let lasts = chance.pick(&[400, 1900, 2400, 4000]);
+                let _fault = scene.fault("all servers stopped", format_args!("{lasts} ms"));
+                self.all().for_each(RedisServer::pause);
+                scene.away(lasts, || self.all().for_each(RedisServer::resume));
+            }
+            8 => {
+                let lasts = chance.pick(&[0, 1000, 2400]);
+                let _fault =
+                    scene.fault("all servers killed and restarted empty", format_args!("after {lasts} ms"));
+                self.servers.sentinels().iter().for_each(RedisServer::pause);
+                servers.iter().for_each(RedisServer::kill);
+                scene.away(lasts, || servers.iter().for_each(RedisServer::restart));
+                self.servers.sentinels().iter().for_each(RedisServer::resume);
+            }
+            9..11 => {
+                break_network(self.servers.proxy(primary), &format!("of primary {of}"), chance, scene);
+            }
+            11 => {
                 let lasts = chance.pick(&[50, 300, 600]);
                 let _fault = scene.fault("primary stopped for a moment", format_args!("{of}, {lasts} ms"));
                 servers[primary].pause();
                 scene.last(lasts);
                 servers[primary].resume();
             }
-            5 => {
+            12 => {
                 let replica = (primary + 1 + chance.index(2)) % 3;
                 let _fault = scene.fault("replica killed and restarted", replica);
                 servers[replica].kill();
                 scene.last(chance.pick(&[100, 1500]));
                 servers[replica].restart();
             }
-            6 => {
+            13 => {
                 let sentinel = chance.index(3);
                 let _fault = scene.fault("Sentinel stopped", sentinel);
-                self.0.sentinels()[sentinel].pause();
+                self.servers.sentinels()[sentinel].pause();
                 scene.last(chance.pick(&[500, 2500]));
-                self.0.sentinels()[sentinel].resume();
+                self.servers.sentinels()[sentinel].resume();
             }
-            7..9 => {
-                break_network(self.0.proxy(primary), &format!("of primary {of}"), chance, scene);
-            }
+            14..16 => lose_messages(self.proxies(), "of all servers", chance, scene),
             _ => trouble(&servers[primary], &format!("primary {of}"), chance, scene),
         }
     }
 
     fn stores(&self) -> Vec<&RedisServer> {
-        self.0.servers().iter().collect()
+        self.servers.servers().iter().collect()
+    }
+
+    fn authority(&self, _chance: &Chance) -> Option<(usize, &'static str)> {
+        Some((self.servers.primary()?, ONLY))
+    }
+
+    fn lost_pushes(&self) -> usize {
+        self.proxies().map(TcpProxy::lost_pushes).sum()
     }
 }

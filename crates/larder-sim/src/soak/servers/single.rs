@@ -1,7 +1,7 @@
 //! One server, and a network of its own between it and each node.
 
 use super::super::scene::Scene;
-use super::{Servers, break_network, trouble};
+use super::{ONLY, Servers, break_network, lose_messages, trouble};
 use crate::chance::Chance;
 use larder_testkit::redis::Snapshot;
 use larder_testkit::{RedisServer, TcpProxy};
@@ -23,14 +23,6 @@ impl Single {
         }
         Self { redis, ways, old: Mutex::default() }
     }
-
-    /// The server is away for some time; `back` brings it back.
-    fn away(&self, scene: &Scene, lasts: u64, back: impl FnOnce()) {
-        scene.judge.down();
-        scene.last(lasts);
-        scene.judge.up();
-        back();
-    }
 }
 
 impl Servers for Single {
@@ -49,7 +41,7 @@ impl Servers for Single {
                 let lasts = chance.pick(&[50, 400, 900, 1800, 3500]);
                 let _fault = scene.fault("server stopped", format_args!("{lasts} ms"));
                 redis.pause();
-                self.away(scene, lasts, || redis.resume());
+                scene.away(lasts, || redis.resume());
             }
             2 => {
                 let lasts = chance.pick(&[0, 500, 2500]);
@@ -57,7 +49,7 @@ impl Servers for Single {
                     scene.fault("server killed and restarted empty", format_args!("after {lasts} ms"));
                 redis.kill();
                 redis.wipe();
-                self.away(scene, lasts, || redis.restart());
+                scene.away(lasts, || redis.restart());
             }
             3 => {
                 let _fault = scene.fault("server restarted with all its data", "");
@@ -71,7 +63,7 @@ impl Servers for Single {
                 let lasts = chance.pick(&[0, 2500]);
                 let _fault = scene.fault("old snapshot restored", format_args!("after {lasts} ms"));
                 redis.kill();
-                self.away(scene, lasts, || redis.restore_snapshot(&old));
+                scene.away(lasts, || redis.restore_snapshot(&old));
             }
             _ => trouble(redis, "", chance, scene),
         }
@@ -79,10 +71,22 @@ impl Servers for Single {
 
     fn strike_network(&self, chance: &Chance, scene: &Scene) {
         let place = chance.index(self.ways.len());
-        break_network(&self.ways[place], &format!("of place {place}"), chance, scene);
+        let (way, of) = (&self.ways[place], format!("of place {place}"));
+        match chance.below(4) {
+            0 => lose_messages(std::iter::once(way), &of, chance, scene),
+            _ => break_network(way, &of, chance, scene),
+        }
     }
 
     fn stores(&self) -> Vec<&RedisServer> {
         vec![&self.redis]
+    }
+
+    fn authority(&self, _chance: &Chance) -> Option<(usize, &'static str)> {
+        Some((0, ONLY))
+    }
+
+    fn lost_pushes(&self) -> usize {
+        self.ways.iter().map(TcpProxy::lost_pushes).sum()
     }
 }

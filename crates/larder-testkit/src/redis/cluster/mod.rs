@@ -129,11 +129,15 @@ impl RedisCluster {
     /// Where none of them knows one.
     #[must_use]
     pub fn primary_of(&self, slot: u16) -> usize {
+        self.find_primary_of(slot).unwrap_or_else(|| panic!("nobody has slot {slot}"))
+    }
+
+    /// [`primary_of`](Self::primary_of), while nodes may be down: `None` where none that runs knows one.
+    #[must_use]
+    pub fn find_primary_of(&self, slot: u16) -> Option<usize> {
         let seen = self.views().into_iter().flatten().flatten();
         let claims = seen.filter(|seen| seen.primary && seen.has(slot));
-        let highest = claims.max_by_key(|seen| seen.epoch);
-        let port = highest.unwrap_or_else(|| panic!("nobody has slot {slot}")).port;
-        self.network.member(port, CLIENTS).expect("all announced ports are ours")
+        self.network.member(claims.max_by_key(|seen| seen.epoch)?.port, CLIENTS)
     }
 
     /// The other nodes of a node's shard.
