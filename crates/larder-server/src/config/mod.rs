@@ -5,6 +5,8 @@ pub(crate) mod declared;
 mod dotenv;
 pub(crate) mod nearest;
 mod problem;
+#[cfg(test)]
+mod reference;
 mod secret_files;
 mod sources;
 #[cfg(test)]

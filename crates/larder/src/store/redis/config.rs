@@ -38,10 +38,10 @@ pub struct RedisConfig {
     pub command_timeout: Duration,
     /// The Redis budget of one request, retry included. Default 200 ms.
     pub read_timeout: Duration,
-    /// Upper bound on connections to the server, in a Cluster to each primary; at least 2. Default 10.
+    /// Upper bound on connections to the server, in a Cluster to each primary; 2 to 1,000. Default 10.
     pub pool_size: usize,
     /// How many of them carry data; one more carries coherence. One pipelined connection is nearly always best: raise
-    /// it where measured to help. Default 1.
+    /// it where measured to help. Less than `pool_size`. Default 1.
     pub data_connections: usize,
     /// How often idle data connections are checked. Default 30 s.
     pub health_interval: Duration,
