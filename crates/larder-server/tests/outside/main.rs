@@ -8,6 +8,8 @@ mod cluster;
 mod house;
 mod input;
 mod live;
+#[path = "../../../../examples/tests/run/markdown.rs"]
+mod markdown;
 mod nginx;
 mod nodes;
 mod openapi;
@@ -15,6 +17,7 @@ mod origin;
 mod outage;
 mod production;
 mod protocol;
+mod readme;
 mod routes;
 mod sentinel;
 mod server;
