@@ -99,6 +99,12 @@ impl Accounts {
         tenants.into_iter().take(limit).map(|(_, tenant)| tenant.into()).collect()
     }
 
+    /// Keeps everybody away, as long as the answer is held.
+    #[cfg(test)]
+    pub(crate) fn lock(&self) -> impl Drop + '_ {
+        self.0.write()
+    }
+
     /// What there is to say of `tenant` as a whole.
     pub(crate) fn read(&self, tenant: &str) -> TenantStats {
         let ledger = self.0.read();
@@ -118,8 +124,8 @@ impl Accounts {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TenantStats {
-    /// By endpoint (first key segment). Beyond 10,000 pairs of tenant and endpoint on this node, new ones are counted in
-    /// the total of the cache only.
+    /// By endpoint (first key segment). Beyond 10,000 pairs of tenant and endpoint on this node, new ones are counted for
+    /// all tenants together only.
     pub endpoints: BTreeMap<String, Counts>,
     /// Entries in this process's memory. Exact; what was invalidated or is past its time counts until it is dropped.
     pub entries: u64,

@@ -54,8 +54,10 @@ pub const MAX_MIRROR_SCOPES: usize = 65_536;
 /// Scopes of undelivered invalidations that stay blocked one by one; beyond it everything is blocked as one. They can't be
 /// forgotten, so they must leave room in the mirror for those that can.
 pub const MAX_UNDELIVERED: usize = 10_000;
-/// Pairs of tenant and endpoint that are counted apart; the rest is counted together as `other`.
+/// Pairs of tenant and endpoint that are counted apart; the rest is counted by endpoint only.
 pub const MAX_COUNTERS: usize = 10_000;
+/// Endpoints of that rest that are counted apart. An application has some dozens; who makes up more is counted as one.
+pub const MAX_OTHER_ENDPOINTS: usize = 256;
 /// Tenants whose evictions and invalidations are remembered, those aside that hold something in memory.
 pub const MAX_ACCOUNTS: usize = 10_000;
 /// Events that a slow subscriber may fall behind before it is told that it missed some.

@@ -2,7 +2,7 @@
 
 use crate::account::{Accounts, TenantStats};
 use crate::audit::Audits;
-use crate::limits::MAX_COUNTERS;
+use crate::limits::{MAX_COUNTERS, MAX_OTHER_ENDPOINTS};
 use crate::recent::Recent;
 use crate::status::{Outcome, Status, Tier};
 use parking_lot::RwLock;
@@ -155,13 +155,44 @@ struct Counted {
     by_tenant: HashMap<Box<str>, ByEndpoint>,
     /// How many there are.
     pairs: usize,
+    /// What is beyond that bound, by endpoint.
+    others: ByEndpoint,
+}
+
+impl Counted {
+    fn find(&self, tenant: &str, endpoint: &str) -> Option<&Arc<Counters>> {
+        let of_tenant = self.by_tenant.get(tenant).and_then(|by| by.get(endpoint));
+        of_tenant.or_else(|| self.others.get(endpoint).filter(|_| self.pairs >= MAX_COUNTERS))
+    }
+
+    fn is_full(&self) -> bool {
+        self.pairs >= MAX_COUNTERS && self.others.len() >= MAX_OTHER_ENDPOINTS
+    }
+
+    /// Those of the pair, made where there are none; `None` beyond all bounds.
+    fn add(&mut self, tenant: &str, endpoint: &str) -> Option<Arc<Counters>> {
+        if let Some(found) = self.find(tenant, endpoint) {
+            return Some(Arc::clone(found));
+        }
+        if self.is_full() {
+            return None;
+        }
+        let by_endpoint = if self.pairs < MAX_COUNTERS {
+            self.pairs += 1;
+            self.by_tenant.entry(tenant.into()).or_default()
+        } else {
+            &mut self.others
+        };
+        Some(Arc::clone(by_endpoint.entry(endpoint.into()).or_default()))
+    }
 }
 
 /// All counters of a cache.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
+    /// A lookup that finds its entry in memory does not come here: the entry has its counters.
     counters: RwLock<Counted>,
-    /// What is beyond the bound.
+    /// What is beyond all bounds.
     other: Arc<Counters>,
     pub(crate) accounts: Accounts,
     pub(crate) invalidations: AtomicU64,
@@ -182,20 +213,15 @@ impl Stats {
     pub(crate) fn counters(&self, tenant: &str, endpoint: &str) -> Arc<Counters> {
         {
             let counted = self.counters.read();
-            if let Some(found) = counted.by_tenant.get(tenant).and_then(|by| by.get(endpoint)) {
+            if let Some(found) = counted.find(tenant, endpoint) {
                 return Arc::clone(found);
             }
-            if counted.pairs >= MAX_COUNTERS {
+            if counted.is_full() {
                 return Arc::clone(&self.other);
             }
         }
         let mut counted = self.counters.write();
-        let Counted { by_tenant, pairs } = &mut *counted;
-        let by_endpoint = by_tenant.entry(tenant.into()).or_default();
-        Arc::clone(by_endpoint.entry(endpoint.into()).or_insert_with(|| {
-            *pairs += 1;
-            Arc::default()
-        }))
+        counted.add(tenant, endpoint).unwrap_or_else(|| Arc::clone(&self.other))
     }
 
     pub(crate) fn count_load_time(&self, took: Duration) {
@@ -229,16 +255,28 @@ impl Stats {
 
     /// The same without its tenants, each of whose counts is shown to `see` instead, all of one tenant in a row.
     pub(crate) fn visit(&self, mut see: impl FnMut(&str, &str, &Counts)) -> StatsSnapshot {
-        let mut total = self.other.read();
-        for (tenant, by_endpoint) in &self.counters.read().by_tenant {
-            for (endpoint, counters) in by_endpoint {
+        let (mut total, mut others) = (self.other.read(), BTreeMap::new());
+        if total != Counts::default() {
+            others.insert(String::new(), total);
+        }
+        {
+            let counted = self.counters.read();
+            for (tenant, by_endpoint) in &counted.by_tenant {
+                for (endpoint, counters) in by_endpoint {
+                    let counts = counters.read();
+                    total.add(&counts);
+                    see(tenant, endpoint, &counts);
+                }
+            }
+            for (endpoint, counters) in &counted.others {
                 let counts = counters.read();
                 total.add(&counts);
-                see(tenant, endpoint, &counts);
+                others.entry(endpoint.to_string()).or_insert_with(Counts::default).add(&counts);
             }
         }
         StatsSnapshot {
             total,
+            others,
             invalidations: self.invalidations.load(Relaxed),
             deferred: self.deferred.load(Relaxed),
             evictions: self.evictions.load(Relaxed),
@@ -265,8 +303,11 @@ pub struct StatsSnapshot {
     /// Everything together.
     pub total: Counts,
     /// By tenant (the empty name: shared entries), then by endpoint (first key segment). At most 10,000 pairs are
-    /// counted apart; the rest is in the total only.
+    /// counted apart; the rest is in `others`.
     pub tenants: BTreeMap<String, BTreeMap<String, Counts>>,
+    /// The pairs beyond that bound, by endpoint: at most 256, and what is beyond that under the empty name. With `tenants`
+    /// it adds up to the total.
+    pub others: BTreeMap<String, Counts>,
     /// Invalidations called on this node.
     pub invalidations: u64,
     /// Of these, those that could not reach Redis at once.
@@ -345,4 +386,54 @@ pub struct EventCounts {
     pub logs: u64,
     /// Of these, those that somebody watches.
     pub watched: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Cache, Policy, key};
+    use std::convert::Infallible;
+
+    #[test]
+    fn beyond_its_bounds_it_counts_by_endpoint_and_then_together_and_loses_nothing() {
+        let stats = Stats::default();
+        for tenant in 0..MAX_COUNTERS {
+            stats.counters(&tenant.to_string(), "a").count_load();
+        }
+        for endpoint in 0..2 * MAX_OTHER_ENDPOINTS {
+            stats.counters("late", &format!("e{endpoint}")).count_load();
+            stats.counters("later", &format!("e{endpoint}")).count_load();
+        }
+        // Who was counted apart still is.
+        stats.counters("7", "a").count_load();
+        let read = stats.read();
+        assert_eq!(read.tenants.len(), MAX_COUNTERS);
+        assert_eq!((read.tenants["7"]["a"].loads, read.others["e0"].loads), (2, 2));
+        assert_eq!(read.others.len(), MAX_OTHER_ENDPOINTS + 1);
+        assert_eq!(read.others[""].loads, 2 * MAX_OTHER_ENDPOINTS as u64);
+        let apart = read.tenants.values().flat_map(BTreeMap::values).chain(read.others.values());
+        assert_eq!(apart.map(|counts| counts.loads).sum::<u64>(), read.total.loads);
+        assert_eq!(read.total.loads, (MAX_COUNTERS + 4 * MAX_OTHER_ENDPOINTS + 1) as u64);
+    }
+
+    #[tokio::test]
+    async fn a_hit_goes_through_while_everything_that_statistics_are_read_from_is_locked() {
+        let cache = Cache::builder("test").build().await.unwrap();
+        let (acme, policy) = (cache.tenant("acme"), Policy::ttl(Duration::from_secs(60)));
+        let load = || async { Ok::<_, Infallible>(7_u64) };
+        acme.get_or_load(key!("k", 1), &policy, load).await.unwrap();
+        let stats = Arc::clone(&cache.engine().stats);
+        let (counters, accounts) = (stats.counters.write(), stats.accounts.lock());
+        let (sender, hit) = std::sync::mpsc::channel();
+        let tenant = acme.clone();
+        std::thread::spawn(move || {
+            let work = tenant.get_or_load(key!("k", 1), &policy, load);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            sender.send(runtime.block_on(work)).unwrap();
+        });
+        let value = hit.recv_timeout(Duration::from_secs(30)).expect("a hit waits for nobody");
+        drop((counters, accounts));
+        assert_eq!(*value.unwrap(), 7);
+        assert_eq!(cache.stats().total.l1_hits, 1);
+    }
 }

@@ -9,6 +9,7 @@ mod bulk;
 mod error;
 mod migrate;
 mod pool;
+mod pooled;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,8 +20,10 @@ use sqlx::{Any, AnyConnection, Transaction};
 pub use alone::Claim;
 pub use bulk::{Arg, Bulk};
 pub use error::{DbError, StartError, redacted};
+pub use pooled::Pooled;
 
 use crate::config::DatabaseConfig;
+use pooled::Waits;
 
 /// What kind of database it is, for the few statements that differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +42,7 @@ pub struct Db {
     /// The same pool as `read` on PostgreSQL, a single connection on SQLite.
     write: AnyPool,
     statements: Arc<AtomicU64>,
+    waits: Arc<Waits>,
 }
 
 /// How the connections are used at this moment.
@@ -50,6 +54,10 @@ pub struct PoolUse {
     pub idle: u32,
     /// How many there may be.
     pub max: u32,
+    /// Statements and transactions that wait for one; those of the outbox are not among them.
+    pub waiting: u64,
+    /// Those since the start that waited in vain.
+    pub timeouts: u64,
 }
 
 impl Db {
@@ -62,23 +70,26 @@ impl Db {
     /// Cancelled, the tables are as they were, or up to date.
     pub async fn open(config: &DatabaseConfig) -> Result<Self, StartError> {
         let (dialect, read, write) = pool::open(config).await?;
-        let db = Self { dialect, read, write, statements: Arc::default() };
+        let db = Self { dialect, read, write, statements: Arc::default(), waits: Arc::default() };
         migrate::run(&db).await.map_err(|e| StartError::migrate(&config.url, e))?;
         Ok(db)
     }
 
-    /// A pool for one statement that reads; it is counted.
+    /// A connection for one statement that reads; it is counted.
     #[must_use]
-    pub fn read(&self) -> &AnyPool {
-        self.statements.fetch_add(1, Ordering::Relaxed);
-        &self.read
+    pub fn read(&self) -> Pooled<'_> {
+        self.pooled(&self.read)
     }
 
-    /// A pool for one statement that writes; it is counted.
+    /// A connection for one statement that writes; it is counted.
     #[must_use]
-    pub fn write(&self) -> &AnyPool {
+    pub fn write(&self) -> Pooled<'_> {
+        self.pooled(&self.write)
+    }
+
+    fn pooled<'a>(&'a self, pool: &'a AnyPool) -> Pooled<'a> {
         self.statements.fetch_add(1, Ordering::Relaxed);
-        &self.write
+        Pooled { pool, waits: &self.waits }
     }
 
     /// The pool that writes, for the outbox: its statements are not counted.
@@ -100,7 +111,7 @@ impl Db {
             Dialect::Sqlite => "BEGIN IMMEDIATE",
             Dialect::Postgres => "BEGIN",
         };
-        let inner = self.write.begin_with(statement).await?;
+        let inner = self.waits.during(self.write.begin_with(statement)).await?;
         Ok(Tx { inner, dialect: self.dialect, statements: Arc::clone(&self.statements) })
     }
 
@@ -135,10 +146,12 @@ impl Db {
         if self.dialect == Dialect::Sqlite {
             pools.push(&self.write);
         }
-        pools.into_iter().fold(PoolUse { open: 0, idle: 0, max: 0 }, |sum, pool| PoolUse {
+        let (waiting, timeouts) = (self.waits.waiting(), self.waits.timeouts());
+        pools.into_iter().fold(PoolUse { open: 0, idle: 0, max: 0, waiting, timeouts }, |sum, pool| PoolUse {
             open: sum.open + pool.size(),
             idle: sum.idle + u32::try_from(pool.num_idle()).unwrap_or(u32::MAX),
             max: sum.max + pool.options().get_max_connections(),
+            ..sum
         })
     }
 

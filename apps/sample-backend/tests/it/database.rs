@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use larder_testkit::assert_eventually;
 use sample_backend::config::{DatabaseConfig, SampleData};
 use sample_backend::db::{Arg, Bulk, Db, StartError};
 use sample_backend::seed::seed;
@@ -137,3 +138,29 @@ async fn connections_that_a_restart_of_postgresql_cut_are_replaced_before_use() 
         assert_eq!(count(&db, "users").await, 0);
     }
 }
+
+on_each_database!(who_waits_for_a_connection_is_counted, |database: DatabaseConfig| async move {
+    let database = DatabaseConfig { pool_size: 1, max_overflow: 0, ..database };
+    let db = Db::open(&database).await.unwrap();
+    let held = db.begin().await.unwrap();
+    assert_eq!((db.pool_use().waiting, db.pool_use().timeouts), (0, 0));
+    let (one, two) = (db.clone(), db.clone());
+    let insert = "INSERT INTO settings (name, value) VALUES ('a', 'b')";
+    let begins = tokio::spawn(async move { drop(one.begin().await.unwrap()) });
+    let writes = tokio::spawn(async move { sqlx::query(insert).execute(two.write()).await.unwrap() });
+    assert_eventually!(db.pool_use().waiting == 2, Duration::from_secs(30), "both wait");
+    // Who does not wait any more is not counted.
+    writes.abort();
+    assert!(writes.await.unwrap_err().is_cancelled());
+    assert_eq!(db.pool_use().waiting, 1);
+    drop(held);
+    begins.await.unwrap();
+    assert_eq!((db.pool_use().waiting, db.pool_use().timeouts), (0, 0));
+
+    let impatient =
+        Db::open(&DatabaseConfig { pool_timeout: Duration::from_secs(1), ..database }).await.unwrap();
+    let _held = impatient.begin().await.unwrap();
+    let error = sqlx::query(insert).execute(impatient.write()).await.unwrap_err();
+    assert!(sample_backend::db::DbError::from(error).is_temporary());
+    assert_eq!((impatient.pool_use().waiting, impatient.pool_use().timeouts), (0, 1));
+});

@@ -20,6 +20,7 @@ mod keys;
 mod metrics;
 mod overview;
 mod pattern;
+mod process;
 mod stats;
 
 use std::fmt;
@@ -137,6 +138,10 @@ pub struct PoolUse {
     pub idle: u32,
     /// How many there may be.
     pub max: u32,
+    /// Statements and transactions that wait for one.
+    pub waiting: u64,
+    /// Those since the start that waited in vain.
+    pub timeouts: u64,
 }
 
 /// What the handlers share.

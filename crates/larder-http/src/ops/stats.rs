@@ -114,7 +114,7 @@ impl Totals {
             entries: stats.entries,
             invalidations: stats.invalidations,
             evictions: stats.evictions,
-            by_endpoint: by.map(|endpoints| endpoints.count(stats.tenants.values())),
+            by_endpoint: by.map(|endpoints| endpoints.count(stats.tenants.values().chain([&stats.others]))),
         }
     }
 

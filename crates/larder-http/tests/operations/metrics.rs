@@ -1,9 +1,11 @@
 //! What Prometheus reads.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use axum::body::Body;
-use larder::{Cache, ErrorKind, LOAD_BUCKETS, RedisConfig, key, tag};
+use larder::{Cache, ErrorKind, Key, LOAD_BUCKETS, Policy, RedisConfig, key, tag};
 use larder_http::ClientAddr;
 use larder_testkit::RedisServer;
 
@@ -84,6 +86,8 @@ async fn everything_is_counted_and_no_tenant_is_named() {
         ("larder_database_connections{state=\"busy\"}", 2.0),
         ("larder_database_connections{state=\"idle\"}", 3.0),
         ("larder_database_connections_max", 60.0),
+        ("larder_database_waiting", 4.0),
+        ("larder_database_timeouts_total", 2.0),
         ("larder_database_statements_total", 17.0),
         ("larder_outbox_relays", 1.0),
         ("larder_outbox_lag_seconds", 1.5),
@@ -106,6 +110,8 @@ async fn everything_is_counted_and_no_tenant_is_named() {
         ("larder_events_waiting", 0.0),
         ("larder_events_resets_total", 0.0),
         ("larder_build_info{version=\"1.2.3\"}", 1.0),
+        // The runtime of this very test has one worker, its own thread.
+        ("larder_runtime_workers", 1.0),
     ] {
         assert_eq!(samples.get(sample), Some(&value), "{sample} in\n{text}");
     }
@@ -159,4 +165,81 @@ async fn it_is_the_text_format_of_prometheus() {
     assert_eq!(reply.status, 200);
     assert_eq!(reply.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     assert!(reply.text.ends_with('\n'));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn the_runtime_and_the_process_are_told_of() {
+    let server = Server::start().await;
+    let (go, wait) = tokio::sync::oneshot::channel::<()>();
+    let idle = tokio::spawn(wait);
+    let before = samples(&server.scrape().await);
+    assert_eq!(before["larder_runtime_workers"], 3.0);
+    assert!(before["larder_runtime_tasks"] >= 1.0, "{before:?}");
+    let busy = |samples: &std::collections::BTreeMap<String, f64>, worker| {
+        samples[&format!("larder_runtime_worker_busy_seconds_total{{worker=\"{worker}\"}}")]
+    };
+    assert!((0..3).all(|worker| busy(&before, worker).is_finite()));
+    let spin = async {
+        let began = std::time::Instant::now();
+        while began.elapsed() < Duration::from_millis(50) {
+            std::hint::spin_loop();
+        }
+    };
+    tokio::spawn(spin).await.unwrap();
+    // A worker adds up when it is out of work again, which the last one may not be yet.
+    let sum = |samples: &_| (0..3).map(|worker| busy(samples, worker)).sum::<f64>();
+    let grows = async || sum(&samples(&server.scrape().await)) >= sum(&before) + 0.05;
+    larder_testkit::assert_eventually!(grows().await, Duration::from_secs(30), "somebody was busy");
+    if cfg!(target_os = "linux") {
+        let now = samples(&server.scrape().await);
+        assert!(now["process_cpu_seconds_total"] > before["process_cpu_seconds_total"], "{now:?}");
+        assert!(now["process_resident_memory_bytes"] > 1e6 && now["process_threads"] >= 4.0, "{now:?}");
+        assert!(
+            now["process_open_fds"] >= 3.0 && now["process_open_fds"] < now["process_max_fds"],
+            "{now:?}"
+        );
+        assert!(now["process_start_time_seconds"] > 1.7e9, "{now:?}");
+    }
+    go.send(()).unwrap();
+    idle.await.unwrap().unwrap();
+}
+
+/// 10,000 tenants with ten keys each at three endpoints, which is more pairs of both than are counted apart.
+#[tokio::test]
+async fn ten_thousand_tenants_make_a_scrape_no_longer_than_one_and_every_lookup_is_in_it() {
+    let cache = Cache::builder("test").memory(1 << 30).build().await.unwrap();
+    let server = Server::over(cache);
+    read(&server.cache.tenant("first"), key!("campaigns", 0)).await;
+    // A scrape counts itself in the next one.
+    server.scrape().await;
+    let one = server.scrape().await;
+    let endpoints = ["campaigns", "leads", "stats", "made-up"];
+    let policy = Policy::ttl(Duration::from_secs(3600));
+    let load =
+        |keys: Vec<Key>| async { Ok::<_, Infallible>(keys.into_iter().map(|key| (key, 7_u64)).collect()) };
+    for tenant in 0..10_000 {
+        let tenant = server.cache.tenant(format!("tenant-of-some-name-{tenant}"));
+        let keys = (0..10).map(|id| key!(endpoints[id % endpoints.len()], id)).collect();
+        tenant.get_or_load_many(keys, &policy, load).await.unwrap();
+        read(&tenant, key!("leads", 1)).await;
+    }
+    let stats = server.cache.stats();
+    assert_eq!(stats.entries, 100_001);
+    let text = server.scrape().await;
+    assert!(text.len() < 2_000_000, "{} bytes", text.len());
+    // The numbers have more digits, and there is one name more: what belongs to no endpoint.
+    assert_eq!(
+        text.lines().count(),
+        one.lines().count() + 8,
+        "a line for each metric by endpoint, and two tiers"
+    );
+    assert!(!text.contains("tenant-of"), "no tenant is named");
+    let samples = samples(&text);
+    let sum = |metric: &str| -> f64 {
+        samples.iter().filter(|(name, _)| name.starts_with(metric)).map(|(_, value)| value).sum()
+    };
+    assert_eq!(sum("larder_cache_misses_total"), 100_001.0, "beyond what is counted apart, too");
+    assert_eq!(sum("larder_cache_hits_total"), 10_000.0);
+    assert_eq!(samples["larder_cache_loads_total{endpoint=\"other\"}"], 20_000.0);
+    assert_eq!(samples["larder_cache_hits_total{endpoint=\"leads\",tier=\"memory\"}"], 10_000.0);
 }

@@ -50,7 +50,7 @@ impl Database for Rows {
     }
 
     fn pool(&self) -> PoolUse {
-        PoolUse { open: 5, idle: 3, max: 60 }
+        PoolUse { open: 5, idle: 3, max: 60, waiting: 4, timeouts: 2 }
     }
 
     fn statements(&self) -> u64 {

@@ -10,6 +10,7 @@ mod input;
 mod live;
 #[path = "../../../../examples/tests/run/markdown.rs"]
 mod markdown;
+mod metrics;
 mod nginx;
 mod nodes;
 mod openapi;

@@ -36,7 +36,7 @@ pub(super) fn describe(out: &mut Exposition, events: &EventCounts) {
             events.waiting,
         ),
         ("larder_events_logs", "Tenants whose log this node holds or follows", events.logs),
-        ("larder_events_watched", "Of these, those that somebody watches", events.watched),
+        ("larder_events_watched", "Tenants whose log somebody watches here", events.watched),
     ] {
         out.gauge(name, help).number(&[], number);
     }

@@ -1,11 +1,12 @@
 //! `/metrics`: everything in numbers, for Prometheus.
 //!
-//! Every label has a fixed set of values: routes, methods, status classes, endpoints. None names a tenant.
-//! A scrape reads counters that requests and lookups add to; nobody waits for it.
+//! Every label has a fixed set of values: routes, methods, status classes, endpoints, workers. None names a tenant, so a
+//! scrape is as long with 10,000 tenants as with one. It reads counters that requests and lookups add to; no hit waits for it.
 
 mod events;
 mod exposition;
 mod requests;
+mod runtime;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -13,6 +14,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use larder::{Counts, LOAD_BUCKETS, RedisState, StatsSnapshot};
 
 use super::gate::Scraper;
+use super::process::Process;
 use super::{Ops, OutboxUse};
 use exposition::Exposition;
 
@@ -25,6 +27,8 @@ pub use requests::Requests;
 )]
 pub(in super::super) async fn scrape(State(ops): State<Ops>, _: Scraper) -> Response {
     let mut out = Exposition::default();
+    // Reads files, though such as wait for no disk.
+    let process = tokio::task::spawn_blocking(Process::look);
     let stats = ops.cache.stats();
     ops.describe_server(&mut out);
     ops.describe_lookups(&mut out, &stats);
@@ -39,6 +43,10 @@ pub(in super::super) async fn scrape(State(ops): State<Ops>, _: Scraper) -> Resp
                 None => family.number(&[], *count),
             }
         }
+    }
+    runtime::describe(&mut out);
+    if let Ok(Some(process)) = process.await {
+        runtime::describe_process(&mut out, &process);
     }
     ([(CONTENT_TYPE, exposition::CONTENT_TYPE), (CACHE_CONTROL, "no-store")], out.finish()).into_response()
 }
@@ -62,8 +70,12 @@ impl Ops {
                 out.gauge("larder_database_connections", "Connections to the database by state");
             connections.number(&[("state", "busy")], u64::from(pool.open.saturating_sub(pool.idle)));
             connections.number(&[("state", "idle")], u64::from(pool.idle));
-            out.gauge("larder_database_connections_max", "How many there may be")
+            out.gauge("larder_database_connections_max", "How many connections to the database there may be")
                 .number(&[], u64::from(pool.max));
+            let help = "Statements and transactions that wait for a connection";
+            out.gauge("larder_database_waiting", help).number(&[], pool.waiting);
+            let help = "Statements and transactions that waited too long for a connection, so that their requests failed";
+            out.counter("larder_database_timeouts_total", help).number(&[], pool.timeouts);
             out.counter("larder_database_statements_total", "Statements that the database was asked to run")
                 .number(&[], database.statements());
             if let Some(outbox) = database.outbox() {
@@ -73,7 +85,7 @@ impl Ops {
     }
 
     fn describe_lookups(&self, out: &mut Exposition, stats: &StatsSnapshot) {
-        let counts = self.endpoints.count(stats.tenants.values());
+        let counts = self.endpoints.count(stats.tenants.values().chain([&stats.others]));
         let mut hits = out.counter("larder_cache_hits_total", "Fresh values served, by tier");
         for (endpoint, counts) in &counts {
             hits.number(&[("endpoint", endpoint), ("tier", "memory")], counts.l1_hits);
@@ -211,7 +223,7 @@ fn describe_cache(out: &mut Exposition, stats: &StatsSnapshot) {
         ("larder_cache_invalidations_total", "Invalidations asked of this node", stats.invalidations),
         (
             "larder_cache_invalidations_deferred_total",
-            "Those that could not reach Redis at once",
+            "Invalidations that could not reach Redis at once",
             stats.deferred,
         ),
         ("larder_cache_evictions_total", "Entries dropped for want of room", stats.evictions),
@@ -220,7 +232,7 @@ fn describe_cache(out: &mut Exposition, stats: &StatsSnapshot) {
         ("larder_audits_total", "Hits that were compared with the origin", stats.audits),
         (
             "larder_audits_stale_total",
-            "Of these, those whose value the origin had not any more, though nothing had invalidated it",
+            "Audited hits whose value the origin had not any more, though nothing had invalidated it",
             stats.audits_stale,
         ),
     ] {
@@ -230,8 +242,12 @@ fn describe_cache(out: &mut Exposition, stats: &StatsSnapshot) {
     out.gauge("larder_audits_stale_age_seconds", help).float(&[], stats.audits_oldest.as_secs_f64());
     for (name, help, number) in [
         ("larder_cache_entries", "Entries in memory", stats.entries),
-        ("larder_cache_memory_bytes", "Their weight", stats.memory_bytes),
-        ("larder_cache_memory_max_bytes", "What they may weigh", stats.max_memory_bytes),
+        ("larder_cache_memory_bytes", "What the entries in memory weigh", stats.memory_bytes),
+        (
+            "larder_cache_memory_max_bytes",
+            "What the entries in memory may weigh at most",
+            stats.max_memory_bytes,
+        ),
         ("larder_cache_flights", "Loads running or waiting", stats.flights),
     ] {
         out.gauge(name, help).number(&[], number);

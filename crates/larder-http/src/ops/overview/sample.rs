@@ -44,6 +44,9 @@ pub(super) async fn take(ops: &Shared, watchers: u64, used: Option<Used>) -> (Sa
         endpoints.entry(ops.endpoints.name_of(segment)).or_default().add(counts);
         tenants.add(tenant, counts);
     });
+    for (segment, counts) in &stats.others {
+        endpoints.entry(ops.endpoints.name_of(segment)).or_default().add(counts);
+    }
     if redis.state != RedisWord::Disabled {
         (redis.errors, redis.timeouts) = (Some(stats.redis_errors), Some(stats.redis_timeouts));
     }
