@@ -124,5 +124,11 @@ pub const MAX_MEMBERS: usize = 1000;
 pub const MAX_ROOM_CONNECTIONS: usize = 20_000;
 /// Bytes of what a member tells of itself, encoded.
 pub const MAX_MEMBER_INFO_BYTES: usize = 1024;
+/// Names that are taken at a time, where there is no Redis: about 100 bytes each.
+pub const MAX_CLAIMS: usize = 65_536;
+/// Bytes of a name that is taken: a random word and what it is of.
+pub const MAX_CLAIM_NAME_BYTES: usize = 128;
+/// How long a name may be taken: whatever must happen once has happened by then.
+pub const MAX_CLAIM_TTL: Duration = Duration::from_secs(600);
 /// How long somebody is counted as present without being refreshed: a node that died takes its members with it.
 pub const PRESENCE_TTL: Duration = Duration::from_secs(60);

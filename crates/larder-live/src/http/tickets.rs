@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use larder::{Cache, Policy, RedisState, key};
+use larder::{Cache, EventLog, Key, Policy, RedisState, key};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,10 +14,18 @@ use crate::random;
 
 /// The tickets that this node has given out. Those of others it finds in the cache, if nodes share one.
 ///
-/// A ticket is good once. On two nodes at the same moment it might be taken twice: the cache knows no "take out".
+/// A ticket is good once, on whichever node: whoever takes it has to be the first to [claim](EventLog::claim) its name.
 pub(crate) struct Tickets {
     cache: Cache,
-    own: Mutex<HashMap<String, (Instant, Claims)>>,
+    log: EventLog,
+    own: Mutex<HashMap<String, Own>>,
+}
+
+/// A ticket that this node has given out.
+struct Own {
+    until: Instant,
+    /// What it is good for, if no other node knows of it: then nobody has to be asked.
+    alone: Option<Claims>,
 }
 
 /// Claims as they lie in the cache.
@@ -31,40 +39,69 @@ struct Kept {
     info: Option<Value>,
 }
 
-impl Tickets {
-    pub(crate) fn new(cache: Cache) -> Self {
-        Self { cache, own: Mutex::default() }
-    }
-
-    /// A ticket for the bearer of a token. `None` if too many have been given out in the last seconds.
-    pub(super) async fn give(&self, claims: Claims) -> Option<String> {
-        let ticket = random::secret();
-        {
-            let now = Instant::now();
-            let mut own = self.own.lock();
-            if own.len() >= TICKETS {
-                own.retain(|_, (until, _)| *until > now);
-            }
-            if own.len() >= TICKETS {
-                return None;
-            }
-            own.insert(ticket.clone(), (now + TICKET, claims.clone()));
-        }
-        let kept = Kept {
+impl Kept {
+    fn of(claims: Claims) -> Self {
+        Self {
             user: claims.user,
             expires_at: claims.expires_at,
             token_id: claims.token_id,
             rooms: claims.rooms,
             publish: claims.publish,
             info: claims.info,
-        };
-        let tenant = self.cache.tenant(&claims.tenant);
-        // Without the shared tier the ticket is good on this node only, which is the only one then.
-        if let Err(error) = tenant.set(key!("live_ticket", ticket.as_str()), kept, Policy::ttl(TICKET)).await
-        {
-            tracing::debug!(%error, "a ticket is good on this node only");
         }
-        Some(ticket)
+    }
+
+    fn claims(self, tenant: &str) -> Claims {
+        Claims {
+            token_id: self.token_id,
+            rooms: self.rooms,
+            publish: self.publish,
+            info: self.info,
+            ..Claims::new(tenant, self.user, self.expires_at)
+        }
+    }
+}
+
+fn name(ticket: &str) -> Key {
+    key!("live_ticket", ticket)
+}
+
+impl Tickets {
+    pub(crate) fn new(cache: Cache) -> Self {
+        Self { log: cache.event_log(), cache, own: Mutex::default() }
+    }
+
+    /// A ticket for the bearer of a token. `None` if too many have been given out in the last seconds.
+    pub(super) async fn give(&self, claims: Claims) -> Option<String> {
+        let shared = matches!(self.cache.redis_state(), RedisState::Connected { .. });
+        let ticket = random::secret();
+        if !self.keep(&ticket, (!shared).then(|| claims.clone())) {
+            return None;
+        }
+        if !shared {
+            return Some(ticket);
+        }
+        let tenant = self.cache.tenant(&claims.tenant);
+        let kept = tenant.set(name(&ticket), Kept::of(claims.clone()), Policy::ttl(TICKET)).await;
+        let Err(error) = kept else { return Some(ticket) };
+        // The others may know of it all the same, if only the answer was lost: so it is another one, of which they don't.
+        tracing::debug!(%error, "a ticket is good on this node only");
+        let ticket = random::secret();
+        self.keep(&ticket, Some(claims)).then_some(ticket)
+    }
+
+    /// Whether there was room for it.
+    fn keep(&self, ticket: &str, alone: Option<Claims>) -> bool {
+        let now = Instant::now();
+        let mut own = self.own.lock();
+        if own.len() >= TICKETS {
+            own.retain(|_, own| own.until > now);
+        }
+        let fits = own.len() < TICKETS;
+        if fits {
+            own.insert(ticket.to_owned(), Own { until: now + TICKET, alone });
+        }
+        fits
     }
 
     /// What a ticket is good for; it is good for nothing afterwards.
@@ -73,23 +110,18 @@ impl Tickets {
             return None;
         }
         let own = self.own.lock().remove(ticket);
-        if !matches!(self.cache.redis_state(), RedisState::Connected { .. }) {
-            return own
-                .filter(|(until, claims)| *until > Instant::now() && claims.tenant == tenant)
-                .map(|(_, c)| c);
+        if let Some(Own { until, alone: Some(claims) }) = own {
+            return (until > Instant::now() && claims.tenant == tenant).then_some(claims);
         }
-        // Another node may have taken it: what all share decides.
         let here = self.cache.tenant(tenant);
-        let kept = here.get::<Kept>(key!("live_ticket", ticket)).await.ok().flatten()?;
-        drop(here.delete(key!("live_ticket", ticket)).await);
-        let kept = (*kept.value).clone();
-        Some(Claims {
-            token_id: kept.token_id,
-            rooms: kept.rooms,
-            publish: kept.publish,
-            info: kept.info,
-            ..Claims::new(tenant, kept.user, kept.expires_at)
-        })
+        let kept = here.get::<Kept>(name(ticket)).await.ok().flatten()?;
+        // Longer than the ticket is good, by whichever clock.
+        let first = self.log.claim(tenant, &format!("live_ticket:{ticket}"), 2 * TICKET).await;
+        // Without an answer it may have been taken: then a new ticket has to be fetched.
+        if !first.unwrap_or(false) {
+            return None;
+        }
+        Some((*kept.value).clone().claims(tenant))
     }
 
     /// How long a ticket is good.

@@ -6,6 +6,7 @@ use larder::Cache;
 use larder_testkit::{RedisServer, assert_eventually};
 use serde_json::{Value, json};
 
+use crate::streams::{Events, bearer, open, post};
 use crate::support::{Client, PATIENCE, Server};
 
 struct Pair {
@@ -166,5 +167,94 @@ async fn killed_subscribers_cost_no_event_and_an_emptied_redis_is_a_reset() {
             }
             _ => {}
         }
+    }
+}
+
+async fn ticket(server: &Server) -> String {
+    let (status, body) = post(server, "/rt/acme/ticket", &[("authorization", &bearer("42"))], "").await;
+    assert_eq!(status, 200, "{body}");
+    let said: Value = serde_json::from_str(&body).unwrap();
+    said["ticket"].as_str().unwrap().to_owned()
+}
+
+/// Whether the ticket was taken.
+async fn enters(server: &Server, ticket: &str) -> bool {
+    let events = Events::open(server, &format!("/sse/notifications/acme?ticket={ticket}"), &[]).await;
+    events.head.starts_with("HTTP/1.0 200")
+}
+
+#[tokio::test]
+async fn a_ticket_is_good_once_also_on_two_nodes_at_the_same_moment() {
+    let pair = Pair::start().await;
+    for round in 0..30 {
+        let given = if round % 2 == 0 { &pair.one } else { &pair.two };
+        let ticket = ticket(given).await;
+        let tried = [&pair.one, &pair.two, &pair.one, &pair.two].map(|server| enters(server, &ticket));
+        let entered = futures_util::future::join_all(tried).await;
+        assert_eq!(entered.iter().filter(|entered| **entered).count(), 1, "round {round}: {entered:?}");
+        assert!(!enters(&pair.one, &ticket).await && !enters(&pair.two, &ticket).await);
+    }
+}
+
+#[tokio::test]
+async fn without_redis_a_ticket_is_refused_rather_than_taken_twice() {
+    let pair = Pair::start().await;
+    let shared = ticket(&pair.one).await;
+    pair.redis.kill();
+    for server in [&pair.one, &pair.two] {
+        assert!(!enters(server, &shared).await, "nobody can say whether it was taken");
+        assert_eventually!(
+            !matches!(server.cache.redis_state(), larder::RedisState::Connected { .. }),
+            PATIENCE,
+            "it is noticed"
+        );
+        // One that is given out now is good on its node, once.
+        let own = ticket(server).await;
+        assert!(enters(server, &own).await);
+        assert!(!enters(server, &own).await);
+    }
+}
+
+#[tokio::test]
+async fn a_command_for_a_stream_reaches_it_from_any_node_and_with_its_secret_only() {
+    let pair = Pair::start().await;
+    let (mut events, hello) = open(&pair.one, "", "42").await;
+    events.expect("synced").await;
+    let mut command =
+        json!({"conn": hello["conn"], "secret": "wrong", "id": 1, "type": "sub", "rooms": ["a"]});
+    // The other node can't know: the answer is the same, and nothing comes of it.
+    assert_eq!(post(&pair.two, "/rt/acme/cmd", &[], &command.to_string()).await.0, 202);
+    command["secret"] = hello["secret"].clone();
+    command["id"] = json!(2);
+    command["rooms"] = json!(["b"]);
+    assert_eq!(post(&pair.two, "/rt/acme/cmd", &[], &command.to_string()).await.0, 202);
+    let answer = events.expect("ok").await.data;
+    assert_eq!((&answer["id"], answer["subs"].get("b").is_some()), (&json!(2), true), "{answer}");
+    pair.two.publish_to("acme", "a", json!({"n": 1})).await;
+    pair.two.publish_to("acme", "b", json!({"n": 2})).await;
+    assert_eq!(
+        events.expect("event").await.data["room"],
+        "b",
+        "it is in no room that a wrong secret asked for"
+    );
+}
+
+#[tokio::test]
+async fn rooms_and_messages_to_a_user_cross_nodes() {
+    let pair = Pair::start().await;
+    let (mut here, _) = pair.one.join("acme", "1", "rooms=orders").await;
+    here.expect("synced").await;
+    let (mut there, _) = pair.two.join("acme", "2", "rooms=orders").await;
+    there.expect("synced").await;
+    let mut elsewhere = pair.two.live("acme", "1").await;
+    there.send(&json!({"id": 1, "type": "pub", "room": "orders", "data": 7, "key": "k"})).await;
+    let event = here.expect("event").await;
+    assert_eq!((&event["room"], &event["data"], &event["from"]), (&json!("orders"), &json!(7), &json!("2")));
+    assert_eq!(until(&mut there, "ok").await["offset"], event["offset"]);
+    there.send(&json!({"id": 2, "type": "pub", "to": "user:1", "data": 8, "key": "l"})).await;
+    // Both windows of the user, whichever node they are on; the one that is in no room has heard nothing else.
+    for window in [&mut here, &mut elsewhere] {
+        let event = window.expect("event").await;
+        assert_eq!((&event["room"], &event["data"]), (&json!("user:1"), &json!(8)));
     }
 }

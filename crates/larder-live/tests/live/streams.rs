@@ -10,22 +10,22 @@ use tokio::net::TcpStream;
 use crate::support::{PATIENCE, Server, read_all, token};
 
 /// An event stream, read as a browser does. HTTP/1.0, so that the body comes without chunks.
-struct Events {
+pub(crate) struct Events {
     stream: TcpStream,
     buffer: String,
-    head: String,
+    pub(crate) head: String,
 }
 
 /// One event.
 #[derive(Debug)]
-struct Told {
+pub(crate) struct Told {
     event: String,
-    data: Value,
+    pub(crate) data: Value,
     id: Option<String>,
 }
 
 impl Events {
-    async fn open(server: &Server, path: &str, headers: &[(&str, &str)]) -> Self {
+    pub(crate) async fn open(server: &Server, path: &str, headers: &[(&str, &str)]) -> Self {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         let mut request = format!("GET {path} HTTP/1.0\r\nhost: {}\r\n", server.address);
         for (name, value) in headers {
@@ -68,14 +68,14 @@ impl Events {
         }
     }
 
-    async fn expect(&mut self, event: &str) -> Told {
+    pub(crate) async fn expect(&mut self, event: &str) -> Told {
         let told = self.next().await;
         assert_eq!(told.event, event, "{told:?}");
         told
     }
 }
 
-async fn post(server: &Server, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
+pub(crate) async fn post(server: &Server, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let mut request =
         format!("POST {path} HTTP/1.0\r\nhost: {}\r\ncontent-length: {}\r\n", server.address, body.len());
@@ -88,11 +88,11 @@ async fn post(server: &Server, path: &str, headers: &[(&str, &str)], body: &str)
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
-fn bearer(user: &str) -> String {
+pub(crate) fn bearer(user: &str) -> String {
     format!("Bearer {}", token("acme", user))
 }
 
-async fn open(server: &Server, query: &str, user: &str) -> (Events, Value) {
+pub(crate) async fn open(server: &Server, query: &str, user: &str) -> (Events, Value) {
     let path = format!("/sse/notifications/acme?{query}");
     let mut events = Events::open(server, &path, &[("authorization", &bearer(user))]).await;
     let hello = events.expect("hello").await.data;

@@ -1,6 +1,7 @@
 //! The event logs of all tenants, as one node keeps or follows them.
 
 use super::bus::Bus;
+use super::claims::Claims;
 use super::follow::Followed;
 use super::logged::{LoggedEvent, encode};
 use super::position::{Names, Position};
@@ -40,6 +41,7 @@ pub(crate) struct Logs {
     pub(crate) ends: Ends,
     pub(crate) counts: Counts,
     pub(crate) present: Register,
+    pub(crate) claims: Claims,
     pub(crate) followers: broadcast::Sender<Followed>,
     /// Where they are, if that is not here.
     pub(crate) bus: Option<Bus>,
@@ -74,6 +76,7 @@ impl Logs {
             ends,
             counts: Counts::default(),
             present: Register::default(),
+            claims: Claims::default(),
             followers: broadcast::channel(EVENT_BACKLOG).0,
             bus: keeps.map(|remote| Bus::new(Arc::clone(&remote.connector), remote.node.clone())),
         })

@@ -10,8 +10,10 @@
 //! | `logs` | all of it together |
 //! | `bus` | the way to and from Redis |
 //! | `presence` | who is in a room |
+//! | `claims` | names that are taken once |
 
 mod bus;
+mod claims;
 mod follow;
 mod keys;
 mod logged;

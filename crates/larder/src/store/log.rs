@@ -164,6 +164,14 @@ pub trait LogLink: Send + Sync + 'static {
         what: PresenceRequest<'a>,
         within: Duration,
     ) -> StoreFuture<'a, PresenceReply>;
+    /// Takes a name for so long, if nobody has it; whether it was free. Names are of a tenant.
+    fn claim<'a>(
+        &'a self,
+        tenant: &'a str,
+        name: &'a str,
+        ttl: Duration,
+        within: Duration,
+    ) -> StoreFuture<'a, bool>;
     /// The number of the last message, asked on the connection that carries the messages.
     fn sync<'a>(&'a self, within: Duration) -> StoreFuture<'a, SyncReply>;
     /// The queue of messages. Taken once, by the task that follows them.

@@ -13,6 +13,7 @@
 //! ld1:larder:{0}:h:4:acme:                                    the state of a tenant's event log (hash)
 //! ld1:larder:{0}:s:4:acme:                                    its events (stream)
 //! ld1:larder:{0}:k:4:acme:ob-17                               where an event of that id is
+//! ld1:larder:{0}:t:4:acme:live_ticket:Zk3…                    a name that somebody has taken
 //! ld1:larder:{0}:m:4:acme:chat:1                              who is in a room: expiry (sorted set), …
 //! ld1:larder:{0}:n:4:acme:chat:1                              … the user of each connection, …
 //! ld1:larder:{0}:u:4:acme:chat:1                              … and each user
@@ -128,6 +129,11 @@ impl Keyspace {
     /// Where an event of this id stands in a tenant's log.
     pub(super) fn event(&self, tenant: &str, id: &str) -> String {
         self.named('k', EntryName { tenant, key: id })
+    }
+
+    /// A name of a tenant's that somebody has taken.
+    pub(super) fn claimed(&self, tenant: &str, name: &str) -> String {
+        self.named('t', EntryName { tenant, key: name })
     }
 
     /// Who is in a room: expiry, whose, users.
@@ -256,7 +262,7 @@ pub fn parse_raw_key(namespace: &str, raw: &[u8]) -> Option<RawKey> {
     match kind {
         "e" => Some(RawKey::Entry { tenant, key }),
         "l" => Some(RawKey::Lease { tenant, key }),
-        "h" | "s" | "k" | "m" | "n" | "u" => Some(RawKey::Events),
+        "h" | "s" | "k" | "m" | "n" | "t" | "u" => Some(RawKey::Events),
         _ => None,
     }
 }
@@ -292,7 +298,7 @@ mod tests {
         assert_eq!(keys.event("acme", "ob-17"), "ld1:larder:{0}:k:4:acme:ob-17");
         assert_eq!(keys.events(), "ld1:larder:{0}:v:3");
         let all = keys.log("acme").into_iter().chain(keys.room("acme", "chat:1"));
-        for key in all.chain([keys.event("", "x"), keys.sequence().to_owned()]) {
+        for key in all.chain([keys.event("", "x"), keys.claimed("acme", "x"), keys.sequence().to_owned()]) {
             assert_eq!(parse_raw_key("larder", key.as_bytes()), Some(RawKey::Events), "{key}");
         }
     }

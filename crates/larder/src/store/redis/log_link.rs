@@ -168,6 +168,24 @@ impl LogLink for RedisLogLink {
         Box::pin(self.presence_of(room, what, within))
     }
 
+    fn claim<'a>(
+        &'a self,
+        tenant: &'a str,
+        name: &'a str,
+        ttl: Duration,
+        within: Duration,
+    ) -> StoreFuture<'a, bool> {
+        let mut claim = cmd("SET");
+        claim.arg(self.keys.claimed(tenant, name)).arg("1").arg("NX").arg("PX").arg(millis(ttl).max(1));
+        Box::pin(async move {
+            match self.calls.ask_one(claim, within).await? {
+                Value::Nil => Ok(false),
+                Value::Okay => Ok(true),
+                _ => Err(nonsense("SET answered neither OK nor nothing")),
+            }
+        })
+    }
+
     fn sync<'a>(&'a self, within: Duration) -> StoreFuture<'a, SyncReply> {
         Box::pin(self.sync_now(within))
     }
