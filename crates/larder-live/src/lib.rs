@@ -40,9 +40,9 @@ mod rate;
 pub use claims::{Claims, TokenError, Verify};
 pub use client::CLIENT;
 pub use config::{Config, ConfigError};
-pub use http::PATHS;
 #[cfg(feature = "conformance")]
 pub use http::echo;
+pub use http::{Hangup, PATHS};
 pub use hub::Kick;
 pub use live::{AllowOrigin, Builder, Live};
 pub use metrics::Numbers;

@@ -4,6 +4,7 @@ mod credentials;
 #[cfg(feature = "conformance")]
 mod echo;
 mod handshake;
+mod hangup;
 mod origin;
 mod query;
 mod requests;
@@ -20,6 +21,7 @@ use crate::live::Shared;
 
 #[cfg(feature = "conformance")]
 pub use echo::echo;
+pub use hangup::Hangup;
 pub(crate) use tickets::Tickets;
 
 /// The paths of all routes, as they are routed: for who counts requests by route.

@@ -17,11 +17,12 @@ use tokio::sync::mpsc;
 use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::hangup::Hangup;
 use super::origin::Origin;
 use super::query::Query;
 use super::{credentials, origin};
 use crate::claims::{Claims, TokenError};
-use crate::limits::PENDING;
+use crate::limits::{CLOSING, PENDING};
 use crate::link::{Link, Opening, Pos, Timing, now_seconds};
 use crate::live::{Seat, Shared};
 use crate::metrics::{Opened, Transport};
@@ -80,7 +81,8 @@ pub(super) async fn open(
         _seat: seat,
         _gone: gone.clone().drop_guard(),
     };
-    shared.connections.spawn(keep(link, commands, gone));
+    let hangup = Hangup::of(&parts.extensions, parts.version);
+    shared.connections.spawn(keep(link, commands, gone, hangup));
     answer(Body::from_stream(body))
 }
 
@@ -176,7 +178,13 @@ fn count_end(shared: &Shared, queue: &Queue) {
 }
 
 /// Keeps an event stream's side of the protocol until its client has gone.
-async fn keep(mut link: Link, mut commands: mpsc::Receiver<String>, gone: CancellationToken) {
+async fn keep(
+    mut link: Link,
+    mut commands: mpsc::Receiver<String>,
+    gone: CancellationToken,
+    hangup: Option<Hangup>,
+) {
+    let mut closed = None;
     let stall = link.shared().config.write_stall;
     let first = link.deadline().min(Instant::now() + stall);
     let mut timer = Box::pin(tokio::time::sleep_until(first.into()));
@@ -201,8 +209,17 @@ async fn keep(mut link: Link, mut commands: mpsc::Receiver<String>, gone: Cancel
             }
             if link.queue().is_closed() {
                 count_end(link.shared(), link.queue());
+                let since = *closed.get_or_insert_with(Instant::now);
+                // Who reads has come to the end of the stream by now.
+                if since.elapsed() >= CLOSING
+                    && let Some(hangup) = &hangup
+                {
+                    hangup.now();
+                    return Poll::Ready(());
+                }
             }
-            let next = link.deadline().min(Instant::now() + stall);
+            let wait = if closed.is_some() { CLOSING.min(stall) } else { stall };
+            let next = link.deadline().min(Instant::now() + wait);
             let next = next.max(Instant::now() + std::time::Duration::from_millis(1));
             timer.as_mut().reset(next.into());
             cx.waker().wake_by_ref();

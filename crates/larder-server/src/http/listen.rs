@@ -16,6 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use larder_live::Hangup;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
@@ -135,10 +136,13 @@ pub(crate) async fn serve(
         let (stream, peer, place) = accepted;
         let (server, routes, watcher) = (Arc::clone(&server), routes.clone(), graceful.watcher());
         let (counted, closes) = (open.one_more(), Arc::clone(&draining));
+        let hangup = Hangup::default();
+        let ended = hangup.0.clone();
         tokio::spawn(async move {
             let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(Peer(peer));
+                request.extensions_mut().insert(hangup.clone());
                 let (routes, closes) = (routes.clone(), Arc::clone(&closes));
                 async move {
                     let mut response = routes.oneshot(request).await.unwrap_or_else(|never| match never {});
@@ -149,8 +153,10 @@ pub(crate) async fn serve(
                 }
             });
             let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
-            if let Err(error) = watcher.watch(connection.into_owned()).await {
-                tracing::debug!(%peer, error, "a connection ended early");
+            match ended.run_until_cancelled(watcher.watch(connection.into_owned())).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => tracing::debug!(%peer, error, "a connection ended early"),
+                None => tracing::debug!(%peer, "a connection was closed whose client reads nothing"),
             }
             drop((counted, place));
         });

@@ -12,6 +12,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::client::Client;
 use crate::routes::a_campaign;
+use crate::server::{Dir, Server, begin};
 use crate::stack::{Kind, Stack, on_every_stack};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -210,4 +211,132 @@ async fn tail_prints_what_came_after_a_position_and_ends_when_told() {
     let refused = stack.server.command(&token, &["tail", "globex"]);
     assert!(!refused.status.success());
     assert!(String::from_utf8(refused.stderr).unwrap().contains("403"));
+}
+
+/// `larder tail acme` while its server comes and goes.
+struct Tail {
+    program: larder_testkit::Program,
+    dir: Dir,
+}
+
+impl Tail {
+    /// Returns when it is connected.
+    async fn start(server: &Server, acme: &Client) -> Self {
+        let dir = Dir::new();
+        let env = [("LARDER_URL", server.url()), ("LARDER_TOKEN", acme.token.as_deref().unwrap())];
+        let program = begin(&dir, &env, &["tail", "acme"]);
+        listened_to(server).await;
+        Self { program, dir }
+    }
+
+    /// Waits for so many events, and returns what was said besides.
+    async fn printed(&self, events: usize) -> String {
+        assert_eventually!(
+            self.program.output().lines().count() >= events,
+            PATIENCE,
+            "{events} events are printed: {}",
+            self.program.output()
+        );
+        assert_eq!(self.program.output().lines().count(), events);
+        std::fs::read_to_string(self.dir.path().join("errors.txt")).unwrap()
+    }
+}
+
+async fn listened_to(server: &Server) {
+    let anyone = Client::new(server.url());
+    assert_eventually!(
+        anyone.get("/metrics").await.text().contains("larder_connections{kind=\"sse\"} 1\n"),
+        PATIENCE,
+        "somebody listens"
+    );
+}
+
+#[tokio::test]
+async fn tail_connects_again_when_its_server_has_restarted_and_says_that_events_are_missing() {
+    let dir = Dir::new();
+    let server = Server::start_in(&dir, &[]).await;
+    let address = server.url().trim_start_matches("http://").to_owned();
+    let acme = Client::new(server.url()).sign_in("owner@acme.test").await;
+    let tail = Tail::start(&server, &acme).await;
+    acme.post("/api/v1/campaigns", a_campaign("before")).await.expect(201);
+    assert_eq!(tail.printed(1).await, "");
+    server.program().kill();
+    drop(server);
+    // Without Redis its log has ended with it.
+    let server = Server::start_in(&dir, &[("LISTEN", &address)]).await;
+    listened_to(&server).await;
+    acme.post("/api/v1/campaigns", a_campaign("after")).await.expect(201);
+    let said = tail.printed(2).await;
+    assert!(said.contains("connecting again") && said.contains("events are missing"), "{said}");
+}
+
+#[tokio::test]
+async fn tail_prints_what_it_missed_while_its_server_was_away() {
+    let stack = Stack::start(Kind::RedisSqlite).await;
+    let node = stack.second().await;
+    let address = node.url().trim_start_matches("http://").to_owned();
+    let acme = stack.acme().await;
+    let tail = Tail::start(&node, &acme).await;
+    acme.post("/api/v1/campaigns", a_campaign("before")).await.expect(201);
+    tail.printed(1).await;
+    node.program().kill();
+    for name in ["meanwhile", "and again"] {
+        acme.post("/api/v1/campaigns", a_campaign(name)).await.expect(201);
+    }
+    let node = stack.another(&[("LISTEN", &address)]).await;
+    listened_to(&node).await;
+    let said = tail.printed(3).await;
+    assert!(said.contains("connecting again") && !said.contains("missing"), "{said}");
+    let offsets: Vec<u64> = tail
+        .program
+        .output()
+        .lines()
+        .map(|line| line.split_whitespace().nth(1).unwrap().parse().unwrap())
+        .collect();
+    assert!(offsets.windows(2).all(|two| two[1] == two[0] + 1), "{offsets:?}");
+}
+
+/// Sends messages of 60 kB to the room `r` from another connection, which is not in it: as many as a connection may at once.
+async fn shout(acme: &Client, url: &str) {
+    let mut socket = Socket::open(acme, url, "acme", "").await;
+    let data = "x".repeat(60_000);
+    for id in 0..35 {
+        let message = json!({"id": id, "type": "pub", "room": "r", "data": data});
+        socket.0.send(Message::text(message.to_string())).await.unwrap();
+        while socket.next().await["type"] != "ok" {}
+    }
+}
+
+#[tokio::test]
+async fn an_event_stream_whose_client_reads_nothing_is_ended_and_its_connection_closed() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let stack = Stack::start(Kind::MemorySqlite).await;
+    let (acme, url) = (stack.acme().await, stack.server.url());
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(url.trim_start_matches("http://").parse().unwrap()).await.unwrap();
+    let token = acme.token.clone().unwrap();
+    let request = format!(
+        "GET /sse/notifications/acme?rooms=r HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    listened_to(&stack.server).await;
+    // The kernel takes some megabytes; what is more waits in the server, up to a bound.
+    let metrics = || async { stack.anyone().get("/metrics").await.text() };
+    for round in 0.. {
+        if metrics().await.contains("larder_live_closes_total{code=\"4003\"} 1\n") {
+            break;
+        }
+        assert!(round < 15, "30 MB are more than sockets and queue hold");
+        shout(&acme, url).await;
+    }
+    assert_eventually!(
+        metrics().await.contains("larder_connections{kind=\"sse\"} 0\n"),
+        Duration::from_secs(60),
+        "nothing is kept for it"
+    );
+    // Whoever reads at last finds the end, in the middle of something.
+    let mut rest = Vec::new();
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("it is over");
+    assert!(read.is_err() || !rest.ends_with(b"0\r\n\r\n"));
 }

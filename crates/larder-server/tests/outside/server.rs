@@ -101,6 +101,15 @@ pub(crate) fn command(dir: &Dir, env: &[(&str, &str)], arguments: &[&str]) -> Ou
     command.args(arguments).output().unwrap()
 }
 
+/// Begins another command of the program. What it says on standard error is in `errors.txt` of the directory.
+pub(crate) fn begin(dir: &Dir, env: &[(&str, &str)], arguments: &[&str]) -> Program {
+    let errors = std::fs::File::create(dir.path().join("errors.txt")).unwrap();
+    Program::start(&binary(), &dir.path().join("printed.txt"), |command| {
+        command.stderr(errors).args(arguments);
+        clean(command, dir, env);
+    })
+}
+
 /// The same with something on its standard input.
 pub(crate) fn command_with_input(dir: &Dir, arguments: &[&str], input: &str) -> Output {
     let mut command = Command::new(binary());
