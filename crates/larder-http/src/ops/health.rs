@@ -1,5 +1,6 @@
 //! Whether the server, its database and its cache are well.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use axum::Json;
@@ -153,11 +154,12 @@ pub(super) async fn live() -> Json<Alive> {
     get, path = "/health/ready", tag = "operations", operation_id = "health_ready",
     responses(
         (status = 200, description = "Requests are served", body = Alive),
-        (status = 503, description = "Requests can't be served", body = Alive),
+        (status = 503, description = "Requests can't be served, or soon can't: the server stops", body = Alive),
     )
 )]
 pub(super) async fn ready(State(ops): State<Ops>) -> Response {
-    let down = ops.database_state().await == DatabaseState::Unavailable;
+    let stopping = ops.stopping.load(Ordering::Relaxed);
+    let down = stopping || ops.database_state().await == DatabaseState::Unavailable;
     let status = if down { ServerStatus::Down } else { ServerStatus::Ok };
     (code(status), Json(Alive { status })).into_response()
 }

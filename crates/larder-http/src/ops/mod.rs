@@ -27,6 +27,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -69,6 +70,8 @@ pub struct Operations {
     pub metrics_token: Option<String>,
     /// The version of the program.
     pub version: &'static str,
+    /// Whether this process is about to end, though it still serves: balancers should send nobody here any more.
+    pub stopping: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Operations {

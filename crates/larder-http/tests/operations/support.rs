@@ -109,6 +109,7 @@ impl Server {
             open_on_loopback: true,
             metrics_token: Some("scrape-me".to_owned()),
             version: "1.2.3",
+            stopping: Arc::default(),
         };
         let ops::Routes { requests: ordinary, streams, ending } = ops::routes(operations);
         let (routes, described) = ordinary.split_for_parts();

@@ -3,9 +3,9 @@
 
 use super::ttl::Ttls;
 use super::value::{
-    Count, DatabaseUrl, EvictionPolicy, HttpUrl, Lease, Listen, LogFilter, Mode, Namespace, Origins, PemFile,
-    Proxies, Rate, RedisUrl, SampleData, Secrecy, Secret, Size, Span, Timeout, Value, WarmList, Word,
-    Workers,
+    Count, DatabaseUrl, Delay, EvictionPolicy, HttpUrl, Lease, Listen, LogFilter, Mode, Namespace, Origins,
+    PemFile, Proxies, Rate, RedisUrl, SampleData, Secrecy, Secret, Size, Span, Timeout, Value, WarmList,
+    Word, Workers,
 };
 
 /// What holds where nobody said otherwise.
@@ -123,6 +123,8 @@ declare! {
     "PORT" port: Option<Count<0, 65_535>> = Unset;
     /// Networks from which X-Forwarded-For and X-Forwarded-Proto are believed
     "TRUSTED_PROXIES" trusted_proxies: Proxies = Unset;
+    /// How long /health/ready says 503 after SIGTERM before nobody can connect any more; 5s with TRUSTED_PROXIES, else 0
+    "SHUTDOWN_DELAY" shutdown_delay: Option<Delay> = Unset;
     /// Origins whose pages may call this server
     "CORS_ORIGINS" cors_origins: Origins = modes("http://localhost:*,http://127.0.0.1:*", "");
     /// Where the rows are; an SQLite file is created and migrated at start

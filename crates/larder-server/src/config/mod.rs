@@ -142,6 +142,12 @@ impl Config {
         self.coherence_lease.map_or(default, |lease| lease.0)
     }
 
+    /// How long the server says that it is not ready before it stops: by default 5 s where somebody stands before it.
+    pub fn shutdown_delay(&self) -> Duration {
+        let default = Duration::from_secs(if self.trusted_proxies.0.is_empty() { 0 } else { 5 });
+        self.shutdown_delay.map_or(default, |delay| delay.0)
+    }
+
     /// Whether the shared tier is a Redis Cluster.
     pub fn is_cluster(&self) -> bool {
         let scheme = self.redis_url.as_ref().and_then(|url| url.0.split_once("://"));

@@ -233,6 +233,15 @@ fn a_cluster_has_the_longer_lease() {
 }
 
 #[test]
+fn a_server_that_somebody_stands_before_stops_later() {
+    assert_eq!(env(&[]).unwrap().config.shutdown_delay(), Duration::ZERO);
+    let behind = ("TRUSTED_PROXIES", "10.0.0.0/8");
+    assert_eq!(env(&[behind]).unwrap().config.shutdown_delay(), Duration::from_secs(5));
+    let chosen = env(&[behind, ("SHUTDOWN_DELAY", "0")]).unwrap();
+    assert_eq!(chosen.config.shutdown_delay(), Duration::ZERO);
+}
+
+#[test]
 fn a_secret_may_stand_in_a_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();

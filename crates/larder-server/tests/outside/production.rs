@@ -139,3 +139,21 @@ async fn alerts_and_dashboard_speak_of_metrics_that_there_are_and_the_manual_of_
         told.filter(|name| !alerts.contains(&format!("alert: Larder{name}\n"))).collect();
     assert!(unheard.is_empty(), "{unheard:?}");
 }
+
+#[tokio::test]
+async fn a_server_that_stops_says_so_before_it_refuses_anybody() {
+    let server = Server::start(&[("SHUTDOWN_DELAY", "20s")]).await;
+    let anyone = Client::new(server.url());
+    anyone.get("/health/ready").await.expect(200);
+    server.program().terminate();
+    assert_eventually!(
+        anyone.get("/health/ready").await.status == 503,
+        Duration::from_secs(15),
+        "balancers that ask are told"
+    );
+    // Whoever has not asked yet is served, on a new connection too.
+    let somebody = Client::new(server.url()).sign_in("owner@acme.test").await;
+    somebody.get("/api/v1/campaigns").await.expect(200);
+    anyone.get("/health/live").await.expect(200);
+    assert!(server.program().exited().is_none());
+}

@@ -2,6 +2,7 @@
 
 mod backend;
 mod cache;
+mod described;
 mod greeting;
 mod live;
 mod routes;
@@ -9,6 +10,8 @@ mod signals;
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use larder::Cache;
@@ -74,7 +77,8 @@ pub async fn run(
     let _claim = backend::claim(&config, &backend).await;
     let open = Open::default();
     let live = live::start(&config, &backend, &cache)?;
-    let (routes, watched) = routes::all(&config, &backend, &cache, &live, &open)?;
+    let stopping = Arc::new(AtomicBool::new(false));
+    let (routes, watched) = routes::all(&config, &backend, &cache, &live, &open, &stopping)?;
     let listener = bound.listen().map_err(|error| cannot_listen(config.listen_address(), &error))?;
     let facts =
         Facts { address, cores: cores(), redis: &cache.redis_state(), seller: backend.seller_address };
@@ -82,6 +86,9 @@ pub async fn run(
     let (ending_now, ends) = oneshot::channel::<()>();
     let shutdown = async {
         shutdown.await;
+        // Balancers that ask notice it in this time, while whoever they send is served.
+        stopping.store(true, Ordering::Relaxed);
+        tokio::time::sleep(config.shutdown_delay()).await;
         drop(ending_now);
     };
     // Open streams are requests in flight: they have to be ended for the rest to end.
@@ -102,7 +109,7 @@ pub async fn run(
 /// Only a proxy keeps connections for other people's requests.
 fn ending(config: &Config) -> Ending {
     let linger = if config.trusted_proxies.0.is_empty() { Duration::ZERO } else { LINGER };
-    Ending { linger, grace: GRACE }
+    Ending { linger, grace: GRACE.saturating_sub(config.shutdown_delay()) }
 }
 
 /// Writes that were begun are finished before the cache that they invalidate goes.

@@ -19,6 +19,10 @@ pub struct Timeout(pub Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lease(pub Duration);
 
+/// How long a server that stops waits before it does: 20 s at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Delay(pub Duration);
+
 const FORM: &str = "a duration such as 250ms, 30s, 5m, 1h or 1d";
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -86,6 +90,18 @@ impl Value for Lease {
     }
 }
 
+impl Value for Delay {
+    fn form() -> String {
+        "a duration up to 20s, or 0".into()
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let span = duration(text)?;
+        // Of the 30 s in which everything has to end, some are for requests in flight.
+        if span <= Duration::from_secs(20) { Ok(Self(span)) } else { Err("is longer than 20s".into()) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +127,13 @@ mod tests {
         assert!(Timeout::parse("0").is_err());
         assert!(Timeout::parse("0s").is_err());
         assert!(Timeout::parse("1ms").is_ok());
+    }
+
+    #[test]
+    fn a_server_that_stops_waits_for_twenty_seconds_at_most() {
+        for (text, good) in [("0", true), ("5s", true), ("20s", true), ("21s", false), ("1m", false)] {
+            assert_eq!(Delay::parse(text).is_ok(), good, "{text}");
+        }
     }
 
     #[test]
