@@ -317,5 +317,7 @@ fn operations() -> Vec<Route> {
         read("/api/cache/keys/{key}", Admin, any()),
         Route { shape: None, ..read("/metrics", Anyone, any()) },
         write("POST", "/api/cache/clear", 200, nothing).shape(shapes::cleared()),
+        write("POST", "/rt/{tenant}/ticket", 200, nothing)
+            .shape(json!({"ticket": "string", "expires_in": "int"})),
     ]
 }

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use bytes::Bytes;
@@ -15,8 +16,10 @@ use larder_outbox::Outbox;
 use sample_backend::Backend;
 use sample_backend::db::Db;
 use sample_backend::ttl::Endpoint;
+use utoipa::OpenApi as _;
 use utoipa::openapi::{InfoBuilder, OpenApi, Paths};
 
+use super::described::Notifications;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::http::{self, listen::Open};
@@ -67,6 +70,7 @@ pub(super) fn all(
     cache: &Cache,
     live: &Live,
     open: &Open,
+    stopping: &Arc<AtomicBool>,
 ) -> Result<(Router, Ending), Failure> {
     let requests = Requests::default();
     let who: Arc<dyn Authenticate> = backend.tokens.clone();
@@ -87,14 +91,16 @@ pub(super) fn all(
         open_on_loopback: config.is_development(),
         metrics_token: config.metrics_token.as_ref().map(|token| token.0.clone()),
         version: env!("CARGO_PKG_VERSION"),
+        stopping: Arc::clone(stopping),
     };
     let ops::Routes { requests: operations, streams, ending } = ops::routes(operations);
     let (operations, described) = operations.split_for_parts();
     // The operators' routes are refused in the same way as the backend's.
-    let document = sample_backend::complete(one([backend.openapi.clone(), described]));
+    let document =
+        sample_backend::complete(one([backend.openapi.clone(), described, Notifications::openapi()]));
     let mut paths: Vec<String> = document.paths.paths.keys().cloned().collect();
     paths.extend(pages::paths().map(str::to_owned));
-    paths.extend(larder_live::PATHS.into_iter().chain(ops::STREAMS).map(str::to_owned));
+    paths.extend(ops::STREAMS.map(str::to_owned));
     let facts = pages::Facts {
         openapi: render(&document)?,
         development: config.is_development(),
@@ -107,7 +113,7 @@ pub(super) fn all(
 }
 
 /// The documents of all areas as one.
-fn one(areas: [OpenApi; 2]) -> OpenApi {
+fn one(areas: [OpenApi; 3]) -> OpenApi {
     let info = InfoBuilder::new()
         .title("larder")
         .version(env!("CARGO_PKG_VERSION"))
