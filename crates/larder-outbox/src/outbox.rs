@@ -42,6 +42,7 @@ impl Outbox {
             pool: Box::new(pool),
             lock: None,
             grace: DIRECT_GRACE,
+            poll: None,
             #[cfg(feature = "postgres")]
             listen: None,
         }
@@ -88,6 +89,7 @@ pub struct OutboxBuilder {
     pool: Box<dyn ConnectionPool>,
     lock: Option<Lock>,
     grace: Duration,
+    poll: Option<Duration>,
     #[cfg(feature = "postgres")]
     listen: Option<sqlx::PgPool>,
 }
@@ -107,6 +109,13 @@ impl OutboxBuilder {
         self
     }
 
+    /// How often the relay looks for rows where nothing wakes it, instead of every 20 ms while there is something to do and every
+    /// 250 ms while there is not. It is how late a row is found that nobody told of, that of a writer that died among them.
+    pub fn poll(mut self, every: Duration) -> Self {
+        self.poll = Some(every);
+        self
+    }
+
     /// PostgreSQL: also wakes the relay by `LISTEN`, on a connection of this pool, which must lead to the server itself and
     /// not to a pooler. See [`wake`](crate::wake()) and [`Trigger::notify`](crate::Trigger::notify).
     #[cfg(feature = "postgres")]
@@ -122,7 +131,8 @@ impl OutboxBuilder {
     #[must_use = "it stops when it is dropped"]
     pub fn start(self) -> Outbox {
         let shared = Arc::new(Shared::new(self.cache, self.grace));
-        let mut tasks = vec![tokio::spawn(Relay::new(Arc::clone(&shared), self.pool, self.lock).run())];
+        let relay = Relay::new(Arc::clone(&shared), self.pool, self.lock).polling(self.poll);
+        let mut tasks = vec![tokio::spawn(relay.run())];
         #[cfg(feature = "postgres")]
         if let Some(pool) = self.listen {
             let (shared, stop) = (Arc::clone(&shared), shared.stop.clone());

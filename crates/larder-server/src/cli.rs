@@ -8,6 +8,7 @@ use crate::commands::bench::BenchArgs;
 use crate::commands::clear::ClearArgs;
 use crate::commands::crawl::CrawlArgs;
 use crate::commands::keys::KeysArgs;
+use crate::commands::outbox::OutboxVerb;
 use crate::commands::stats::StatsArgs;
 use crate::commands::tail::TailArgs;
 use crate::commands::user::UserVerb;
@@ -46,6 +47,9 @@ pub(crate) enum Verb {
     /// Add somebody who may sign in.
     #[command(subcommand)]
     User(UserVerb),
+    /// Set up an outbox in a database of one's own.
+    #[command(subcommand)]
+    Outbox(OutboxVerb),
     /// Show the effective configuration with the source of each value.
     Config(SettingFlags),
 }

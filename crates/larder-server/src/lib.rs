@@ -43,6 +43,7 @@ pub fn main() -> ExitCode {
         Verb::Crawl(args) => commands::crawl::run(&args),
         Verb::Tail(args) => commands::tail::run(&args),
         Verb::User(verb) => commands::user::run(verb),
+        Verb::Outbox(verb) => commands::outbox::run(&verb),
         Verb::Config(flags) => commands::config::run(flags),
     };
     match done {

@@ -9,8 +9,8 @@ mod link;
 mod plan;
 
 use crate::limits::{
-    COUNT_EVERY, MAX_BACKOFF, MAX_COUNTED_ROWS, MAX_DEAD_ROWS, MAX_PAGE_BYTES, MAX_PAGE_ROWS, MAX_PAGES,
-    MAX_STALLED_TENANTS, MAX_TENANTS_AT_ONCE, POLL_BUSY, POLL_IDLE,
+    COUNT_EVERY, LOCK_EVERY, MAX_BACKOFF, MAX_COUNTED_ROWS, MAX_DEAD_ROWS, MAX_PAGE_BYTES, MAX_PAGE_ROWS,
+    MAX_PAGES, MAX_STALLED_TENANTS, MAX_TENANTS_AT_ONCE, POLL_BUSY, POLL_IDLE,
 };
 use crate::row::{Row, Whose};
 use crate::session::ConnectionPool;
@@ -44,6 +44,8 @@ pub(crate) struct Relay {
     busy: HashSet<Whose>,
     /// To be set aside, with the reason.
     dead: Vec<(i64, String)>,
+    /// Chosen by the user; else by whether there is something to do.
+    every: Option<Duration>,
     poll: Duration,
     next_look: Instant,
     next_count: Instant,
@@ -61,12 +63,19 @@ impl Relay {
             stalled: FuturesUnordered::new(),
             busy: HashSet::new(),
             dead: Vec::new(),
+            every: None,
             poll: POLL_BUSY,
             next_look: now,
             next_count: now,
             failures: 0,
             warned: false,
         }
+    }
+
+    /// Looks that often instead of as often as there is something to do.
+    pub(crate) fn polling(mut self, every: Option<Duration>) -> Self {
+        self.every = every;
+        self
     }
 
     /// Works until it is stopped.
@@ -100,7 +109,7 @@ impl Relay {
                 if std::mem::take(&mut self.failures) > 0 {
                     tracing::info!(target: "larder::outbox", "the database of the outbox is back");
                 }
-                self.next_look.saturating_duration_since(Instant::now())
+                self.next_look.min(self.next_count).saturating_duration_since(Instant::now())
             }
             Err(error) => {
                 if self.failures == 0 {
@@ -128,7 +137,9 @@ impl Relay {
             }
             let found = leads && self.look().await?;
             self.poll = if found { POLL_BUSY } else { (self.poll * 2).min(POLL_IDLE) };
-            self.next_look = Instant::now() + self.poll;
+            let poll = self.every.unwrap_or(self.poll);
+            // Who does not relay asks for the lock all the same.
+            self.next_look = Instant::now() + if leads { poll } else { poll.min(LOCK_EVERY) };
         }
         if now >= self.next_count {
             self.count().await?;

@@ -317,3 +317,33 @@ async fn data_and_room_reach_the_listener() {
     assert_eq!((heard.payload(), heard.room_name()), (said.payload(), "orders"));
     outbox.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_row_that_psql_writes_wakes_the_relay_and_need_not_be_looked_for() {
+    let database = Database::postgres().await;
+    let cache = cache().await;
+    let mut heard = Heard::of(&cache);
+    let direct = sqlx::PgPool::connect(&database.url).await.unwrap();
+    let outbox = Outbox::builder(&cache, database.pool.clone())
+        // Longer than this test may take.
+        .poll(Duration::from_secs(3_600))
+        .listen(direct)
+        .start();
+    assert_eventually!(outbox.stats().relays, SOON, "it has looked, and found nothing");
+    let listening =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+    assert_eventually!(database.run(listening).await == "1", SOON, "it listens");
+    for id in 0..20 {
+        let row =
+            format!("INSERT INTO larder_outbox (tenant, kind, entity) VALUES ('acme', 'changed', '{id}')");
+        database.run(&format!("BEGIN; {row}; NOTIFY larder_outbox; COMMIT")).await;
+        assert_eq!(heard.take(1).await[0].1, id.to_string());
+    }
+    // A trigger does the same.
+    database.run("CREATE TABLE things (id INTEGER PRIMARY KEY, tenant TEXT)").await;
+    let trigger = Trigger::on("things").tenant_column("tenant").key_column("id").notify();
+    database.run(&trigger.postgres().unwrap()).await;
+    database.run("INSERT INTO things VALUES (1, 'acme')").await;
+    assert_eq!(heard.take(1).await[0].2, "things.created");
+    outbox.shutdown().await;
+}

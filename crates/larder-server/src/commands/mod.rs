@@ -6,6 +6,7 @@ pub(crate) mod clear;
 pub(crate) mod config;
 pub(crate) mod crawl;
 pub(crate) mod keys;
+pub(crate) mod outbox;
 pub(crate) mod serve;
 pub(crate) mod stats;
 mod table;

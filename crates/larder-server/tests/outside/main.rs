@@ -16,6 +16,7 @@ mod nodes;
 mod openapi;
 mod origin;
 mod outage;
+mod outbox;
 mod production;
 mod protocol;
 mod readme;
