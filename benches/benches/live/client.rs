@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use super::rereads::Rereads;
 use super::server::{TENANT, now};
 
 /// Delays are counted by 50 us up to 10 s.
@@ -28,6 +29,8 @@ pub(crate) struct Tally {
     epoch: Mutex<String>,
     next: AtomicU64,
     stop: AtomicBool,
+    /// Who reads again on events.
+    rereads: Option<Arc<Rereads>>,
 }
 
 impl Tally {
@@ -43,7 +46,13 @@ impl Tally {
             epoch: Mutex::default(),
             next: AtomicU64::new(0),
             stop: AtomicBool::new(false),
+            rereads: None,
         }
+    }
+
+    /// Of clients that read again on every event.
+    pub(crate) fn hearing(clients: u64, rereads: Arc<Rereads>) -> Self {
+        Self { rereads: Some(rereads), ..Self::new(clients) }
     }
 
     pub(crate) fn clear(&self) {
@@ -111,6 +120,16 @@ pub(crate) struct Crowd(JoinSet<Client>);
 impl Crowd {
     /// Connects new ones, and returns when all are in.
     pub(crate) async fn connect(servers: &[SocketAddr], clients: u64, tally: &Arc<Tally>) -> Self {
+        Self::connect_then(servers, servers, clients, tally).await
+    }
+
+    /// The same; who loses its connection goes on to one of `then`.
+    pub(crate) async fn connect_then(
+        servers: &[SocketAddr],
+        then: &[SocketAddr],
+        clients: u64,
+        tally: &Arc<Tally>,
+    ) -> Self {
         let mut ready = JoinSet::new();
         for _ in 0..clients {
             let number = usize::try_from(tally.next.fetch_add(1, Ordering::SeqCst)).unwrap_or(0);
@@ -128,7 +147,9 @@ impl Crowd {
         }
         let mut crowd = JoinSet::new();
         while let Some(client) = ready.join_next().await {
-            crowd.spawn(client.expect("a client does not panic").run());
+            let mut client = client.expect("a client does not panic");
+            client.servers = then.to_vec();
+            crowd.spawn(client.run());
         }
         Self(crowd)
     }
@@ -275,6 +296,11 @@ impl Client {
                 self.tally.events.fetch_add(1, Ordering::Relaxed);
                 if let Some(sent) = number("\"t\":") {
                     self.tally.note(sent);
+                }
+                if let (Some(rereads), Some(row), Some(version)) =
+                    (&self.tally.rereads, number("\"row\":"), number("\"v\":"))
+                {
+                    rereads.heard(self.place.number, usize::try_from(row).unwrap_or(0), version);
                 }
             }
             "synced" => {

@@ -13,7 +13,7 @@ const RATE: u64 = 50;
 
 pub(crate) async fn run() -> bool {
     let redis = RedisServer::start();
-    let url = redis.url();
+    let url = format!("redis={}", redis.url());
     let mut one = Server::start(&[&url]).await;
     let mut two = Server::start(&[&url]).await;
     let doomed = Server::start(&[&url]).await;

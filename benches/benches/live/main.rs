@@ -5,8 +5,10 @@
 //! | `deliveries` | 1,000 connections of one tenant, events of 200 bytes at rising rates: deliveries a second, CPU of the server for each, delay |
 //! | `idle` | resident memory of the server for each further connection that does nothing |
 //! | `median` | from publication to the client, 100 connections, 20 events a second |
-//! | `reconnect` | 10,000 connections are cut, 50 events are missed: until all are back and caught up |
-//! | `faults` | two servers on one Redis, 1,000 connections, 100 events a second; a server is killed, Redis restarted, its pub/sub connections killed |
+//! | `reconnect` | 10,000 connections are cut, 50 events are missed: until all are back and caught up; one server, without Redis |
+//! | `elsewhere` | two servers on one Redis; one is killed with 10,000 connections, which come back to the other: until all have what they missed, and how often Redis was called |
+//! | `rereads` | three servers on one Redis, a row read again from all of them on every event, while connections are stalled, a server stands still, is killed, Redis is restarted: is any value old? `rereads 1000000` for more than 120,000 |
+//! | `faults` | three servers on one Redis, 1,000 connections, 100 events a second; a server is killed, Redis restarted, its pub/sub connections killed |
 //!
 //! `cargo bench -p benches --bench live [-- QUESTION...]`. Every client checks that what it gets is without a gap and without a duplicate, and all counts have
 //! to reconcile: the process ends with an error otherwise. The load generator speaks WebSocket itself and shares with the server only the machine: its memory
@@ -14,7 +16,10 @@
 //! signature: an HMAC adds some microseconds to each connect.
 
 mod client;
+mod elsewhere;
 mod faults;
+mod origin;
+mod rereads;
 mod server;
 
 use std::process::{Command, ExitCode};
@@ -34,10 +39,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    if cores > 1
-        && std::env::var_os(PINNED).is_none()
-        && !arguments.iter().any(|question| question == "faults")
-    {
+    let is_of_faults = arguments.iter().any(|question| question == "faults" || question == "rereads");
+    if cores > 1 && std::env::var_os(PINNED).is_none() && !is_of_faults {
         let myself = std::env::current_exe().expect("a running program has a path");
         let mut pinned = Command::new("taskset");
         pinned.args(["-c", "1"]).arg(myself).args(&arguments).env(PINNED, "1");
@@ -49,7 +52,8 @@ fn main() -> ExitCode {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(cores.min(2)).enable_all().build();
     let asked = |question: &str| {
-        arguments.is_empty() && question != "faults" || arguments.iter().any(|a| a == question)
+        let of_faults = question == "faults" || question == "rereads";
+        arguments.is_empty() && !of_faults || arguments.iter().any(|a| a == question)
     };
     let fine = runtime.expect("threads can be started").block_on(async {
         let mut fine = true;
@@ -65,8 +69,14 @@ fn main() -> ExitCode {
         if asked("reconnect") {
             fine &= reconnect().await;
         }
+        if asked("elsewhere") {
+            fine &= elsewhere::run().await;
+        }
         if asked("faults") {
             fine &= faults::run().await;
+        }
+        if asked("rereads") {
+            fine &= rereads::run(arguments.iter().find_map(|number| number.parse().ok())).await;
         }
         fine
     });

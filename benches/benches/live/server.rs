@@ -4,11 +4,16 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use larder::{Cache, Event};
-use larder_live::{Claims, Live, TokenError};
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::routing::get;
+use larder::{Cache, Event, Policy, key, tag};
+use larder_live::{Claims, Config, Live, TokenError};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+use super::origin::{Origin, ROWS};
 
 /// The tenant of all clients.
 pub(crate) const TENANT: &str = "acme";
@@ -22,7 +27,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts one on the first core; `arguments` may name a Redis.
+    /// Starts one on the first core; `arguments` may name a Redis and an origin: `redis=URL`, `origin=ADDRESS`.
     pub(crate) async fn start(arguments: &[&str]) -> Self {
         let myself = std::env::current_exe().expect("a running program has a path");
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -72,9 +77,21 @@ impl Server {
         self.ask("memory").await.parse().expect("a number")
     }
 
+    /// Begins to write rows and to publish that, without end. If `unsafely`, events do not wait for what they invalidate.
+    pub(crate) async fn write_on(&mut self, rate: u64, unsafely: bool) {
+        self.ask(&format!("write {rate} {}", u8::from(unsafely))).await;
+    }
+
     /// Ends it without a word to anybody.
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.expect("it runs");
+    }
+
+    /// `STOP` or `CONT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().expect("it runs").to_string();
+        let sent = std::process::Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -{name} {pid}");
     }
 }
 
@@ -82,7 +99,10 @@ impl Server {
 pub(crate) fn main(arguments: &[String]) {
     let threads = if std::env::var_os(super::PINNED).is_some() { 1 } else { 2 };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
-    runtime.expect("threads can be started").block_on(serve(arguments.first().cloned()));
+    let named =
+        |name: &str| arguments.iter().find_map(|argument| argument.strip_prefix(name)).map(str::to_owned);
+    let origin = named("origin=").map(|address| Origin::at(address.parse().expect("an address")));
+    runtime.expect("threads can be started").block_on(serve(named("redis="), origin));
 }
 
 fn verify(token: &str) -> Result<Claims, TokenError> {
@@ -90,17 +110,38 @@ fn verify(token: &str) -> Result<Claims, TokenError> {
     Ok(Claims::new(TENANT, user, 4_102_444_800))
 }
 
-async fn serve(redis: Option<String>) {
+/// The row, as it is cached on this node.
+async fn row(State((cache, origin)): State<(Cache, Origin)>, Path(row): Path<usize>) -> String {
+    let policy = Policy::ttl(Duration::from_secs(600)).tag(format!("row-{row}"));
+    let load = move || async move { origin.read(row).await };
+    match cache.tenant(TENANT).get_or_load(key!("row", row), &policy, load).await {
+        Ok(version) => version.to_string(),
+        Err(error) => format!("error {error}"),
+    }
+}
+
+async fn serve(redis: Option<String>, origin: Option<Origin>) {
     let mut builder = Cache::builder("live-bench");
+    if origin.is_some() {
+        // What a node keeps that is cut off from Redis is another promise, with another bound.
+        builder = builder.outage_memory_ttl(Duration::ZERO);
+    }
     if let Some(redis) = redis {
         builder = builder.redis(redis.as_str());
     }
     let cache = builder.build().await.expect("valid settings");
     cache.ready().await;
-    let live = Live::builder(cache.clone(), verify).build().expect("the defaults agree");
+    let mut config = Config::default();
+    // Those of a node that died, and its own.
+    config.tenant_connections = 12_000;
+    let live = Live::builder(cache.clone(), verify).config(config).build().expect("they agree");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     println!("{}", listener.local_addr().expect("it listens"));
-    let routes = live.streams().merge(live.requests());
+    let mut routes = live.streams().merge(live.requests());
+    if let Some(origin) = &origin {
+        let rows = Router::new().route("/row/{row}", get(row)).with_state((cache.clone(), origin.clone()));
+        routes = routes.merge(rows);
+    }
     tokio::spawn(async move { axum::serve(listener, routes).await });
     let (told, mut lines) = tokio::sync::mpsc::channel(8);
     std::thread::spawn(move || {
@@ -121,6 +162,14 @@ async fn serve(redis: Option<String>) {
                 let (cache, rate, stop) = (cache.clone(), number(1), std::sync::Arc::clone(&stop));
                 going = Some(tokio::spawn(async move { publish(&cache, u64::MAX, rate, &stop).await }));
                 println!("on");
+            }
+            "write" => {
+                let origin = origin.clone().expect("there are rows");
+                let (cache, stop) = (cache.clone(), std::sync::Arc::clone(&stop));
+                let (rate, unsafely) = (number(1), number(2) == 1);
+                going =
+                    Some(tokio::spawn(async move { write(&cache, &origin, rate, unsafely, &stop).await }));
+                println!("write");
             }
             "off" => {
                 stop.store(true, std::sync::atomic::Ordering::SeqCst);
@@ -163,6 +212,46 @@ async fn publish(cache: &Cache, count: u64, rate: u64, stop: &std::sync::atomic:
             logged += u64::from(done.is_ok_and(|place| place.is_ok()));
         }
     }
+    while let Some(done) = waiting.join_next().await {
+        logged += u64::from(done.is_ok_and(|place| place.is_ok()));
+    }
+    logged
+}
+
+/// Writes rows and tells of it, on schedule; how many events were logged.
+async fn write(
+    cache: &Cache,
+    origin: &Origin,
+    rate: u64,
+    unsafely: bool,
+    stop: &std::sync::atomic::AtomicBool,
+) -> u64 {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / u32::try_from(rate).unwrap_or(1));
+    let tenant = cache.tenant(TENANT);
+    let mut waiting = tokio::task::JoinSet::new();
+    let mut row = usize::try_from(std::process::id()).unwrap_or(0);
+    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+        ticks.tick().await;
+        row = (row + 1) % ROWS;
+        let Ok(version) = origin.write(row).await else { continue };
+        let event = Event::new("row.changed").data(serde_json::json!({"row": row, "v": version}));
+        if unsafely {
+            // In force here, and told to all: but nobody waits until they have heard it.
+            let _ = tenant.invalidate(tag(format!("row-{row}"))).await;
+            let (cache, log) = (cache.clone(), cache.event_log());
+            waiting.spawn(async move {
+                let _open = cache;
+                log.append(TENANT, event).await
+            });
+        } else {
+            let mut publication = tenant.publish(event.invalidates([tag(format!("row-{row}"))]));
+            let entered = publication.logged();
+            // What is deferred for an outage of Redis is logged later.
+            let _ = publication.await;
+            waiting.spawn(entered);
+        }
+    }
+    let mut logged = 0;
     while let Some(done) = waiting.join_next().await {
         logged += u64::from(done.is_ok_and(|place| place.is_ok()));
     }
