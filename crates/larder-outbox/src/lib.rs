@@ -56,11 +56,6 @@
 //! | `sqlite` (default) | `SqlitePool`, `SqliteConnection` |
 //! | `any` | `AnyPool`, `AnyConnection` |
 
-/// The page's examples are run.
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/outbox.md")]
-struct Page;
-
 pub mod limits;
 pub mod schema;
 
