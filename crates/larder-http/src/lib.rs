@@ -1,5 +1,26 @@
 //! HTTP over a larder cache: cached responses, `application/problem+json`, validated input and the cache operations.
 //!
+//! ```no_run
+//! use axum::{Router, extract::State, response::Response, routing::get};
+//! use larder::{Cache, Policy, Tenant, key};
+//! use larder_http::{Audience, Conditions, Problem, Rendered, respond::cached};
+//! use std::{sync::LazyLock, time::Duration};
+//!
+//! static ROWS: LazyLock<Policy> = LazyLock::new(|| Policy::ttl(Duration::from_secs(60)).tag("rows"));
+//!
+//! // What is cached is the answer itself: bytes with their `ETag`, made once. A client that has them gets 304.
+//! async fn rows(State(acme): State<Tenant>, conditions: Conditions) -> Result<Response, Problem> {
+//!     let load = || async { Rendered::json(&["a row"]).map_err(std::io::Error::other) };
+//!     let found = acme.fetch(key!("rows"), &*ROWS, load).await?;
+//!     Ok(cached(Audience::Private, &conditions, &found.value, &found.status)) // X-Cache, Cache-Status, Age …
+//! }
+//!
+//! # async fn example() -> Result<(), larder::Error> {
+//! let cache = Cache::builder("shop").build().await?;
+//! let app: Router = Router::new().route("/rows", get(rows)).with_state(cache.tenant("acme"));
+//! # Ok(()) }
+//! ```
+//!
 //! | module | what it is for |
 //! | --- | --- |
 //! | [`problem`] | the one error of every route (RFC 9457) |

@@ -45,6 +45,14 @@ fn the_table_of_the_guide_says_what_its_steps_say() {
     }
 }
 
+/// What is neither run nor compared: a page for a browser, whose client has tests of its own in a browser.
+#[test]
+fn every_block_of_the_guide_is_one_that_something_runs() {
+    let mut rest: Vec<String> = blocks(&page()).into_iter().map(|block| block.info).collect();
+    rest.retain(|info| !["rust", "text", "sh"].contains(&info.as_str()));
+    assert_eq!(rest, ["html"]);
+}
+
 /// The rule: a line of an `sh` block of the guide is the program's command, with or without the number of a step; the
 /// program is the one that was built with this test.
 #[test]

@@ -7,6 +7,8 @@ mod source;
 use super::declared::{Fallback, SETTINGS, Setting};
 use super::ttl::Ttls;
 use super::value::Secrecy;
+use crate::cli::Cli;
+use clap::{Arg, Command, CommandFactory};
 use source::{Item, constants, fields, human, setters};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -99,6 +101,36 @@ fn settings(page: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
+/// The arguments of a command, and of those below it, that are no settings.
+fn own_arguments(page: &mut String, above: &str, command: &Command) -> std::fmt::Result {
+    let name = format!("{above} {}", command.get_name());
+    let is_own = |arg: &&Arg| super::declared::by_name(arg.get_id().as_str()).is_none();
+    let own: Vec<&Arg> = command.get_arguments().filter(is_own).collect();
+    if !own.is_empty() {
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        writeln!(
+            page,
+            "\n### `{name}`\n{about}.\n\n| argument | default | what it is |\n| --- | --- | --- |"
+        )?;
+    }
+    for arg in own {
+        let value = arg.get_value_names().map(|names| names[0].to_string()).unwrap_or_default();
+        let takes = arg.get_action().takes_values();
+        let shown = match arg.get_long() {
+            Some(long) if takes => format!("--{long} {value}"),
+            Some(long) => format!("--{long}"),
+            None => value,
+        };
+        let default: Vec<_> = arg.get_default_values().iter().map(|text| text.to_string_lossy()).collect();
+        let default = if takes { code(&default.join(" ")) } else { String::new() };
+        let variable =
+            arg.get_env().map(|name| format!(" (`{}`)", name.to_string_lossy())).unwrap_or_default();
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        writeln!(page, "| `{shown}`{variable} | {default} | {} |", cell(&help))?;
+    }
+    command.get_subcommands().try_for_each(|below| own_arguments(page, &name, below))
+}
+
 fn table(page: &mut String, title: &str, about: &str, rows: &[Item]) -> std::fmt::Result {
     writeln!(
         page,
@@ -121,6 +153,14 @@ fn limits(page: &mut String, name: &str, path: &str) -> std::fmt::Result {
 fn page() -> Result<String, std::fmt::Error> {
     let mut page = HEAD.to_owned();
     settings(&mut page)?;
+    writeln!(page, "\n## The commands")?;
+    writeln!(
+        page,
+        "`serve`, `check` and `config` take every setting of above as a flag. The others find a running server by `--url`, `LARDER_URL`, or where `serve` would listen in this directory, and sign in by `--token` or `LARDER_TOKEN`."
+    )?;
+    for command in Cli::command().get_subcommands() {
+        own_arguments(&mut page, "larder", command)?;
+    }
     let page = &mut page;
     writeln!(page, "\n## The library")?;
     let cache = read("crates/larder/src/builder.rs");

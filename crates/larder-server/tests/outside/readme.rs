@@ -17,6 +17,9 @@ use std::time::Duration;
 /// A start of three servers, two of which make sample data, and the pauses of the block itself.
 const LONG: Duration = Duration::from_secs(110);
 
+/// Where the README's servers listen.
+const PORTS: [&str; 3] = ["7001", "8000", "8010"];
+
 fn page() -> String {
     std::fs::read_to_string(root().join("README.md")).unwrap()
 }
@@ -50,12 +53,18 @@ fn script(blocks: &[&Block]) -> String {
     lines.join("\n")
 }
 
+/// A free port in whose digits none of the README's stands.
+fn another_port() -> String {
+    let mut ports = std::iter::repeat_with(|| free_port().to_string());
+    ports.find(|port| PORTS.iter().all(|known| !port.contains(known))).unwrap()
+}
+
 /// Runs it to its end: what it printed.
 fn run(script: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     let mut script = script.replace("/tmp/", &format!("{}/", dir.path().display()));
-    for port in ["7001", "8000", "8010"] {
-        script = script.replace(port, &free_port().to_string());
+    for port in PORTS {
+        script = script.replace(port, &another_port());
     }
     let program = Program::start(Path::new("/bin/bash"), &dir.path().join("out.txt"), |bash| {
         bash.arg("-c").arg(&script).current_dir(dir.path()).env_clear();
