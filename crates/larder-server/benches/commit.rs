@@ -4,7 +4,7 @@
 //! server, and a WebSocket client written in Rust listens to each. The commit's time is PostgreSQL's own
 //! (`pg_xact_commit_timestamp`), taken before the commit is flushed and before the server hears of it; all clocks are this machine's.
 //!
-//! `cargo bench -p larder-server --bench commit [-- COUNT]`: 300 changes, 20 a second, unless told otherwise. Ends with an error if an event is
+//! `cargo bench -p larder-server --bench commit [-- COUNT]`: 300 changes, 20 a second, unless told otherwise; `LARDER` may name another build of the program. Ends with an error if an event is
 //! missing, comes twice, or the median of any of the four is 20 ms or more.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark fails where it cannot go on")]
@@ -15,7 +15,7 @@
 mod chromium;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -126,12 +126,11 @@ impl Server {
     async fn start(dir: &Path, redis: &RedisServer, database: &str) -> Self {
         std::fs::create_dir_all(dir).unwrap();
         let log = std::fs::File::create(dir.join("log.txt")).unwrap();
-        let program =
-            Program::start(Path::new(env!("CARGO_BIN_EXE_larder")), &dir.join("output.txt"), |command| {
-                command.stderr(log).arg("serve").current_dir(dir).env_clear();
-                command.envs([("LISTEN", "127.0.0.1:0"), ("SELLER_API_PORT", "0"), ("SAMPLE_DATA", "small")]);
-                command.envs([("LOG", "info"), ("REDIS_URL", &redis.url()), ("DATABASE_URL", database)]);
-            });
+        let program = Program::start(&binary(), &dir.join("output.txt"), |command| {
+            command.stderr(log).arg("serve").current_dir(dir).env_clear();
+            command.envs([("LISTEN", "127.0.0.1:0"), ("SELLER_API_PORT", "0"), ("SAMPLE_DATA", "small")]);
+            command.envs([("LOG", "info"), ("REDIS_URL", &redis.url()), ("DATABASE_URL", database)]);
+        });
         let url = || {
             let printed = program.output();
             let (_, rest) = printed.split_once("Listening on ")?;
@@ -142,6 +141,11 @@ impl Server {
         let url = url().unwrap_or_else(|| panic!("the server ended: {}", log()));
         Self { url, _program: program }
     }
+}
+
+/// The program of this build, unless `LARDER` names another.
+fn binary() -> PathBuf {
+    std::env::var_os("LARDER").map_or_else(|| env!("CARGO_BIN_EXE_larder").into(), PathBuf::from)
 }
 
 /// A window that notes when it hears of each campaign.
