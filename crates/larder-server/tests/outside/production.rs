@@ -1,7 +1,8 @@
 //! What the repository brings for running it in production: scripts, alerts, the manual.
 
+use crate::client::Client;
 use crate::metrics::{self, Scrape};
-use crate::server::Dir;
+use crate::server::{Dir, Server};
 use larder_testkit::{Program, assert_eventually};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
