@@ -182,6 +182,20 @@ impl Cache {
         self.buckets.list(filter, cursor, limit)
     }
 
+    /// How many of a tenant's entries in this process's memory an invalidation would take away, by first segment of their keys.
+    /// Changes nothing. Takes time in the number of all entries.
+    ///
+    /// # Errors
+    /// What keeps [`Tenant::invalidate`] from beginning: `InvalidRequest`, `InvalidKey`, `InvalidTag`, `InvalidTenant`.
+    pub fn covered(
+        &self,
+        tenant: &Tenant,
+        what: impl Into<Selection>,
+    ) -> Result<BTreeMap<String, u64>, Error> {
+        tenant.check()?;
+        self.buckets.covered(tenant.as_ref(), what.into())
+    }
+
     /// The entry that people see under this name, if this process's memory has it and would serve it now; the shared
     /// one, where a tenant's [looks the same](crate::Key::render).
     pub fn entry(&self, rendered: &str) -> Option<EntryInfo> {

@@ -3,12 +3,14 @@
 use crate::buckets::Buckets;
 use crate::engine::Engine;
 use crate::envelope;
+use crate::error::Error;
 use crate::job::local_expiry;
 use crate::key::{Key, decode};
 use crate::l1::{Entry, KeyRef};
-use crate::scope::EntryScopes;
+use crate::scope::{Covered, EntryScopes, Selection};
 use crate::status::Tier;
 use crate::store::EntryName;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// One entry.
@@ -89,6 +91,27 @@ impl Buckets {
         entries.truncate(end);
         let next = if more { entries.last().map(|last| last.key.clone()) } else { None };
         EntryPage { entries, next }
+    }
+
+    /// How many entries of a tenant in memory a selection covers, by first segment.
+    pub(crate) fn covered(&self, tenant: &str, what: Selection) -> Result<BTreeMap<String, u64>, Error> {
+        let covered = Covered::of(Some(tenant), what)?;
+        let scopes = covered.all();
+        let is_covered = |key: &Key, entry: &Entry| {
+            let named = scopes.iter().filter(|scope| !scope.is_of_rules());
+            named.into_iter().any(|scope| entry.scopes.all().contains(scope))
+                || covered.globs.iter().any(|glob| matches(&glob.pattern, key.as_str()))
+        };
+        let mut entries = BTreeMap::new();
+        self.first().l1.for_each(|key, entry| {
+            if *key.tenant == *tenant
+                && is_covered(&key.key, entry)
+                && self.home(tenant).of(&key.key).describe(key.borrow(), entry).is_some()
+            {
+                *entries.entry(key.key.first_segment().to_owned()).or_default() += 1;
+            }
+        });
+        Ok(entries)
     }
 
     /// The entries that people see under this name, in this node's memory.

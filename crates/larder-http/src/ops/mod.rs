@@ -6,6 +6,7 @@
 //! | `GET /api/cache/stats` | anyone: totals; signed in: their tenant; admin: all |
 //! | `GET /api/cache/overview`, `/api/cache/live` | signed in: their tenant; admin: all; anyone on this machine in development: the node |
 //! | `GET /api/v1/cache/metrics`, `/api/cache/keys`, `/api/cache/keys/{key}` | admin |
+//! | `POST /api/cache/invalidate` | owner: their tenant; ingest: shared entries; admin: any tenant |
 //! | `POST /api/cache/clear` | owner: their tenant; ingest: shared entries; admin: all |
 //! | `GET /metrics` | this machine, or the bearer of a token |
 //!
@@ -16,6 +17,7 @@ mod clear;
 mod endpoints;
 mod gate;
 mod health;
+mod invalidate;
 mod keys;
 mod metrics;
 mod overview;
@@ -226,6 +228,7 @@ fn requests(ops: Ops) -> OpenApiRouter {
         .routes(routes!(keys::list))
         .routes(routes!(keys::show))
         .routes(routes!(clear::clear))
+        .routes(routes!(invalidate::invalidate))
         .layer(map_response(private));
     OpenApiRouter::new()
         .routes(routes!(health::health))

@@ -4,6 +4,7 @@
 
 mod clear;
 mod health;
+mod invalidate;
 mod keys;
 mod metrics;
 mod overview;

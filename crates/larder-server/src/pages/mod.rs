@@ -1,4 +1,7 @@
-//! The pages of the server: a first one with links, and the routes to browse. Nothing on them comes from elsewhere.
+//! The pages of the server: the dashboard, the routes to browse, the sample application. Nothing on them comes from elsewhere.
+
+mod dashboard;
+mod files;
 
 use std::sync::Arc;
 
@@ -7,54 +10,54 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST};
+use http::header::{ACCEPT, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use larder_http::ops::is_loopback;
 use larder_http::{Authenticate, ClientAddr, Problem, Role};
 
-use crate::http::address::Client;
+use files::{CSS, File, HTML, Page, SCRIPT};
 
-/// Scripts and styles come from files of ours, and from nowhere else.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
-                      base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
-
-const HTML: &str = "text/html; charset=utf-8";
-const CSS: &str = "text/css; charset=utf-8";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-
-/// What is handed out as it is: where, its type, what.
-const FILES: [(&str, &str, &str); 10] = [
-    ("/docs", HTML, include_str!("docs.html")),
-    ("/assets/docs.js", SCRIPT, include_str!("docs.js")),
-    ("/assets/page.css", CSS, include_str!("page.css")),
-    ("/assets/demo/demo.css", CSS, include_str!("demo/demo.css")),
-    ("/assets/demo/app.js", SCRIPT, include_str!("demo/app.js")),
-    ("/assets/demo/api.js", SCRIPT, include_str!("demo/api.js")),
-    ("/assets/demo/dialogs.js", SCRIPT, include_str!("demo/dialogs.js")),
-    ("/assets/demo/list.js", SCRIPT, include_str!("demo/list.js")),
-    ("/assets/demo/notices.js", SCRIPT, include_str!("demo/notices.js")),
-    ("/larder-live.js", SCRIPT, larder_live::CLIENT),
+/// What is handed out as it is, besides the parts of the dashboard.
+const FILES: [File; 10] = [
+    File::new("/docs", HTML, include_str!("docs.html")),
+    File::new("/assets/docs.js", SCRIPT, include_str!("docs.js")),
+    File::new("/assets/page.css", CSS, include_str!("page.css")),
+    File::new("/assets/demo/demo.css", CSS, include_str!("demo/demo.css")),
+    File::new("/assets/demo/app.js", SCRIPT, include_str!("demo/app.js")),
+    File::new("/assets/demo/api.js", SCRIPT, include_str!("demo/api.js")),
+    File::new("/assets/demo/dialogs.js", SCRIPT, include_str!("demo/dialogs.js")),
+    File::new("/assets/demo/list.js", SCRIPT, include_str!("demo/list.js")),
+    File::new("/assets/demo/notices.js", SCRIPT, include_str!("demo/notices.js")),
+    File::new("/larder-live.js", SCRIPT, larder_live::CLIENT),
 ];
 /// The campaigns application. It is offered the sample logins where there are some.
 const DEMO: &str = include_str!("demo/index.html");
 
-/// Where all pages and their parts are.
-pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
-    ["/", "/demo", "/openapi.json"].into_iter().chain(FILES.iter().map(|(path, ..)| *path))
+fn files() -> impl Iterator<Item = File> {
+    FILES.into_iter().chain(dashboard::FILES)
 }
 
-/// Who may see the first page.
+/// Where all pages and their parts are.
+pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
+    ["/", "/demo", "/openapi.json"].into_iter().chain(files().map(|file| file.path))
+}
+
+/// Who may see the dashboard.
 #[derive(Clone)]
 struct Access {
     tokens: Arc<dyn Authenticate>,
     /// Whether anyone on this machine may.
     loopback: bool,
+    /// The page, and the same for those who have to sign in.
+    open: Page,
+    closed: Page,
 }
 
 /// What the pages depend on.
 pub(crate) struct Facts {
     /// The document that is drawn.
     pub(crate) openapi: Bytes,
-    /// Anyone on loopback sees the first page.
+    /// Anyone on loopback sees the dashboard.
     pub(crate) development: bool,
     /// There are sample logins.
     pub(crate) samples: bool,
@@ -63,40 +66,40 @@ pub(crate) struct Facts {
 /// The pages, for those whom `tokens` knows.
 pub(crate) fn routes(facts: Facts, tokens: Arc<dyn Authenticate>) -> Router {
     let Facts { openapi, development, samples } = facts;
+    let access = Access {
+        tokens,
+        loopback: development,
+        open: Page::new(HTML, dashboard::page(true, samples)),
+        closed: Page::new(HTML, dashboard::page(false, samples)),
+    };
     let home = get(|State(access): State<Access>, request: Request| async move { access.home(&request) });
-    let demo = Bytes::from(DEMO.replace("{samples}", if samples { "yes" } else { "no" }));
+    let demo = Page::new(HTML, DEMO.replace("{samples}", if samples { "yes" } else { "no" }));
+    let plain = |page: Page| get(|headers: HeaderMap| async move { page.answer(&headers) });
     let mut routes = Router::new()
         .route("/", home)
-        .route("/demo", get(|| async { page(HTML, demo) }))
-        .route("/openapi.json", get(|| async { page("application/json", openapi) }));
-    for (path, kind, text) in FILES {
-        routes = routes.route(path, get(move || async move { page(kind, text) }));
+        .route("/demo", plain(demo))
+        .route("/openapi.json", plain(Page::new("application/json", openapi)));
+    for File { path, kind, text } in files() {
+        routes = routes.route(path, plain(Page::new(kind, text)));
     }
-    routes.with_state(Access { tokens, loopback: development })
-}
-
-fn page(kind: &'static str, body: impl IntoResponse) -> Response {
-    // Another version of the program has other pages, so they are asked for again.
-    let headers = [(CONTENT_TYPE, kind), (CONTENT_SECURITY_POLICY, POLICY), (CACHE_CONTROL, "no-cache")];
-    (headers, body).into_response()
-}
-
-/// Where the browser found this server, so that what the page says can be copied.
-fn origin(request: &Request) -> String {
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
-    // The rest has no place in the name of a host, and could be markup.
-    let plain =
-        |host: &&str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte));
-    let https = request.extensions().get::<Client>().is_some_and(|client| client.https);
-    format!("{}://{}", if https { "https" } else { "http" }, host.filter(plain).unwrap_or("localhost:8000"))
+    routes.with_state(access)
 }
 
 impl Access {
+    /// Who may not see it is shown where to sign in, if they can see pages at all. What it shows it asks for by the token.
     fn home(&self, request: &Request) -> Response {
+        let headers = request.headers();
         match self.allows(request) {
-            Ok(()) => page(HTML, include_str!("home.html").replace("{origin}", &origin(request))),
-            Err(problem) => problem.into_response(),
+            Ok(()) => self.open.answer(headers),
+            Err(problem) if !is_browser(headers) => problem.into_response(),
+            Err(problem) => {
+                let refused = problem.into_response();
+                let mut response = self.closed.with(refused.status(), headers);
+                if refused.status() == StatusCode::UNAUTHORIZED {
+                    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                }
+                response
+            }
         }
     }
 
@@ -115,12 +118,17 @@ impl Access {
     }
 }
 
+/// Whether a page is asked for, as somebody does who opens an address.
+fn is_browser(headers: &HeaderMap) -> bool {
+    let accepts = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepts.flat_map(|value| value.split(',')).any(|kind| kind.trim().starts_with("text/html"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use axum::body::Body;
     use http::header::{AUTHORIZATION, HOST};
-    use http::{HeaderMap, StatusCode};
     use larder_http::Identity;
     use tower::ServiceExt;
 
@@ -135,22 +143,30 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_first_page_names_the_host_that_was_asked_unless_it_is_markup() {
-        let asked = |host: &str| origin(&Request::get("/").header(HOST, host).body(Body::empty()).unwrap());
-        assert_eq!(asked("localhost:9000"), "http://localhost:9000");
-        assert_eq!(asked("[::1]:9000"), "http://[::1]:9000");
-        assert_eq!(asked("<script>"), "http://localhost:8000");
-        assert!(include_str!("home.html").contains("{origin}"));
+    async fn home(development: bool, client: &str, host: &str, role: Option<&str>) -> StatusCode {
+        asked(development, client, host, role, "*/*").await.0
     }
 
-    async fn home(development: bool, client: &str, host: &str, role: Option<&str>) -> StatusCode {
+    async fn asked(
+        development: bool,
+        client: &str,
+        host: &str,
+        role: Option<&str>,
+        accept: &str,
+    ) -> (StatusCode, String) {
         let mut request = Request::get("/").header(HOST, host).extension(ClientAddr(client.parse().unwrap()));
         if let Some(role) = role {
             request = request.header(AUTHORIZATION, role);
         }
         let routes = routes(facts(development), Arc::new(Roles));
-        routes.oneshot(request.body(Body::empty()).unwrap()).await.unwrap().status()
+        let request = request.header(ACCEPT, accept).body(Body::empty()).unwrap();
+        body_of(routes.oneshot(request).await.unwrap()).await
+    }
+
+    async fn body_of(response: Response) -> (StatusCode, String) {
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
     }
 
     fn facts(samples: bool) -> Facts {
@@ -158,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn on_loopback_in_development_anyone_sees_the_first_page() {
+    async fn on_loopback_in_development_anyone_sees_the_dashboard() {
         assert_eq!(home(true, "127.0.0.1", "localhost:8000", None).await, 200);
         assert_eq!(home(true, "127.0.0.1", "evil.example", None).await, 401);
         assert_eq!(home(true, "203.0.113.1", "localhost:8000", None).await, 401);
@@ -172,12 +188,22 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn who_opens_it_in_a_browser_is_shown_where_to_sign_in() {
+        let firefox = "text/html,application/xhtml+xml,*/*;q=0.8";
+        for (role, status) in [(None, 401), (Some("owner"), 403), (Some("nonsense"), 401)] {
+            let (told, page) = asked(false, "203.0.113.1", "larder.example", role, firefox).await;
+            assert!(told == status && page.contains("data-open=\"no\""), "{role:?}: {told} {page}");
+            let (_, problem) = asked(false, "203.0.113.1", "larder.example", role, "*/*").await;
+            assert!(problem.starts_with('{'), "a program is told why: {problem}");
+        }
+        let (status, page) = asked(true, "127.0.0.1", "localhost", None, firefox).await;
+        assert!(status == 200 && page.contains("data-open=\"yes\""));
+    }
+
     async fn served(samples: bool, path: &str) -> (StatusCode, String) {
         let request = Request::get(path).body(Body::empty()).unwrap();
-        let response = routes(facts(samples), Arc::new(Roles)).oneshot(request).await.unwrap();
-        let status = response.status();
-        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        (status, String::from_utf8(body.to_vec()).unwrap())
+        body_of(routes(facts(samples), Arc::new(Roles)).oneshot(request).await.unwrap()).await
     }
 
     #[tokio::test]
@@ -188,14 +214,17 @@ mod tests {
 
     #[tokio::test]
     async fn all_that_a_page_asks_for_is_there() {
-        for (_, _, text) in FILES.into_iter().chain([("/demo", HTML, DEMO)]) {
+        let pages = [File::new("/demo", HTML, DEMO), File::new("/", HTML, dashboard::PAGE)];
+        for File { path: page, text, .. } in
+            files().chain(pages).filter(|file| !file.path.ends_with("uplot.js"))
+        {
+            let (directory, _) = page.rsplit_once('/').unwrap();
             let asked = text.split(['"', '\'']).filter(|word| {
                 word.starts_with("/assets/") || word.starts_with("./") && word.ends_with(".js")
             });
-            for path in
-                asked.map(|path| path.replace("./", "/assets/demo/")).chain(["/larder-live.js".into()])
-            {
-                assert_eq!(served(true, &path).await.0, 200, "{path}");
+            let asked = asked.map(|path| path.replace("./", &format!("{directory}/")));
+            for path in asked.chain(["/larder-live.js".into()]) {
+                assert_eq!(served(true, &path).await.0, 200, "{page}: {path}");
                 assert!(paths().any(|known| known == path), "{path} is counted by its name");
             }
         }
@@ -203,9 +232,19 @@ mod tests {
 
     #[test]
     fn the_pages_name_no_other_host() {
-        let files = FILES.iter().map(|(_, _, text)| *text);
-        for page in files.chain([include_str!("home.html"), DEMO]) {
+        // uPlot says where it comes from.
+        let ours = files().filter(|file| !file.path.ends_with("uplot.js")).map(|file| file.text);
+        for page in ours.chain([DEMO, dashboard::PAGE]) {
+            let page = page.replace("http:%2F%2Fwww.w3.org", "");
             assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("src=\"//"));
         }
+    }
+
+    #[test]
+    fn the_charts_are_drawn_by_the_file_that_was_published() {
+        let note = include_str!("dashboard/vendor/README.md");
+        let sum = ring::digest::digest(&ring::digest::SHA256, include_bytes!("dashboard/vendor/uplot.js"));
+        let sum: String = sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert!(note.contains(&sum), "{sum}");
     }
 }

@@ -316,6 +316,7 @@ fn operations() -> Vec<Route> {
         read("/api/cache/keys", Admin, any()),
         read("/api/cache/keys/{key}", Admin, any()),
         Route { shape: None, ..read("/metrics", Anyone, any()) },
+        write("POST", "/api/cache/invalidate", 200, |_| Body::Json(json!({"tag": "nothing"}))),
         write("POST", "/api/cache/clear", 200, nothing).shape(shapes::cleared()),
         write("POST", "/rt/{tenant}/ticket", 200, nothing)
             .shape(json!({"ticket": "string", "expires_in": "int"})),

@@ -159,6 +159,51 @@ impl Tab {
     }
 }
 
+/// What a window has loaded over the network.
+pub(crate) struct Loaded {
+    /// Whatever was asked for.
+    pub(crate) urls: Vec<String>,
+    /// The encoding of each answer, by its path.
+    pub(crate) encodings: HashMap<String, String>,
+    /// Bytes that were transferred, heads included; of what is still open, its data.
+    pub(crate) bytes: u64,
+}
+
+impl Tab {
+    /// What it has loaded since it was opened.
+    pub(crate) fn loaded(&self) -> Loaded {
+        let events = self.devtools.events.lock().unwrap();
+        let mine: Vec<&Value> =
+            events.iter().filter(|event| event["sessionId"] == self.session.as_str()).collect();
+        let of = |method: &'static str| mine.iter().filter(move |event| event["method"] == method);
+        let urls =
+            of("Network.requestWillBeSent").map(|event| event["params"]["request"]["url"].as_str().unwrap());
+        let path = |url: &str| format!("/{}", url.splitn(4, '/').nth(3).unwrap_or_default());
+        let encodings = of("Network.responseReceived").map(|event| {
+            let response = &event["params"]["response"];
+            let headers = response["headers"].as_object().unwrap();
+            let encoding = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-encoding"));
+            let encoding = encoding.and_then(|(_, value)| value.as_str()).unwrap_or_default();
+            (path(response["url"].as_str().unwrap()), encoding.to_owned())
+        });
+        let mut bytes: HashMap<&str, u64> = HashMap::new();
+        for event in of("Network.dataReceived") {
+            *bytes.entry(event["params"]["requestId"].as_str().unwrap()).or_default() +=
+                event["params"]["dataLength"].as_u64().unwrap();
+        }
+        for event in of("Network.loadingFinished") {
+            let length = event["params"]["encodedDataLength"].as_f64().unwrap().ceil();
+            bytes
+                .insert(event["params"]["requestId"].as_str().unwrap(), format!("{length}").parse().unwrap());
+        }
+        Loaded {
+            urls: urls.map(str::to_owned).collect(),
+            encodings: encodings.collect(),
+            bytes: bytes.values().sum(),
+        }
+    }
+}
+
 /// The connection to the browser: calls with their answers, and all that it tells unasked.
 struct DevTools {
     calls: mpsc::UnboundedSender<Message>,

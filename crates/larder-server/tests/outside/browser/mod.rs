@@ -1,6 +1,8 @@
-//! The campaigns application at `/demo` in a real Chromium: what one window changes, the others of its tenant see.
+//! The pages in a real Chromium: the campaigns application at `/demo`, where what one window changes the others of its tenant see,
+//! and the dashboard.
 
 mod chromium;
+mod dashboard;
 mod gate;
 mod live;
 mod page;

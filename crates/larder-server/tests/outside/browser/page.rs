@@ -1,6 +1,6 @@
 //! The campaigns application in a window of a browser, as somebody uses it.
 
-use super::chromium::{Chromium, Tab};
+use super::chromium::{Chromium, Loaded, Tab};
 use serde_json::{Value, json};
 
 /// Everything here happens within moments; a machine that is busy with other tests is slower.
@@ -15,6 +15,14 @@ impl Page {
         let page = Self(browser.window().await);
         page.0.call("Page.navigate", json!({"url": format!("{server}/demo")})).await;
         page.until("document.readyState === 'complete' && !document.querySelector('#samples')?.hidden").await;
+        page
+    }
+
+    /// Another page of the server.
+    pub(crate) async fn at(browser: &Chromium, url: &str) -> Self {
+        let page = Self(browser.window().await);
+        page.0.call("Page.navigate", json!({"url": url})).await;
+        page.until("document.readyState === 'complete'").await;
         page
     }
 
@@ -173,6 +181,18 @@ impl Page {
         let params =
             json!({"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
         self.0.call("Network.emulateNetworkConditions", params).await;
+    }
+
+    pub(crate) fn loaded(&self) -> Loaded {
+        self.0.loaded()
+    }
+
+    /// Writes into a field, as somebody who types.
+    pub(crate) async fn type_into(&self, selector: &str, text: &str) {
+        self.until(&format!("document.querySelector({})?.checkVisibility()", json!(selector))).await;
+        self.eval(&format!("document.querySelector({}).focus()", json!(selector))).await;
+        self.eval(&format!("document.querySelector({}).value = ''", json!(selector))).await;
+        self.write(text).await;
     }
 
     pub(crate) fn requests(&self, method: &str, path: &str) -> usize {
