@@ -149,8 +149,7 @@ impl Invalidation {
         if let Some(engine) = any.filter(|_| is_done) {
             engine.count_invalidation(tenant.as_deref());
             if let Some(draft) = draft {
-                let stamp = outcome.as_ref().map(|(stamp, _)| stamp);
-                engine.stats.recent.made(engine.now(), draft, stamp);
+                engine.stats.recent.made(engine.now(), draft, outcome.as_ref().map(|_| ()));
             }
         }
         outcome
@@ -268,6 +267,7 @@ impl Engine {
                 && remote.settle(&link, covered.change(&blocked.scopes), at)
             {
                 self.flights.detach(&blocked.scopes);
+                self.stats.recent.stamped(self.mirror.bucket, at);
                 tell(&covered);
                 drop(underway);
                 let acks = acks.take().filter(|_| !is(Mutant::NobodyAcks));

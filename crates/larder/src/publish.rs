@@ -91,7 +91,7 @@ impl Publication {
         let stamp = match selection {
             None => {
                 let draft = Draft::published(&tenant.name, event.kind(), event.changed_id());
-                engine.stats.recent.made(engine.now(), draft, Ok(&Stamp::default()));
+                engine.stats.recent.made(engine.now(), draft, Ok(()));
                 tenant.tell_subscribers(event);
                 if let Some(place) = place {
                     place.ready();

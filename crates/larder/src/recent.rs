@@ -2,13 +2,13 @@
 
 use crate::buckets::Buckets;
 use crate::clock::Moment;
+use crate::coherence::Stamped;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::limits::{RECENT_CHANGES, RECENT_HEARD, RECENT_SELECTORS};
 use crate::scope::{Selection, Selector};
-use crate::stamp::Stamp;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -66,19 +66,26 @@ pub(crate) enum Told {
 /// The last changes.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
-    made: Mutex<VecDeque<(Moment, Stamp, Change)>>,
+    made: Mutex<VecDeque<(Moment, Change)>>,
     /// What came over the stream; own ones come back so.
     heard: Mutex<VecDeque<Heard>>,
+    /// Where own ones stand in the order.
+    own: Mutex<VecDeque<Place>>,
     next: AtomicU64,
     told: AtomicU64,
 }
+
+/// Bucket, epoch and number.
+type Place = (u16, u64, u64);
+
+/// How long the reply to an own invalidation may be behind the stream.
+const REPLIED: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Copy, Debug)]
 struct Heard {
     id: u64,
     at: Moment,
-    /// Bucket, epoch and number.
-    place: (u16, u64, u64),
+    place: Place,
     scopes: usize,
     soft: bool,
 }
@@ -89,14 +96,11 @@ impl Recent {
     }
 
     /// This process has invalidated something, or will when Redis is back.
-    pub(crate) fn made(&self, at: Moment, draft: Draft, outcome: Result<&Stamp, &Error>) {
-        let (stamp, deferred) = match outcome {
-            Ok(stamp) => (stamp.clone(), false),
-            Err(error) => match error.ticket() {
-                Some(_) => (Stamp::default(), true),
-                None => return,
-            },
-        };
+    pub(crate) fn made(&self, at: Moment, draft: Draft, outcome: Result<(), &Error>) {
+        let deferred = outcome.is_err();
+        if outcome.is_err_and(|error| error.ticket().is_none()) {
+            return;
+        }
         let Draft { verb, tenant, event, changed, what, more } = draft;
         let change = Change {
             id: self.id(),
@@ -110,11 +114,17 @@ impl Recent {
             here: true,
             deferred,
         };
-        push(&self.made, RECENT_CHANGES, (at, stamp, change));
+        push(&self.made, RECENT_CHANGES, (at, change));
+    }
+
+    /// Redis has stamped an invalidation of this process.
+    pub(crate) fn stamped(&self, bucket: u16, at: Stamped) {
+        push(&self.own, RECENT_HEARD, (bucket, at.epoch, at.stamp));
     }
 
     /// An invalidation came over the stream.
-    pub(crate) fn heard(&self, at: Moment, place: (u16, u64, u64), scopes: usize, soft: bool) {
+    pub(crate) fn heard(&self, at: Moment, bucket: u16, stamped: Stamped, scopes: usize, soft: bool) {
+        let place = (bucket, stamped.epoch, stamped.stamp);
         self.told.fetch_add(1, Relaxed);
         push(&self.heard, RECENT_HEARD, Heard { id: self.id(), at, place, scopes, soft });
     }
@@ -126,16 +136,18 @@ impl Recent {
 
     /// The newest first.
     fn read(&self, now: Moment, wanted: impl Fn(&Change) -> bool, limit: usize) -> Vec<Change> {
-        let mut own = Vec::new();
-        let mut changes: Vec<Change> = Vec::new();
-        for (at, stamp, change) in self.made.lock().iter() {
-            own.extend(stamp.parts());
-            if wanted(change) {
-                changes.push(Change { ago: now.since(*at), ..change.clone() });
-            }
-        }
-        let others: Vec<Heard> = self.heard.lock().iter().copied().collect();
-        let others = others.into_iter().filter(|heard| !own.contains(&heard.place));
+        let made = self.made.lock();
+        let mut changes: Vec<Change> = made
+            .iter()
+            .filter(|(_, change)| wanted(change))
+            .map(|(at, change)| Change { ago: now.since(*at), ..change.clone() })
+            .collect();
+        drop(made);
+        let heard: Vec<Heard> = self.heard.lock().iter().copied().collect();
+        let own: HashSet<Place> = self.own.lock().iter().copied().collect();
+        // The stream may be ahead of the reply that tells of an own one.
+        let is_others = |heard: &Heard| now.since(heard.at) >= REPLIED && !own.contains(&heard.place);
+        let others = heard.into_iter().filter(is_others);
         changes.extend(others.map(|heard| heard.change(now)).filter(wanted));
         changes.sort_unstable_by_key(|change| (change.ago, std::cmp::Reverse(change.id)));
         changes.truncate(limit);
@@ -298,21 +310,28 @@ mod tests {
     fn both_rings_are_bounded_and_an_own_change_is_not_told_twice() {
         let recent = Recent::default();
         let draft = || Draft::published(&Arc::from("acme"), "ping", None);
-        let stamp = |stamp| Stamp::new(0, crate::coherence::Stamped { epoch: 1, stamp });
+        let stamp = |stamp| Stamped { epoch: 1, stamp };
         for i in 0..2 * RECENT_CHANGES as u64 {
-            recent.made(Moment::from_nanos(i), draft(), Ok(&stamp(i)));
+            recent.made(Moment::from_nanos(i), draft(), Ok(()));
+            recent.stamped(0, stamp(i));
         }
         assert_eq!(recent.made.lock().len(), RECENT_CHANGES);
         let own = 2 * RECENT_CHANGES as u64 - 1;
         let now = Moment::from_nanos(1 << 30);
-        recent.heard(now, (0, 1, own), 1, false);
-        recent.heard(now, (0, 1, own + 1), 3, false);
-        let told = recent.read(now, |_| true, 1000);
+        recent.heard(now, 0, stamp(own), 1, false);
+        recent.heard(now, 0, stamp(own + 1), 3, false);
+        assert_eq!(
+            recent.read(now, |_| true, 1000).len(),
+            RECENT_CHANGES,
+            "not before its reply can be here"
+        );
+        let told = recent.read(now.plus(REPLIED), |_| true, 1000);
         assert_eq!(told.len(), RECENT_CHANGES + 1);
         assert_eq!((told[0].here, told[0].more), (false, 3));
         for i in 0..2 * RECENT_HEARD as u64 {
-            recent.heard(now, (0, 2, i), 1, false);
+            recent.heard(now, 1, stamp(i), 1, false);
+            recent.stamped(2, stamp(i));
         }
-        assert_eq!(recent.heard.lock().len(), RECENT_HEARD);
+        assert_eq!((recent.heard.lock().len(), recent.own.lock().len()), (RECENT_HEARD, RECENT_HEARD));
     }
 }

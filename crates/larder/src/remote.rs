@@ -278,6 +278,7 @@ impl Remote {
         let Some(deferred) = journal.pop(id) else { return true };
         let all = deferred.covered.all();
         let settled = self.is_current(link) && self.mirror.settle_ahead(deferred.covered.change(&all), at);
+        self.stats.recent.stamped(self.mirror.bucket, at);
         if settled {
             deferred.tell(&Stamp::new(self.mirror.bucket, at));
         } else {

@@ -4,6 +4,7 @@
 
 use crate::breaker::pause;
 use crate::clock::Moment;
+use crate::coherence::Stamped;
 use crate::engine::Engine;
 use crate::recovery;
 use crate::remote::{RedisState, Remote, random_part};
@@ -305,8 +306,8 @@ impl Supervisor {
             Some(Push::Invalidated { epoch, prev, stamp, scopes, globs, ack }) => {
                 let what = Change { scopes: &scopes, globs: &globs };
                 let soft = scopes.first().is_some_and(ScopeHash::is_soft);
-                let place = (self.engine.mirror.bucket, epoch, stamp);
-                self.engine.stats.recent.heard(self.engine.now(), place, scopes.len(), soft);
+                let (bucket, at) = (self.engine.mirror.bucket, Stamped { epoch, stamp });
+                self.engine.stats.recent.heard(self.engine.now(), bucket, at, scopes.len(), soft);
                 if self.engine.mirror.apply(epoch, prev, stamp, what) {
                     self.engine.stats.missed_pushes.fetch_add(1, Ordering::Relaxed);
                     self.engine.flights.detach_all();

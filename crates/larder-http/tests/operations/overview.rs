@@ -239,3 +239,27 @@ async fn another_node_is_seen_and_so_is_what_it_invalidates() {
     assert_eq!(shown, [(false, json!([]), json!(1)), (true, json!(["tag mine"]), json!(0))]);
     there.shutdown().await;
 }
+
+#[tokio::test]
+async fn what_was_deferred_and_delivered_is_told_once_and_as_ones_own() {
+    let redis = RedisServer::start();
+    let cache = Cache::builder("test").redis(RedisConfig::new(redis.url())).build().await.unwrap();
+    cache.ready().await;
+    let server = Server::over(cache);
+    let mut events = live(&server, "admin@larder").await;
+    redis.kill();
+    server.cache.tenant("acme").invalidate(tag("mine")).await.unwrap_err();
+    redis.restart();
+    until(&mut events, |told| told["coherence"]["trusted"] == true && told["coherence"]["undelivered"] == 0)
+        .await;
+    server.cache.tenant("acme").invalidate(tag("last")).await.unwrap();
+    // What is heard is told after half a second: two snapshots later all that there is has been told.
+    for _ in 0..2 {
+        events.next().await.unwrap();
+    }
+    let told = events.next().await.unwrap();
+    let recent = told["recent"].as_array().unwrap();
+    let shown: Vec<_> =
+        recent.iter().map(|it| (it["here"] == true, it["deferred"] == true, it["what"].clone())).collect();
+    assert_eq!(shown, [(true, false, json!(["tag last"])), (true, true, json!(["tag mine"]))]);
+}

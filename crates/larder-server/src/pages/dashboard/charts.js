@@ -1,7 +1,7 @@
 // What happened over the last minutes, drawn by uPlot and told as tables. uPlot is at `uPlot`: its file is no module.
 import { $, bytes, clock, el, ms, percent, rate, say } from './format.js';
 
-const SPAN_S = 300;
+const SPAN_S = [60, 300];
 const MOST = 400;
 /** Rows of a table: one every ten seconds. */
 const ROWS = 12;
@@ -55,7 +55,7 @@ class Chart {
       const value = el('b', {}, '–');
       return { value, item: el('li', {}, el('i', { class: `key ${name}`, 'aria-hidden': 'true' }), `${label} `, value) };
     });
-    this.#box = el('div', { class: 'plot', role: 'img', 'aria-label': `${spec.title}, the last five minutes. The button “Table” shows the numbers.` });
+    this.#box = el('div', { class: 'plot', role: 'img', 'aria-label': `${spec.title}, over time. The button “Table” shows the numbers.` });
     this.#table = el('div', { class: 'scroll numbers', hidden: true, tabindex: '0', role: 'region', 'aria-label': `${spec.title}: numbers` });
     const button = el('button', { type: 'button', class: 'quiet small', 'aria-expanded': 'false', 'aria-label': `${spec.title}: table`, onclick: () => this.#toggle(button) }, 'Table');
     this.#figure = el('figure', { class: `panel chart ${spec.wide ? 'wide' : ''}`, id: `chart-${spec.id}` },
@@ -110,8 +110,10 @@ class Chart {
     const data = this.#data();
     if (this.#plot) this.#plot.setData(data, false);
     else this.#plot = new uPlot(this.#options(), data, this.#box);
-    const end = this.#points.times.at(-1) ?? Date.now() / 1000;
-    this.#plot.setScale('x', { min: end - SPAN_S, max: end });
+    const { times } = this.#points;
+    const end = times.at(-1) ?? Date.now() / 1000;
+    const [least, most] = SPAN_S;
+    this.#plot.setScale('x', { min: end - Math.min(most, Math.max(least, end - (times[0] ?? end))), max: end });
     this.#say(this.#plot.cursor.idx);
   }
 
@@ -143,7 +145,7 @@ class Chart {
       hooks: { setCursor: [(plot) => this.#say(plot.cursor.idx)] },
       scales: { x: { time: true }, y: { range: (_, min, max) => [0, Math.max((max ?? 0) * 1.08, this.#spec.least ?? 1)] } },
       axes: [
-        { ...axis, size: 26, space: 70, values: (_, times) => times.map((time) => clock(time * 1000).slice(0, 5)), incrs: [60, 120, 300] },
+        { ...axis, size: 26, space: 70, values: (_, times, __, ___, step) => times.map((time) => clock(time * 1000).slice(0, step < 60 ? 8 : 5)), incrs: [15, 30, 60, 120] },
         { ...axis, size: 56, space: 34, values: (_, numbers) => numbers.map((number) => show(number)) },
       ],
       series: [{}, ...series.map(({ colour: name }, at) => ({
