@@ -223,3 +223,59 @@ pub(super) async fn overview(State(ops): State<Ops>, looking: Looking) -> Result
     let json = ops.overview(&looking.viewer).await?;
     Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::{Endpoints, Operations, Requests, health};
+    use crate::who::{Authenticate, Identity};
+    use larder::Cache;
+    use larder_testkit::assert_eventually;
+
+    struct Nobody;
+
+    impl Authenticate for Nobody {
+        fn identify(&self, _: &HeaderMap) -> Result<Option<Identity>, Problem> {
+            Ok(None)
+        }
+    }
+
+    async fn ops() -> Ops {
+        let operations = Operations {
+            cache: Cache::builder("test").build().await.unwrap(),
+            who: Arc::new(Nobody),
+            database: None,
+            endpoints: Endpoints::default(),
+            requests: Requests::default(),
+            connections: Arc::new(Vec::new),
+            measures: Arc::new(Vec::new),
+            open_on_loopback: true,
+            metrics_token: None,
+            version: "1",
+            stopping: Arc::default(),
+        };
+        let (probe, overviews) = (health::Probe::default(), Overviews::default());
+        Ops(Arc::new(Shared { operations, probe, overviews, started: Instant::now() }))
+    }
+
+    #[tokio::test]
+    async fn nothing_is_taken_while_nobody_looks() {
+        let ops = ops().await;
+        assert_eq!(ops.overviews.state.lock().await.seq, 0);
+        let (one, other) = (ops.overviews.news.subscribe(), ops.overviews.news.subscribe());
+        ops.tick();
+        ops.tick();
+        drop(one);
+        let mut news = other;
+        news.changed().await.unwrap();
+        assert!(*ops.overviews.ticking.lock());
+        drop(news);
+        assert_eventually!(!*ops.overviews.ticking.lock(), Duration::from_secs(30), "it has ended");
+        let seq = ops.overviews.state.lock().await.seq;
+        // And begins again for the next.
+        let mut news = ops.overviews.news.subscribe();
+        ops.tick();
+        news.changed().await.unwrap();
+        assert_eq!(ops.overviews.state.lock().await.seq, seq + 1);
+    }
+}

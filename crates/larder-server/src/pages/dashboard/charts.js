@@ -149,7 +149,8 @@ class Chart {
         { ...axis, size: 56, space: 34, values: (_, numbers) => numbers.map((number) => show(number)) },
       ],
       series: [{}, ...series.map(({ colour: name }, at) => ({
-        stroke: colour(name), width: 1.5, points: { show: false }, spanGaps: false,
+        // What lies on others has no line: it would be drawn where there is none of it.
+        stroke: colour(name), width: stacked && at > 0 ? 0 : 1.5, points: { show: false }, spanGaps: false,
         fill: stacked && at === 0 ? colour(`${name}-fill`) : undefined,
       }))],
       bands: stacked ? series.slice(1).map(({ colour: name }, at) => ({ series: [at + 2, at + 1], fill: colour(`${name}-fill`) })) : [],
