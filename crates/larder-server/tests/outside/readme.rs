@@ -105,6 +105,13 @@ fn the_outage_by_hand_fails_no_request() {
     assert_eq!(states[..2], ["connected", "connected"], "{printed}");
     assert_eq!(states[2..4], ["unavailable", "unavailable"], "{printed}");
     assert_eq!(states.len(), 6, "{printed}");
+    let looked = printed.to_lowercase();
+    let told: Vec<&str> = looked.lines().filter(|line| line.starts_with("x-cache")).collect();
+    assert_eq!(
+        told[..2],
+        ["x-cache: miss", "x-cache: hit"],
+        "the second server finds it in Redis: {printed}"
+    );
     let answers = printed.lines().filter(|line| line.starts_with("HTTP/1.1 "));
     assert_eq!(answers.clone().count(), 6, "{printed}");
     assert!(answers.clone().all(|line| line.starts_with("HTTP/1.1 200")), "{printed}");
