@@ -102,5 +102,6 @@ export function bar(node, parts, names) {
     const piece = node.children[at];
     piece.className = names[at];
     piece.style.flexGrow = all ? part / all : 0;
+    piece.hidden = part === 0;
   });
 }
