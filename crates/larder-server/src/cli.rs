@@ -11,6 +11,7 @@ use crate::commands::keys::KeysArgs;
 use crate::commands::outbox::OutboxVerb;
 use crate::commands::stats::StatsArgs;
 use crate::commands::tail::TailArgs;
+use crate::commands::top::TopArgs;
 use crate::commands::user::UserVerb;
 use crate::config::declared::{Fallback, SETTINGS, Setting};
 
@@ -44,6 +45,8 @@ pub(crate) enum Verb {
     Crawl(CrawlArgs),
     /// Print what is published for a tenant, as it comes.
     Tail(TailArgs),
+    /// Watch a running server: hit rate, loads, times, memory, coherence, Redis, endpoints, invalidations.
+    Top(TopArgs),
     /// Add somebody who may sign in.
     #[command(subcommand)]
     User(UserVerb),

@@ -31,6 +31,11 @@ impl Failure {
         self
     }
 
+    /// What went wrong, without the hint.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// 2 for what was configured or typed wrongly, 1 otherwise.
     pub(crate) fn code(&self) -> ExitCode {
         ExitCode::from(self.code)

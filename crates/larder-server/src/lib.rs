@@ -42,6 +42,7 @@ pub fn main() -> ExitCode {
         Verb::Clear(args) => commands::clear::run(&args),
         Verb::Crawl(args) => commands::crawl::run(&args),
         Verb::Tail(args) => commands::tail::run(&args),
+        Verb::Top(args) => commands::top::run(&args),
         Verb::User(verb) => commands::user::run(verb),
         Verb::Outbox(verb) => commands::outbox::run(&verb),
         Verb::Config(flags) => commands::config::run(flags),

@@ -11,6 +11,7 @@ pub(crate) mod serve;
 pub(crate) mod stats;
 mod table;
 pub(crate) mod tail;
+pub(crate) mod top;
 pub(crate) mod user;
 
 use std::io::{self, Write};

@@ -153,7 +153,7 @@ fn for_people(data: &str) -> String {
     format!("{time}  {offset}  {}  {}{from}  {}\n", text("kind"), text("room"), event["data"])
 }
 
-fn of_day(ms: u64) -> String {
+pub(super) fn of_day(ms: u64) -> String {
     let (seconds, ms) = (ms / 1000 % 86_400, ms % 1000);
     format!("{:02}:{:02}:{:02}.{ms:03}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }

@@ -23,6 +23,8 @@ pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
     pub(crate) token: Option<String>,
+    /// Where it calls from, if that was chosen.
+    pub(crate) address: Option<std::net::IpAddr>,
 }
 
 impl Client {
@@ -31,13 +33,14 @@ impl Client {
         // reqwest was built without a provider of its own.
         PROVIDER.call_once(|| rustls::crypto::ring::default_provider().install_default().unwrap());
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
-        Self { http, base: base.to_owned(), token: None }
+        Self { http, base: base.to_owned(), token: None, address: None }
     }
 
     /// The same person, calling from another address of this machine.
     pub(crate) fn from(&self, address: std::net::IpAddr) -> Self {
         let builder = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30));
-        Self { http: builder.local_address(address).build().unwrap(), ..self.clone() }
+        let http = builder.local_address(address).build().unwrap();
+        Self { http, address: Some(address), ..self.clone() }
     }
 
     /// The same person, at another server.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use larder_testkit::assert_eventually;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::client::Client;
 use crate::routes::a_campaign;
@@ -18,22 +18,41 @@ use crate::stack::{Kind, Stack, on_every_stack};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A WebSocket of somebody who is signed in.
-pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(crate) struct Socket(WebSocketStream<TcpStream>);
 
 impl Socket {
     pub(crate) async fn open(client: &Client, url: &str, tenant: &str, query: &str) -> Self {
+        Self::try_open(client, url, tenant, query).await.unwrap()
+    }
+
+    /// From the client's own address. An answer that is no upgrade is an error.
+    pub(crate) async fn try_open(
+        client: &Client,
+        url: &str,
+        tenant: &str,
+        query: &str,
+    ) -> Result<Self, tungstenite::Error> {
         let url = format!("{}/ws/notifications/{tenant}?{query}", url.replace("http://", "ws://"));
-        let mut request = url.into_client_request().unwrap();
+        let mut request = url.into_client_request()?;
         let bearer = format!("Bearer {}", client.token.as_deref().unwrap());
         request.headers_mut().insert("authorization", bearer.parse().unwrap());
-        let (socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
-        Self(socket)
+        let server = request.uri().authority().unwrap().as_str().parse().unwrap();
+        let socket = TcpSocket::new_v4()?;
+        if let Some(address) = client.address {
+            socket.bind((address, 0).into())?;
+        }
+        let (socket, _) = tokio_tungstenite::client_async(request, socket.connect(server).await?).await?;
+        Ok(Self(socket))
     }
 
     /// The next message, aside of pings.
     pub(crate) async fn next(&mut self) -> Value {
+        self.next_within(PATIENCE).await
+    }
+
+    pub(crate) async fn next_within(&mut self, patience: Duration) -> Value {
         loop {
-            match tokio::time::timeout(PATIENCE, self.0.next()).await.expect("a message comes") {
+            match tokio::time::timeout(patience, self.0.next()).await.expect("a message comes") {
                 Some(Ok(Message::Text(text))) => {
                     let message: Value = serde_json::from_str(&text).unwrap_or_else(|_| json!(text.as_str()));
                     if message["type"] != "ping" {
@@ -47,7 +66,7 @@ impl Socket {
         }
     }
 
-    async fn expect(&mut self, kind: &str) -> Value {
+    pub(crate) async fn expect(&mut self, kind: &str) -> Value {
         let message = self.next().await;
         assert_eq!(message["type"], kind, "{message}");
         message
@@ -178,7 +197,8 @@ async fn a_server_that_stops_asks_its_clients_to_come_back_and_ends_well() {
 async fn a_text_ping_is_answered_before_sign_in() {
     let stack = Stack::start(Kind::MemorySqlite).await;
     let url = format!("{}/ws/notifications/acme", stack.server.url().replace("http://", "ws://"));
-    let (socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    let server = TcpStream::connect(stack.server.url().trim_start_matches("http://")).await.unwrap();
+    let (socket, _) = tokio_tungstenite::client_async(url, server).await.unwrap();
     let mut socket = Socket(socket);
     socket.0.send(Message::text("ping")).await.unwrap();
     assert_eq!(socket.next().await, "pong");

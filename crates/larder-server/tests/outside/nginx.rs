@@ -15,9 +15,9 @@ const CONFIGURATION: &str = include_str!("../../../../deploy/nginx/nginx.conf");
 const START: Duration = Duration::from_secs(20);
 
 /// nginx as the repository configures it, but for where its files and the servers are.
-struct Front {
+pub(crate) struct Front {
     program: Program,
-    url: String,
+    pub(crate) url: String,
     _dir: Dir,
 }
 
@@ -46,7 +46,7 @@ impl Front {
         front
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::new(&self.url)
     }
 }
@@ -64,15 +64,15 @@ fn nginx() -> PathBuf {
 }
 
 /// Two servers behind nginx, on one Redis and one database.
-struct Pair {
+pub(crate) struct Pair {
     /// What they stand on; its own server, which nobody asks, has made the data.
-    stack: Stack,
-    servers: [Server; 2],
-    front: Front,
+    pub(crate) stack: Stack,
+    pub(crate) servers: [Server; 2],
+    pub(crate) front: Front,
 }
 
 impl Pair {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let stack = Stack::with(Kind::RedisSqlite, RedisServer::builder(), &[BEHIND]).await;
         let mut servers = Vec::new();
         for _ in 0..2 {
@@ -90,12 +90,12 @@ fn listen() -> String {
     format!("127.0.0.1:{}", free_port())
 }
 
-fn port(url: &str) -> u16 {
+pub(crate) fn port(url: &str) -> u16 {
     url.rsplit(':').next().unwrap().parse().unwrap()
 }
 
 /// An address of this machine that is somebody else's to nginx.
-fn somebody(number: u8) -> IpAddr {
+pub(crate) fn somebody(number: u8) -> IpAddr {
     Ipv4Addr::new(127, 0, 1, number).into()
 }
 
@@ -130,7 +130,7 @@ async fn who_asks_too_often_is_told_so_and_others_are_not() {
 }
 
 /// Reads and writes until it is told to stop; counts what failed.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicU64>,
     tasks: tokio::task::JoinSet<Vec<String>>,
@@ -138,7 +138,7 @@ struct Load {
 
 impl Load {
     /// From four addresses with 50 requests a second each.
-    fn start(client: &Client) -> Self {
+    pub(crate) fn start(client: &Client) -> Self {
         let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let mut tasks = tokio::task::JoinSet::new();
         for number in 10..14 {
@@ -158,12 +158,12 @@ impl Load {
     }
 
     /// Waits for so many more requests.
-    async fn more(&self, requests: u64) {
+    pub(crate) async fn more(&self, requests: u64) {
         let until = self.done.load(Ordering::Relaxed) + requests;
         assert_eventually!(self.done.load(Ordering::Relaxed) >= until, START, "{requests} more requests");
     }
 
-    async fn end(self) -> (u64, Vec<String>) {
+    pub(crate) async fn end(self) -> (u64, Vec<String>) {
         self.stop.store(true, Ordering::Relaxed);
         let failed = self.tasks.join_all().await.into_iter().flatten().collect();
         (self.done.load(Ordering::Relaxed), failed)
@@ -185,21 +185,47 @@ async fn one(client: &Client, number: u64) -> Option<String> {
     }
 }
 
-#[tokio::test]
-async fn a_rolling_restart_loses_no_request() {
-    let pair = Pair::start().await;
-    let acme = pair.front.client().sign_in("owner@acme.test").await;
-    let load = Load::start(&acme);
+/// Restarts one server after the other under load.
+pub(crate) async fn restart_both(servers: [Server; 2], stack: &Stack, load: &Load) -> Vec<Server> {
     let mut restarted = Vec::new();
-    for server in pair.servers {
+    for server in servers {
         load.more(200).await;
         let address = format!("127.0.0.1:{}", port(server.url()));
         let ended = tokio::task::spawn_blocking(move || server.stop()).await.unwrap();
         assert_eq!(ended.code(), Some(0));
         load.more(100).await;
-        restarted.push(pair.stack.another(&[("LISTEN", &address)]).await);
+        restarted.push(stack.another(&[("LISTEN", &address)]).await);
     }
     load.more(200).await;
-    let (requests, failed) = load.end().await;
-    assert!(failed.is_empty(), "{} of {requests}: {failed:#?}", failed.len());
+    restarted
+}
+
+#[tokio::test]
+async fn a_thousand_users_at_once_meet_no_error() {
+    let pair = Pair::start().await;
+    let acme = pair.front.client().sign_in("owner@acme.test").await;
+    // 25 behind each address, who stay below what an address may ask at once.
+    let mut users = tokio::task::JoinSet::new();
+    for address in 0..40 {
+        let acme = acme.from(somebody(100 + address));
+        for user in 0..25_u64 {
+            let acme = acme.clone();
+            users.spawn(async move {
+                let mut failed = Vec::new();
+                for number in 0..4 {
+                    failed.extend(one(&acme, 1 + user + 5 * number).await);
+                }
+                failed
+            });
+        }
+    }
+    let failed: Vec<String> = users.join_all().await.into_iter().flatten().collect();
+    assert!(failed.is_empty(), "{} of 4000: {failed:#?}", failed.len());
+    for server in &pair.servers {
+        let served = Client::new(server.url()).get("/metrics").await.expect(200).text();
+        let of_list = served.lines().filter(|line| line.contains("route=\"/api/v1/campaigns\""));
+        let counts = of_list.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        let requests: u64 = counts.sum();
+        assert!(requests > 800, "each of the two had its part: {requests}");
+    }
 }
