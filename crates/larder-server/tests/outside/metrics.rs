@@ -177,12 +177,12 @@ async fn the_page_of_metrics_is_what_a_server_tells() {
     let begin = begin + page[begin..].find('\n').unwrap() + 1;
     let end = page.find("<!-- end -->").unwrap();
     let made = format!("{}{}{}", &page[..begin], table(&scrape, &bounds), &page[end..]);
-    if std::env::var_os("WRITE_DOCS").is_some() {
+    if std::env::var_os("LARDER_WRITE_DOCS").is_some() {
         std::fs::write(file, &made).unwrap();
     } else {
         assert!(
             made == page,
-            "docs/metrics.md is not what a server tells; with WRITE_DOCS=1 this test writes it"
+            "docs/metrics.md is not what a server tells; with LARDER_WRITE_DOCS=1 this test writes it"
         );
     }
 }
