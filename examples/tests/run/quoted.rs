@@ -127,6 +127,18 @@ fn every_message_that_troubleshooting_quotes_is_one_that_the_program_has() {
 }
 
 #[test]
+fn the_rights_that_the_pages_ask_for_are_those_that_larder_is_tested_with() {
+    let tests = std::fs::read_to_string(root().join("crates/larder/tests/redis/secured.rs")).unwrap();
+    let tests = in_one_line(&tests);
+    for page in ["production.md", "servers.md"] {
+        let text = std::fs::read_to_string(root().join("docs").join(page)).unwrap();
+        let (_, rest) = text.split_once("&ld1:larder:* ").unwrap();
+        let (rights, _) = rest.split_once(" +scan").unwrap();
+        assert!(tests.contains(rights) && rights.len() > 80, "{page}: {rights}");
+    }
+}
+
+#[test]
 fn a_block_that_differs_in_one_letter_or_in_order_is_found_out() {
     let source = "fn a() {\n    one();\n\n    two();\n    three();\n}";
     let shows = |lines: &[&str]| {
