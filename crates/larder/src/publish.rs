@@ -6,7 +6,7 @@ use crate::event_log::{Destination, Item, Logs, Place, Position, closed};
 use crate::journal::Ticket;
 use crate::recent::Draft;
 use crate::scope::Selection;
-use crate::simulation;
+use crate::simulation::{self, Mutant, is};
 use crate::stamp::Stamp;
 use crate::tenant::Tenant;
 use futures_util::future::BoxFuture;
@@ -179,13 +179,16 @@ async fn shared(
                 tenant.tell_subscribers(event);
                 // The caller may have gone away.
                 let _ = told.send(Ok(stamp));
-                applied.everywhere().await;
+                if !is(Mutant::LoggedUnacknowledged) {
+                    applied.everywhere().await;
+                }
                 Ok(())
             }
             Err(error) => {
                 let _ = told.send(Err(error.clone()));
                 match error.ticket() {
                     None => Err(error),
+                    Some(_) if is(Mutant::LoggedUndelivered) => Ok(()),
                     Some(ticket) => {
                         tenant.tell_subscribers(event);
                         tokio::select! {
@@ -211,6 +214,9 @@ async fn delivered(tenant: &Tenant, selection: Selection, ticket: &Ticket) -> Re
     let mut delivered = ticket.delivered().await;
     loop {
         delivered?;
+        if is(Mutant::LoggedAsDelivered) {
+            return Ok(());
+        }
         match tenant.invalidate(selection.clone()).again().watched().await {
             Ok((_, applied)) => {
                 applied.everywhere().await;

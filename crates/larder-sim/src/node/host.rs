@@ -31,6 +31,10 @@ pub struct Limits {
     pub rules: usize,
     /// Buckets of a Cluster.
     pub buckets: usize,
+    /// Events of one tenant that wait for their place in its log.
+    pub waiting_events: usize,
+    /// Events that a log keeps.
+    pub event_history: usize,
 }
 
 impl Limits {
@@ -42,6 +46,8 @@ impl Limits {
         tenant_rules: 64,
         rules: 4096,
         buckets: 4,
+        waiting_events: 10_000,
+        event_history: 1000,
     };
 }
 
@@ -198,6 +204,8 @@ impl Simulator for Simulated {
             Limit::TenantRules => self.0.limits.tenant_rules,
             Limit::Rules => self.0.limits.rules,
             Limit::Buckets => self.0.limits.buckets,
+            Limit::WaitingEvents => self.0.limits.waiting_events,
+            Limit::EventHistory => self.0.limits.event_history,
         })
     }
 }

@@ -11,11 +11,12 @@ use super::topics::Kept;
 use crate::breaker::pause;
 use crate::error::{Error, ErrorKind};
 use crate::remote::random_part;
+use crate::simulation::{self, Mutant, is};
 use crate::store::log::{
     AppendReply, AppendRequest, Appended, LogLink, LogReadReply, LogReadRequest, NewEvent, SyncReply,
 };
 use crate::store::{Connector, Push, StoreError, StoreErrorKind};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -49,6 +50,8 @@ pub(crate) struct Bus {
     /// Where it runs. Begun when somebody needs it.
     runtime: OnceLock<Result<Handle, String>>,
     reads: Arc<Semaphore>,
+    /// The number of the last batch of events.
+    batches: AtomicU64,
 }
 
 /// One bucket.
@@ -70,6 +73,7 @@ impl Bus {
             node,
             runtime: OnceLock::new(),
             reads: Arc::new(Semaphore::new(MAX_READS)),
+            batches: AtomicU64::new(0),
         }
     }
 
@@ -152,20 +156,20 @@ impl Bus {
             }
         };
         let (token, logs) = (logs.ends.tasks.token(), Arc::clone(logs));
-        started.spawn(async move {
+        started.spawn(simulation::task(async move {
             let _token = token;
             let Some(bus) = &logs.bus else { return };
             while let Some(batch) = logs.queue.take(&tenant) {
                 bus.append(&logs, &tenant, bucket, batch).await;
             }
-        });
+        }));
     }
 
     /// Has a topic read what it misses, if it does.
     pub(crate) fn catch_up(&self, logs: &Arc<Logs>, topic: &Arc<Topic>) -> Result<(), Error> {
         let runtime = self.start(logs)?;
         if let Some(asked) = topic.begin_reading() {
-            runtime.spawn(read_on(Arc::clone(logs), Arc::clone(topic), asked));
+            runtime.spawn(simulation::task(read_on(Arc::clone(logs), Arc::clone(topic), asked)));
         }
         Ok(())
     }
@@ -174,7 +178,7 @@ impl Bus {
     async fn append(&self, logs: &Logs, tenant: &Arc<str>, bucket: usize, batch: Batch) {
         let Batch { counted, items, renew } = batch;
         let new_epoch = logs.names.next();
-        let (mut repeated, mut timeouts) = (false, 0);
+        let (number, mut timeouts) = (self.batches.fetch_add(1, Ordering::Relaxed) + 1, 0);
         let given_up = logs.gives_up();
         tokio::pin!(given_up);
         loop {
@@ -187,7 +191,7 @@ impl Bus {
                 .iter()
                 .map(|item| NewEvent { id: &item.id, keyed: item.keyed, json: &item.json })
                 .collect();
-            let what = AppendRequest { tenant, events: &events, new_epoch: &new_epoch, renew, repeated };
+            let what = AppendRequest { tenant, events: &events, new_epoch: &new_epoch, renew, batch: number };
             let reply = tokio::select! {
                 reply = link.append(what, ATTEMPT) => reply,
                 () = &mut given_up => break,
@@ -203,16 +207,10 @@ impl Bus {
                     return;
                 }
                 Ok(AppendReply::Recover) => sleep(PAUSE).await,
-                Ok(AppendReply::Done(_)) => {
-                    repeated = true;
-                    self.lose(bucket, &link);
-                }
+                Ok(AppendReply::Done(_)) => self.lose(bucket, &link),
                 // Nothing was done.
                 Err(error) if error.kind == StoreErrorKind::OutOfMemory => sleep(LONG_PAUSE).await,
-                Err(_) => {
-                    repeated = true;
-                    sleep(PAUSE).await;
-                }
+                Err(_) => sleep(PAUSE).await,
             }
         }
         items.into_iter().for_each(|item| item.finish(Err(closed())));
@@ -270,6 +268,14 @@ async fn read(
 
 /// Starts the thread.
 fn run(logs: &Arc<Logs>, buckets: usize) -> std::io::Result<Handle> {
+    // A simulated node has no thread of its own for this.
+    #[cfg(feature = "simulation")]
+    if simulation::current().is_some() {
+        for bucket in 0..buckets {
+            tokio::spawn(simulation::task(follow(Arc::clone(logs), bucket)));
+        }
+        return Ok(Handle::current());
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
     let (logs, running) = (Arc::clone(logs), logs.ends.background.token());
@@ -388,6 +394,7 @@ impl Follower<'_> {
         link: &Arc<dyn LogLink>,
         pushes: &mut UnboundedReceiver<Push>,
     ) -> Result<bool, &'static str> {
+        let asked = self.known;
         let reply = {
             let call = async {
                 match timeout(ATTEMPT * 2, link.sync(ATTEMPT)).await {
@@ -415,12 +422,18 @@ impl Follower<'_> {
         if epoch.is_none() {
             return Ok(false);
         }
+        // It was told of more than there are: they are counted from the beginning again.
+        let anew = asked.is_some_and(|asked| asked.seq > seq);
         match self.known {
-            Some(known) if known.epoch == epoch && known.seq >= seq => {}
+            Some(known)
+                if !anew && (known.epoch == epoch || is(Mutant::EpochsOfLogsIgnored)) && known.seq >= seq => {
+            }
+            Some(_) if is(Mutant::LogsNotCompared) => {}
             Some(_) => self.missed(),
             None => {}
         }
-        let seq = self.known.filter(|known| known.epoch == epoch).map_or(seq, |known| known.seq.max(seq));
+        let told = self.known.filter(|known| known.epoch == epoch && !anew);
+        let seq = told.map_or(seq, |known| known.seq.max(seq));
         self.known = Some(Known { epoch, seq });
         Ok(true)
     }
@@ -439,7 +452,7 @@ impl Follower<'_> {
     fn appended(&mut self, appended: Appended) {
         let Appended { seq, tenant, epoch, first, events } = appended;
         if let Some(known) = &mut self.known {
-            let follows = seq == known.seq + 1;
+            let follows = seq == known.seq + 1 || is(Mutant::LostMessagesIgnored);
             known.seq = seq;
             if !follows {
                 self.missed();
@@ -487,7 +500,7 @@ impl Follower<'_> {
     /// Tells Redis who is still there.
     fn refresh(&self) {
         let (logs, bucket) = (Arc::clone(self.logs), self.bucket);
-        tokio::spawn(async move { presence::refresh(&logs, bucket).await });
+        tokio::spawn(simulation::task(async move { presence::refresh(&logs, bucket).await }));
     }
 
     fn read(&self, topic: &Arc<Topic>) {

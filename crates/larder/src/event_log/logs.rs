@@ -65,9 +65,6 @@ pub(crate) struct Destination {
 impl Logs {
     pub(crate) fn new(clock: Arc<dyn Clock>, remote: Option<&Arc<Remote>>, ends: Ends) -> Arc<Self> {
         let keeps = remote.filter(|remote| remote.connector.keeps_logs());
-        // A simulated node has no thread of its own for this.
-        #[cfg(feature = "simulation")]
-        let keeps = keeps.filter(|_| crate::simulation::current().is_none());
         Arc::new(Self {
             clock,
             topics: Topics::default(),

@@ -9,6 +9,7 @@ use crate::limits::{
     MAX_ALL_WAITING_BYTES, MAX_ALL_WAITING_EVENTS, MAX_APPEND_BYTES, MAX_APPEND_EVENTS, MAX_WAITING_BYTES,
     MAX_WAITING_EVENTS,
 };
+use crate::simulation::{Limit, Mutant, is, limit};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
@@ -45,6 +46,16 @@ struct Line {
 impl Line {
     fn is_done(&self) -> bool {
         self.waiting.is_empty() && !self.renew
+    }
+
+    /// Nobody passes those before him.
+    fn let_pass(&mut self) {
+        if is(Mutant::LinesOvertaken)
+            && let Some(ready) = self.waiting.iter().position(|waiting| waiting.ready)
+            && let Some(ready) = self.waiting.remove(ready)
+        {
+            self.waiting.push_front(ready);
+        }
     }
 }
 
@@ -143,7 +154,7 @@ impl Queue {
     }
 
     fn has_room(&self, line: &Line, bytes: usize) -> bool {
-        line.waiting.len() < MAX_WAITING_EVENTS
+        line.waiting.len() < limit(Limit::WaitingEvents, MAX_WAITING_EVENTS)
             && self.len() < MAX_ALL_WAITING_EVENTS
             && line.bytes + bytes <= MAX_WAITING_BYTES
             && self.bytes.load(Ordering::Relaxed) + bytes <= MAX_ALL_WAITING_BYTES
@@ -161,7 +172,7 @@ impl Queue {
 
     fn drop_line(&self, line: &mut Line) -> VecDeque<Waiting> {
         self.overflows.fetch_add(1, Ordering::Relaxed);
-        line.renew = true;
+        line.renew = !is(Mutant::DroppedUntold);
         let dropped = std::mem::take(&mut line.waiting);
         let bytes = dropped.iter().map(|waiting| waiting.item.json.len()).sum();
         self.left(line, dropped.len(), bytes);
@@ -205,6 +216,7 @@ impl Queue {
     pub(crate) fn begin_taking(&self, tenant: &str) -> bool {
         let mut lines = self.lines.lock();
         let Some(line) = lines.get_mut(tenant) else { return false };
+        line.let_pass();
         let begins = !line.taking && line.waiting.front().is_some_and(|first| first.ready);
         line.taking |= begins;
         if !line.taking && line.is_done() {
@@ -217,6 +229,7 @@ impl Queue {
     pub(crate) fn take(&self, tenant: &str) -> Option<Batch> {
         let mut lines = self.lines.lock();
         let line = lines.get_mut(tenant)?;
+        line.let_pass();
         let mut items = Vec::new();
         let mut bytes = 0;
         while let Some(first) = line.waiting.front()

@@ -2,6 +2,7 @@
 
 use super::logged::LoggedEvent;
 use crate::limits::{EVENT_HISTORY, MAX_RING_BYTES, MAX_RINGS_BYTES};
+use crate::simulation::{Limit, limit};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,9 +28,14 @@ impl Ring {
         self.first + self.events.len() as u64 - 1
     }
 
+    /// The lowest offset that it [covers](Ring::covers).
+    pub(crate) fn oldest(&self) -> u64 {
+        self.first - 1
+    }
+
     /// Whether everything after this offset is there.
     pub(crate) fn covers(&self, offset: u64) -> bool {
-        (self.first - 1..=self.last()).contains(&offset)
+        (self.oldest()..=self.last()).contains(&offset)
     }
 
     /// The events after an offset that it [covers](Ring::covers).
@@ -44,9 +50,10 @@ impl Ring {
         let weight = event.weight();
         self.bytes += weight;
         let mut all = self.all.fetch_add(weight, Ordering::Relaxed) + weight;
+        let most = limit(Limit::EventHistory, EVENT_HISTORY);
         self.events.push_back(event);
         while self.events.len() > 1
-            && (self.events.len() > EVENT_HISTORY || self.bytes > MAX_RING_BYTES || all > MAX_RINGS_BYTES)
+            && (self.events.len() > most || self.bytes > MAX_RING_BYTES || all > MAX_RINGS_BYTES)
         {
             all -= self.pop();
         }
@@ -54,11 +61,11 @@ impl Ring {
 
     /// Adds older events, as far as there is room: those that end just before its first.
     pub(crate) fn fill(&mut self, events: &[Arc<LoggedEvent>]) {
-        let first = self.first;
+        let (first, most) = (self.first, limit(Limit::EventHistory, EVENT_HISTORY));
         for event in events.iter().rev().skip_while(|event| event.position().offset() >= first) {
             let weight = event.weight();
             let all = self.all.load(Ordering::Relaxed) + weight;
-            let fits = self.events.len() < EVENT_HISTORY && self.bytes + weight <= MAX_RING_BYTES;
+            let fits = self.events.len() < most && self.bytes + weight <= MAX_RING_BYTES;
             if event.position().offset() + 1 != self.first || !fits || all > MAX_RINGS_BYTES {
                 return;
             }

@@ -8,6 +8,7 @@ use super::position::Position;
 use super::ring::Ring;
 use crate::clock::Moment;
 use crate::limits::MAX_SIGNALS;
+use crate::simulation::{Mutant, is};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
@@ -142,7 +143,7 @@ impl Topic {
     pub(crate) fn told(&self, run: &Run, now: Moment, resets: &mut u64) -> bool {
         let mut state = self.lock();
         state.touched = now;
-        if state.left.contains(&run.epoch) {
+        if state.left.contains(&run.epoch) && !is(Mutant::LeftLogsTaken) {
             return false;
         }
         if state.is_unknown() {
@@ -155,6 +156,9 @@ impl Topic {
             state.renew(Position::new(Arc::clone(&run.epoch), run.first - 1), Gap::Epoch);
         }
         let last = run.first + run.events.len() as u64 - 1;
+        if is(Mutant::EventsSkipped) && run.first > state.ring.last() + 1 {
+            state.ring.restart(run.first - 1);
+        }
         if run.first > state.ring.last() + 1 {
             state.seen = state.seen.max(Some(last));
             drop(state);
@@ -231,7 +235,8 @@ impl Topic {
             state.take(&self.tenant, read.events.into_iter());
         }
         if state.ring.last() >= head {
-            state.settled = state.settled.max(asked.doubts);
+            let doubts = if is(Mutant::LaterDoubtsSettled) { state.doubts } else { asked.doubts };
+            state.settled = state.settled.max(doubts);
         }
         drop(state);
         self.changed.notify_waiters();
@@ -335,7 +340,7 @@ impl State {
         self.epoch = at.epoch;
         // Offsets of before mean nothing any more.
         self.signals.iter_mut().for_each(|(sent, _)| *sent = 0);
-        self.resets += 1;
+        self.resets += u64::from(!is(Mutant::ResetsUntold));
         self.gap = gap;
     }
 

@@ -65,9 +65,12 @@ impl Topics {
         Ok(Arc::clone(topic))
     }
 
-    /// All of a bucket.
+    /// All of a bucket, by name: what follows happens in the same order each time.
     pub(crate) fn in_bucket(&self, bucket: usize) -> Vec<Arc<Topic>> {
-        self.topics.read().values().filter(|topic| topic.bucket == bucket).cloned().collect()
+        let mut found: Vec<_> =
+            self.topics.read().values().filter(|topic| topic.bucket == bucket).cloned().collect();
+        found.sort_unstable_by(|one, other| one.tenant.cmp(&other.tenant));
+        found
     }
 
     /// How many there are, and how many of them are watched.

@@ -3,6 +3,7 @@
 use super::logged::LoggedEvent;
 use super::position::Position;
 use super::topic::{Gap, Topic};
+use crate::simulation::{Mutant, is};
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
@@ -97,6 +98,10 @@ impl Cursor {
         let state = topic.lock();
         let gap = match () {
             () if state.resets != self.resets => Some(state.gap),
+            () if !state.ring().covers(self.at.offset) && is(Mutant::SlowUntold) => {
+                self.at = Position::new(Arc::clone(state.epoch()), state.ring().oldest());
+                None
+            }
             () if !state.ring().covers(self.at.offset) => Some(Gap::Slow),
             () => None,
         };

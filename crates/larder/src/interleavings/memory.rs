@@ -51,11 +51,10 @@ impl World {
         Arc::new(self.mirror.admit(fence, &[tag()]).expect("nothing speaks against it"))
     }
 
-    fn change_the_row(&self) -> u64 {
-        self.row.fetch_add(1, Ordering::SeqCst) + 1
-    }
-
-    fn promise(&self, version: u64) {
+    /// The row changes, and is invalidated; when that has come back it is promised.
+    fn change(&self, invalidate: impl FnOnce()) {
+        let version = self.row.fetch_add(1, Ordering::SeqCst) + 1;
+        invalidate();
         self.promised.fetch_max(version, Ordering::SeqCst);
     }
 
@@ -93,9 +92,7 @@ pub(super) fn pushes_while_hitting() {
     let entry = world.entry();
     let stream = world.thread(|world| {
         world.push(100, 101, other(1));
-        let version = world.change_the_row();
-        world.push(101, 102, tag());
-        world.promise(version);
+        world.change(|| world.push(101, 102, tag()));
         world.push(102, 103, other(2));
     });
     join([stream, world.hits(&entry, 2), world.hits(&entry, 2)]);
@@ -108,10 +105,10 @@ pub(super) fn own_invalidations_while_hitting() {
     let entry = world.entry();
     let invalidate = |stamp| {
         world.thread(move |world| {
-            let version = world.change_the_row();
-            world.mirror.block(&[tag()]);
-            assert!(world.mirror.settle(&[tag()], Stamped { epoch: EPOCH, stamp }));
-            world.promise(version);
+            world.change(|| {
+                world.mirror.block(&[tag()]);
+                assert!(world.mirror.settle(&[tag()], Stamped { epoch: EPOCH, stamp }));
+            });
         })
     };
     let own = [invalidate(102), invalidate(103)];
@@ -128,11 +125,7 @@ pub(super) fn own_invalidations_while_hitting() {
 /// A load whose value is admitted while it is invalidated, and then hit.
 pub(super) fn admissions_while_invalidating() {
     let world = World::new();
-    let invalidate = world.thread(|world| {
-        let version = world.change_the_row();
-        world.push(100, 101, tag());
-        world.promise(version);
-    });
+    let invalidate = world.thread(|world| world.change(|| world.push(100, 101, tag())));
     let load = || {
         world.thread(|world| {
             let at = world.mirror.fence_alone();
@@ -153,8 +146,7 @@ pub(super) fn expirations_while_hitting() {
     let world = World::new();
     let entry = world.entry();
     let expire = world.thread(|world| {
-        world.push(100, 101, tag().soft());
-        world.promise(1);
+        world.change(|| world.push(100, 101, tag().soft()));
         world.push(101, 102, other(1));
     });
     let hits = || {
@@ -177,9 +169,7 @@ pub(super) fn pruning_while_hitting() {
     let entry = world.entry();
     let stream = world.thread(|world| {
         world.push(100, 101, other(1));
-        let version = world.change_the_row();
-        world.push(101, 102, tag());
-        world.promise(version);
+        world.change(|| world.push(101, 102, tag()));
         world.push(102, 103, other(2));
         world.push(103, 104, other(3));
     });
@@ -198,10 +188,8 @@ pub(super) fn a_lease_that_lapses_while_hitting() {
     let world = World::new();
     let entry = world.entry();
     let coherence = world.thread(|world| {
-        let version = world.change_the_row();
-        world.clock.advance(2 * LEASE);
-        // Whoever waits for acknowledgements has waited the lease out.
-        world.promise(version);
+        // Whoever waits for acknowledgements waits the lease out.
+        world.change(|| world.clock.advance(2 * LEASE));
         let sent = world.clock.now();
         world.push(100, 101, tag());
         let state = StateReply { epoch: EPOCH, head: 101, floor: 0 };
@@ -216,13 +204,13 @@ pub(super) fn trust_that_begins_while_hitting() {
     world.mirror.end_trust();
     world.clock.advance(2 * LEASE);
     let coherence = world.thread(|world| {
-        let version = world.change_the_row();
-        let state = StateReply { epoch: EPOCH, head: 101, floor: 0 };
-        let trust = world.mirror.begin_trust(state);
-        let sent = world.clock.now();
-        // Everything from before this heartbeat counts from its answer on.
-        world.mirror.renew(trust, sent, state, LEASE, || {});
-        world.promise(version);
+        world.change(|| {
+            let state = StateReply { epoch: EPOCH, head: 101, floor: 0 };
+            let trust = world.mirror.begin_trust(state);
+            let sent = world.clock.now();
+            // Everything from before this heartbeat counts from its answer on.
+            world.mirror.renew(trust, sent, state, LEASE, || {});
+        });
         world.mirror.end_trust();
         world.clock.advance(2 * LEASE);
     });

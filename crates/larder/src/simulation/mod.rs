@@ -63,4 +63,8 @@ pub enum Limit {
     Rules,
     /// Buckets of a Redis Cluster.
     Buckets,
+    /// Events of one tenant that wait for their place in its log.
+    WaitingEvents,
+    /// Events that a log keeps.
+    EventHistory,
 }

@@ -6,7 +6,8 @@
 /// `coherence` hold them: that the map changes before the counter; that good state hides what was loaded without Redis
 /// before its period has ended; that a heartbeat renews nothing in a later trust (one task makes heartbeats and links); that
 /// a reply of an epoch that was left settles nothing; and that nobody joins a flight from before a doubt (what was missed puts every
-/// flight from before in doubt for those who join as well).
+/// flight from before in doubt for those who join as well); that what a log has no more is a reset (who finds the event
+/// that he waits for gone is reset in any case).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mutant {
     /// A hit does not look at the lease.
@@ -121,6 +122,34 @@ pub enum Mutant {
     FirstPartOnly,
     /// What some buckets could not be told counts as done.
     PartlyDeferredIsDone,
+    /// An event enters the log when Redis has been told what it invalidates.
+    LoggedUnacknowledged,
+    /// An event enters the log though what it invalidates was deferred.
+    LoggedUndelivered,
+    /// An event enters the log when what it invalidates has been delivered.
+    LoggedAsDelivered,
+    /// An event enters the log before those that were published before it.
+    LinesOvertaken,
+    /// Events that were dropped for want of room are missing, and the log goes on.
+    DroppedUntold,
+    /// The numbers of messages are not looked at.
+    LostMessagesIgnored,
+    /// How far the logs are is not asked.
+    LogsNotCompared,
+    /// That the logs belong to another epoch of the coherence state is not looked at.
+    EpochsOfLogsIgnored,
+    /// A message of a log's earlier epoch is taken for one of a new epoch.
+    LeftLogsTaken,
+    /// An event that is not the next is taken.
+    EventsSkipped,
+    /// A read settles also what was put in doubt after it began.
+    LaterDoubtsSettled,
+    /// Watchers are not told that what they have seen is void.
+    ResetsUntold,
+    /// A watcher that is too slow goes on with what is still there.
+    SlowUntold,
+    /// What is replayed may have holes.
+    ReplayedWithHoles,
 }
 
 impl Mutant {
@@ -184,5 +213,19 @@ impl Mutant {
         Self::FirstBucketOnly,
         Self::FirstPartOnly,
         Self::PartlyDeferredIsDone,
+        Self::LoggedUnacknowledged,
+        Self::LoggedUndelivered,
+        Self::LoggedAsDelivered,
+        Self::LinesOvertaken,
+        Self::DroppedUntold,
+        Self::LostMessagesIgnored,
+        Self::LogsNotCompared,
+        Self::EpochsOfLogsIgnored,
+        Self::LeftLogsTaken,
+        Self::EventsSkipped,
+        Self::LaterDoubtsSettled,
+        Self::ResetsUntold,
+        Self::SlowUntold,
+        Self::ReplayedWithHoles,
     ];
 }

@@ -6,6 +6,8 @@
 //! # Contract for implementors
 //! * **Atomicity.** `append`, `read` and each change of who is present run as one step on the server. The events of one
 //!   `append` get successive offsets, and all nodes are told of them in one message, in the order of the offsets.
+//! * **Once.** A batch of events enters a log once, however often it is asked for and however late an attempt is carried
+//!   out, as long as the server remembers it: 10 minutes.
 //! * **Nothing in silence.** A log ends with its epoch: where the server's coherence state began another epoch (it was
 //!   restarted, restored, replaced) or the log's own state is gone, the next `append` or `read` begins a new epoch of the
 //!   log, whose name was never used before.
@@ -37,10 +39,11 @@ pub struct AppendRequest<'a> {
     pub events: &'a [NewEvent<'a>],
     /// The name of a new epoch, if one must begin: random, never used before. An attempt that is repeated names the same.
     pub new_epoch: &'a str,
-    /// Begin it in any case, unless the log has it already.
+    /// Begin it in any case.
     pub renew: bool,
-    /// The same events may have entered the log already: an attempt got no answer.
-    pub repeated: bool,
+    /// Higher than that of every batch before of this node. An attempt that is repeated has the same; it is made only when
+    /// the batches before have been answered.
+    pub batch: u64,
 }
 
 /// The answer to [`LogLink::append`].
@@ -48,7 +51,7 @@ pub struct AppendRequest<'a> {
 pub enum AppendReply {
     /// The coherence state is missing or not blessed: nothing was done.
     Recover,
-    /// Epoch and offset of each event; of one that was there already, its place.
+    /// Epoch and offset of each event; of one that was there already, its place, which may be in an epoch that has ended.
     Done(Vec<(String, u64)>),
 }
 

@@ -14,6 +14,7 @@
 //! ld1:larder:{0}:s:4:acme:                                    its events (stream)
 //! ld1:larder:{0}:k:4:acme:ob-17                               where an event of that id is
 //! ld1:larder:{0}:t:4:acme:live_ticket:Zk3…                    a name that somebody has taken
+//! ld1:larder:{0}:b:4:acme:<node>                              the last batch of events that a node has put into it
 //! ld1:larder:{0}:m:4:acme:chat:1                              who is in a room: expiry (sorted set), …
 //! ld1:larder:{0}:n:4:acme:chat:1                              … the user of each connection, …
 //! ld1:larder:{0}:u:4:acme:chat:1                              … and each user
@@ -134,6 +135,11 @@ impl Keyspace {
     /// A name of a tenant's that somebody has taken.
     pub(super) fn claimed(&self, tenant: &str, name: &str) -> String {
         self.named('t', EntryName { tenant, key: name })
+    }
+
+    /// The last batch of events that a node has put into a tenant's log.
+    pub(super) fn batch(&self, tenant: &str, node: &str) -> String {
+        self.named('b', EntryName { tenant, key: node })
     }
 
     /// Who is in a room: expiry, whose, users.
@@ -262,7 +268,7 @@ pub fn parse_raw_key(namespace: &str, raw: &[u8]) -> Option<RawKey> {
     match kind {
         "e" => Some(RawKey::Entry { tenant, key }),
         "l" => Some(RawKey::Lease { tenant, key }),
-        "h" | "s" | "k" | "m" | "n" | "t" | "u" => Some(RawKey::Events),
+        "h" | "s" | "k" | "b" | "m" | "n" | "t" | "u" => Some(RawKey::Events),
         _ => None,
     }
 }
@@ -296,9 +302,15 @@ mod tests {
         let keys = keys();
         assert_eq!(keys.log("acme"), ["ld1:larder:{0}:h:4:acme:", "ld1:larder:{0}:s:4:acme:"]);
         assert_eq!(keys.event("acme", "ob-17"), "ld1:larder:{0}:k:4:acme:ob-17");
+        assert_eq!(keys.batch("acme", "n1"), "ld1:larder:{0}:b:4:acme:n1");
         assert_eq!(keys.events(), "ld1:larder:{0}:v:3");
         let all = keys.log("acme").into_iter().chain(keys.room("acme", "chat:1"));
-        for key in all.chain([keys.event("", "x"), keys.claimed("acme", "x"), keys.sequence().to_owned()]) {
+        for key in all.chain([
+            keys.event("", "x"),
+            keys.batch("acme", "n"),
+            keys.claimed("acme", "x"),
+            keys.sequence().to_owned(),
+        ]) {
             assert_eq!(parse_raw_key("larder", key.as_bytes()), Some(RawKey::Events), "{key}");
         }
     }

@@ -11,6 +11,7 @@ use super::{
 use crate::limits::{
     EVENT_HISTORY, EVENT_HISTORY_TTL, EVENT_LOG_TTL, IDEMPOTENCY_TTL, MAX_ROOM_CONNECTIONS, PRESENCE_TTL,
 };
+use crate::simulation::{Limit, limit};
 use crate::store::{
     Push, StoreError, StoreFuture,
     log::{
@@ -40,13 +41,17 @@ pub(super) struct RedisLogLink {
 impl RedisLogLink {
     fn append_call(&self, what: &AppendRequest<'_>) -> Cmd {
         let [meta, stream] = self.keys.log(what.tenant);
-        let mut names = vec![self.keys.state().to_owned(), self.keys.sequence().to_owned(), meta, stream];
+        let last = self.keys.batch(what.tenant, &self.generation.node);
+        let mut names =
+            vec![self.keys.state().to_owned(), self.keys.sequence().to_owned(), meta, stream, last];
         let keyed = what.events.iter().filter(|event| event.keyed);
         names.extend(keyed.map(|event| self.keys.event(what.tenant, event.id)));
         let mut call = self.generation.scripts.call(Script::LogAppend, &names);
         call.arg(&self.generation.identity.label).arg(self.keys.events()).arg(what.tenant);
-        call.arg(what.new_epoch).arg(flag(what.renew)).arg(flag(what.repeated));
-        call.arg(EVENT_HISTORY).arg(millis(EVENT_HISTORY_TTL)).arg(millis(EVENT_LOG_TTL));
+        call.arg(what.new_epoch).arg(flag(what.renew)).arg(what.batch);
+        call.arg(limit(Limit::EventHistory, EVENT_HISTORY))
+            .arg(millis(EVENT_HISTORY_TTL))
+            .arg(millis(EVENT_LOG_TTL));
         call.arg(millis(IDEMPOTENCY_TTL));
         for event in what.events {
             call.arg(event.id).arg(flag(event.keyed)).arg(&event.json[..]);

@@ -2,12 +2,12 @@
 -- Appends events to a tenant's log and tells every node, in one message.
 --
 -- KEYS  1 coherence state  2 number of the bucket's last message  3 the log's own state  4 its events (stream)
---       then, for each event whose id is remembered: where that is
+--       5 the last batch of this node  then, for each event whose id is remembered: where that is
 -- ARGV  1 label  2 channel of events  3 tenant  4 name of a new epoch  5 '1' = begin it in any case
---       6 '1' = the same events may be there already  7 events kept  8 ms for which they are kept
---       9 ms for which the state is kept  10 ms for which an id is remembered
+--       6 number of the batch  7 events kept  8 ms for which they are kept
+--       9 ms for which the state is kept  10 ms for which ids and batches are remembered
 --       then for each event: id, '1' = it is remembered, JSON
--- Answers RECOVER | OK, then for each event: epoch, offset
+-- Answers RECOVER | LATE | OK, then for each event: epoch, offset
 local meta, stream = KEYS[3], KEYS[4]
 local function text(number) return string.format('%.0f', number) end
 
@@ -19,6 +19,15 @@ end
 if not s[1] or not s[2] then return {'RECOVER'} end
 local coherence = text(-tonumber(s[1]))
 
+-- An attempt without an answer is repeated, and may itself be carried out after that: so late that the node has gone on.
+local number, answer = string.match(redis.call('GET', KEYS[5]) or '', '^(%d+)(.*)$')
+if number and tonumber(number) > tonumber(ARGV[6]) then return {'LATE'} end
+if number and tonumber(number) == tonumber(ARGV[6]) then
+  local again = {'OK'}
+  for word in string.gmatch(answer, '%w+') do again[#again + 1] = word end
+  return again
+end
+
 -- A log ends with the epoch of the coherence state: whatever else this server holds may be of old.
 local m = redis.pcall('HMGET', meta, 'e', 'o', 'c')
 if m.err then
@@ -26,30 +35,20 @@ if m.err then
   m = {}
 end
 local epoch, offset = m[1], tonumber(m[2] or 0)
-if not epoch or m[3] ~= coherence or (ARGV[5] == '1' and epoch ~= ARGV[4]) then
+if not epoch or m[3] ~= coherence or ARGV[5] == '1' then
   epoch, offset = ARGV[4], 0
   redis.call('DEL', stream)
 end
 
--- An attempt without an answer may have been carried out: its events are among the last.
-local there = {}
-if ARGV[6] == '1' then
-  for _, entry in ipairs(redis.call('XREVRANGE', stream, '+', '-', 'COUNT', ARGV[7])) do
-    there[entry[2][1]] = string.match(entry[1], '^%d+')
-  end
-end
-
 local first, reply = offset + 1, {'OK'}
 local message = {'E', '', ARGV[3], epoch, text(first)}
-local remembered = 4
+local remembered = 5
 for j = 11, #ARGV, 3 do
   local id, json, key, known = ARGV[j], ARGV[j + 2], nil, nil
   if ARGV[j + 1] == '1' then
     remembered = remembered + 1
     key = KEYS[remembered]
     known = redis.call('GET', key)
-  elseif there[id] then
-    known = epoch .. ':' .. there[id]
   end
   if not known then
     offset = offset + 1
@@ -65,6 +64,7 @@ end
 
 redis.call('HSET', meta, 'e', epoch, 'o', text(offset), 'c', coherence)
 redis.call('PEXPIRE', meta, ARGV[9])
+redis.call('SET', KEYS[5], ARGV[6] .. ' ' .. table.concat(reply, ' ', 2), 'PX', ARGV[10])
 if offset >= first then
   redis.call('PEXPIRE', stream, ARGV[8])
   message[2] = text(redis.call('INCR', KEYS[2]))
