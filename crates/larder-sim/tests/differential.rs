@@ -95,7 +95,7 @@ fn a_command(chance: &Chance) -> String {
     let number = || i64::try_from(chance.below(12)).expect("it is small") - 4;
     let score = || chance.pick(&["-inf", "+inf", "(2", "0", "-3", "5", "1.5", "1700000000000001"]);
     let flag = chance.pick(&["", "NX ", "XX ", "GT ", "LT ", "CH ", "LT CH "]);
-    match chance.below(26) {
+    match chance.below(32) {
         0 => format!("GET {key}"),
         1 => format!("SET {key} value{}", number()),
         2 => format!("SET {key} v PX 100000 {}", chance.pick(&["NX", "XX"])),
@@ -117,6 +117,14 @@ fn a_command(chance: &Chance) -> String {
         21 => format!("ZRANGE {key} {} {} BYSCORE LIMIT {} {}", score(), score(), chance.below(3), number()),
         22 => format!("ZRANGE {key} {} {} BYSCORE", score(), score()),
         23 => format!("ZREMRANGEBYSCORE {key} {} {}", score(), score()),
+        25 => format!("INCR {key}"),
+        26 => format!("HLEN {key}"),
+        27 | 28 => {
+            let how = chance.pick(&["", "NOMKSTREAM ", "MAXLEN 3 ", "MAXLEN = 2 "]);
+            format!("XADD {key} {how}{}-{} field{} v", chance.below(9), chance.below(2), chance.below(3))
+        }
+        29 => format!("XRANGE {key} {} {}", chance.pick(&["-", "2", "3-1"]), chance.pick(&["+", "4", "5-0"])),
+        30 => format!("XREVRANGE {key} {} - COUNT {}", chance.pick(&["+", "6"]), number()),
         24 => format!("PEXPIRE {key} {}", chance.pick(&["100000", "0", "-1"])),
         _ => format!("RENAME {key} k{}", chance.below(4)),
     }
@@ -134,7 +142,7 @@ async fn random_commands_get_the_same_answers() {
     }
 }
 
-const SCRIPTS: [(&str, &str); 7] = [
+const SCRIPTS: [(&str, &str); 9] = [
     ("lease", include_str!("../../larder/src/store/redis/scripts/lease.lua")),
     ("fill", include_str!("../../larder/src/store/redis/scripts/fill.lua")),
     ("release", include_str!("../../larder/src/store/redis/scripts/release.lua")),
@@ -142,6 +150,8 @@ const SCRIPTS: [(&str, &str); 7] = [
     ("hb", include_str!("../../larder/src/store/redis/scripts/hb.lua")),
     ("recover", include_str!("../../larder/src/store/redis/scripts/recover.lua")),
     ("barrier", include_str!("../../larder/src/store/redis/scripts/barrier.lua")),
+    ("log_append", include_str!("../../larder/src/store/redis/scripts/log_append.lua")),
+    ("log_read", include_str!("../../larder/src/store/redis/scripts/log_read.lua")),
 ];
 
 /// What differs between servers is read from keys instead: the time, and who a server is.
@@ -207,9 +217,20 @@ fn a_call(chance: &Chance, names: &[(String, String)], now: u64) -> Vec<Vec<u8>>
         "recover" => {
             (&["I"], text(format!("{epoch} changes {} 2592000000000", u8::from(chance.below(10) == 0))))
         }
+        "log_append" => {
+            let (name, renew) = (chance.pick(&["e1", "e2"]), u8::from(chance.below(8) == 0));
+            let (batch, id) = (chance.below(9), chance.below(4));
+            let fixed = format!("{label} events acme {name} {renew} {batch} 1000 300000 900000 600000");
+            (&["I", "Q", "M", "S", "B", "K"], text(format!("{fixed} a{id} 0 {{1}} one 1 {{2}}")))
+        }
+        "log_read" => {
+            let (name, of) = (chance.pick(&["e1", "e2"]), chance.pick(&["e1", "e2"]));
+            let after = format!("{of} {} {} {}", chance.below(4), chance.below(4), chance.below(9));
+            (&["I", "M", "S"], text(format!("{label} {name} 900000 {after}")))
+        }
         _ => (&["I"], text(format!("{label} {node} {head} {} {epoch} changes n1", chance.below(2)))),
     };
-    if !["hb", "recover", "barrier"].contains(&script.as_str()) {
+    if !["hb", "recover", "barrier", "log_append", "log_read"].contains(&script.as_str()) {
         arguments.extend([scope(), scope(), scope()]);
     }
     let mut call = words(&format!("EVALSHA {hash} {}", keys.len()));
@@ -256,7 +277,16 @@ async fn random_calls_of_the_scripts_get_the_same_answers_and_leave_the_same() {
                 "{script} {}",
                 answer.trim_start_matches(['[', '{']).split([' ', ']']).next().unwrap()
             ));
-            for look in ["ZRANGE I 0 -1", "GET E", "HMGET L t n e x v f", "HKEYS L"] {
+            for look in [
+                "ZRANGE I 0 -1",
+                "GET E",
+                "HMGET L t n e x v f",
+                "HKEYS L",
+                "GET Q",
+                "HMGET M e o c",
+                "XRANGE S - +",
+                "GET B",
+            ] {
                 both.agree(&words(look), seed);
             }
         }
@@ -279,6 +309,11 @@ async fn random_calls_of_the_scripts_get_the_same_answers_and_leave_the_same() {
         "recover $BUMPED",
         "release :1",
         "release :0",
+        "log_append $OK",
+        "log_append $LATE",
+        "log_append $RECOVER",
+        "log_read $OK",
+        "log_read $RECOVER",
     ];
     let missing: Vec<_> = wanted.iter().chain(&more).filter(|one| !answers.contains(**one)).collect();
     assert!(missing.is_empty(), "{missing:?} of {answers:?}");

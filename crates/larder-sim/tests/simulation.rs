@@ -1,5 +1,6 @@
 //! The simulation itself.
 
+use larder_sim::network::Topology;
 use larder_sim::simulation::{Counts, Options, simulate};
 use std::process::Command;
 
@@ -30,6 +31,13 @@ fn random_schedules_of_every_kind_of_call_break_no_promise() {
         ("loads", "bulk"),
         ("loads", "not modified"),
         ("deferred", "delivered later"),
+        ("publications", "published"),
+        ("publications", "published again"),
+        ("publications", "appended"),
+        ("logged", "entered"),
+        ("followers", "events"),
+        ("followers", "epoch"),
+        ("replays", "events"),
     ];
     let missing: Vec<_> = all.iter().filter(|(group, name)| counts.of(group, name) == 0).collect();
     assert!(missing.is_empty(), "{missing:?}: {counts}");
@@ -43,8 +51,15 @@ fn more_random_schedules_break_no_promise() {
 
 #[test]
 fn in_a_cluster_no_promise_is_broken() {
-    let options = Options { servers: Some(3), steps: 1500, ..Options::default() };
+    let options = Options { topology: Some(Topology::Cluster(3)), steps: 1500, ..Options::default() };
     let counts = unbroken(100..103, &options);
+    assert!(counts.total("reads") > 2000 && counts.total("faults") > 0, "{counts}");
+}
+
+#[test]
+fn nor_where_sentinels_name_another_primary() {
+    let options = Options { topology: Some(Topology::Sentinel), steps: 1500, ..Options::default() };
+    let counts = unbroken(200..203, &options);
     assert!(counts.total("reads") > 2000 && counts.total("faults") > 0, "{counts}");
 }
 

@@ -5,10 +5,11 @@
 mod soak;
 
 use crate::mutation::{Mutation, Noticed};
+use crate::network::Topology;
 use crate::schedules;
 use crate::simulation::{Counts, Options, Outcome, simulate};
 use crate::soak::NodeArgs;
-use clap::{Args, Parser};
+use clap::{Args, Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,27 @@ pub enum Command {
     },
 }
 
+/// How servers stand to each other.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    /// One server.
+    Single,
+    /// A primary, a replica, three Sentinels.
+    Sentinel,
+    /// Three primaries, a replica.
+    Cluster,
+}
+
+impl Kind {
+    fn topology(self) -> Topology {
+        match self {
+            Self::Single => Topology::Single,
+            Self::Sentinel => Topology::Sentinel,
+            Self::Cluster => Topology::Cluster(3),
+        }
+    }
+}
+
 /// What all simulations have in common. To replay one, give it the same.
 #[derive(Debug, Args)]
 pub struct Shape {
@@ -62,9 +84,9 @@ pub struct Shape {
     /// How long a value loaded without Redis is kept, in ms.
     #[arg(long, default_value_t = 2000)]
     outage_memory_ttl: u64,
-    /// Servers: more than one are a Cluster. Without it the seed decides.
+    /// How servers stand to each other. Without it the seed decides.
     #[arg(long)]
-    servers: Option<usize>,
+    topology: Option<Kind>,
     /// Nothing goes wrong.
     #[arg(long)]
     calm: bool,
@@ -75,7 +97,7 @@ impl Shape {
         Options {
             steps: self.steps,
             nodes: self.nodes,
-            servers: self.servers,
+            topology: self.topology.map(Kind::topology),
             faults: !self.calm,
             outage_memory_ttl: Duration::from_millis(self.outage_memory_ttl),
             ..Options::default()
@@ -138,16 +160,20 @@ impl Simulate {
         }
         bar.finish_and_clear();
         println!("{total}");
-        let operations: u64 = ["reads", "touches", "looks", "invalidations", "expirations"]
-            .iter()
-            .map(|group| total.total(group))
-            .sum();
+        let operations: u64 =
+            ["reads", "touches", "looks", "invalidations", "expirations", "publications", "replays"]
+                .iter()
+                .map(|group| total.total(group))
+                .sum();
         let (seeds, seconds) = (self.seeds, began.elapsed().as_secs_f64());
         println!(
             "{operations} operations in {seeds} simulations in {seconds:.1} s, {} with violations",
             bad.len()
         );
-        bad.iter().take(20).all(show_broken) && bad.is_empty()
+        for outcome in bad.iter().take(20) {
+            show_broken(outcome);
+        }
+        bad.is_empty()
     }
 }
 

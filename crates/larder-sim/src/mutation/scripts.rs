@@ -33,6 +33,8 @@ const TITLES: &[(&str, &str)] = &[
     ("hb", "-- Heartbeat:"),
     ("recover", "-- Decides whether this server continues"),
     ("barrier", "-- Settles an outage"),
+    ("log_append", "-- Appends events to a tenant's log"),
+    ("log_read", "-- Reads a tenant's log"),
 ];
 
 /// All of them.
@@ -44,6 +46,9 @@ const TITLES: &[(&str, &str)] = &[
 /// * the blessing at an invalidation and at a heartbeat: no reader accepts a state that does not bless the server, and
 ///   every heartbeat asks for the replication id before it;
 /// * `LT` at a registration: every heartbeat of this engine asks for a whole lease, so none is shorter than before;
+/// * the number of a log's last message: where it does not rise, logs are read more often than they need be;
+/// * the blessing at an append: nobody uses a server for its logs before it is blessed, or after it has become another;
+/// * the blessing at a read of a log: what a server that is not blessed says is asked again in the epoch that begins there;
 /// * the message of a barrier's new epoch: whoever follows the stream then is not trusted, and registers anew before.
 pub(super) const SCRIPTS: &[Change] = &[
     Change::new(
@@ -199,5 +204,34 @@ pub(super) const SCRIPTS: &[Change] = &[
         "if ARGV[4] ~= '1' then return",
         "if ARGV[4] == '1' then redis.call('ZREM', state, '!o') return {'DONE'} else return",
     ),
+    Change::new(
+        "log_append",
+        "the epoch of the coherence state does not matter",
+        "or m[3] ~= coherence or",
+        "or",
+    ),
+    Change::new("log_append", "an id is taken again", "known = redis.call('GET', key)", "known = false"),
+    Change::new(
+        "log_append",
+        "a repeated batch is taken again",
+        "if number and tonumber(number) == tonumber(ARGV[6]) then",
+        "if false then",
+    ),
+    Change::new(
+        "log_append",
+        "a late batch is taken",
+        "if number and tonumber(number) > tonumber(ARGV[6]) then",
+        "if false then",
+    ),
+    Change::new("log_append", "dropped events end no epoch", "or ARGV[5] == '1' then", "then"),
+    Change::new("log_append", "events of an epoch that has ended stay", "redis.call('DEL', stream)", ""),
+    Change::new(
+        "log_append",
+        "other nodes are not told",
+        "redis.call('SPUBLISH', ARGV[2]",
+        "string.format('%s%s', ARGV[2]",
+    ),
+    Change::new("log_append", "events are not counted", "'o', text(offset), 'c'", "'o', '0', 'c'"),
+    Change::new("log_read", "an epoch that has ended is read", "or m[3] ~= coherence then", "then"),
     Change::new("barrier", "the flag stays", "redis.call('ZREM', state, '!o')", ""),
 ];

@@ -2,23 +2,11 @@
 
 use super::Network;
 use super::connection::Connection;
+use super::topology::{PORT, host};
 use crate::redis::{Command, Data, Reply};
 
 /// Slots of a Cluster.
 const SLOTS: u16 = 16_384;
-
-/// Names a server.
-pub fn host(server: usize) -> String {
-    format!("s{server}")
-}
-
-/// Which server a host is.
-pub(super) fn server_of(host: &str) -> usize {
-    host.strip_prefix('s').and_then(|number| number.parse().ok()).unwrap_or(0)
-}
-
-/// The port of every server.
-const PORT: i64 = 6379;
 
 /// The hash tag of a key.
 fn tag_of(key: &[u8]) -> Option<&[u8]> {
@@ -37,22 +25,29 @@ fn slot_of(tag: &[u8]) -> u16 {
     crc % SLOTS
 }
 
-/// The first key or channel of a command.
-fn key_of(command: &Command) -> Option<&[u8]> {
-    let place = match command[0].to_ascii_uppercase().as_slice() {
-        b"EVALSHA" => 3,
-        b"HELLO" | b"CLIENT" | b"CONFIG" | b"SELECT" | b"SCRIPT" | b"INFO" | b"PING" | b"TIME" | b"SCAN" => {
-            return None;
+/// The keys or the channel of a command, and whether it is a channel.
+fn keys_of(command: &Command) -> (&[Vec<u8>], bool) {
+    let arguments = |from: usize, to: usize| command.get(from..to.min(command.len())).unwrap_or_default();
+    match command[0].to_ascii_uppercase().as_slice() {
+        b"EVALSHA" => {
+            let count =
+                command.get(2).and_then(|count| std::str::from_utf8(count).ok()?.parse::<usize>().ok());
+            (arguments(3, 3 + count.unwrap_or(0)), false)
         }
-        _ => 1,
-    };
-    command.get(place).map(Vec::as_slice)
+        b"HELLO" | b"CLIENT" | b"CONFIG" | b"SELECT" | b"SCRIPT" | b"INFO" | b"PING" | b"TIME" | b"SCAN" => {
+            (&[], false)
+        }
+        b"MGET" | b"DEL" | b"UNLINK" | b"EXISTS" => (arguments(1, command.len()), false),
+        b"SSUBSCRIBE" | b"SPUBLISH" => (arguments(1, 2), true),
+        _ => (arguments(1, 2), false),
+    }
 }
 
 impl Network {
     /// Which server has the part of the data with this hash tag.
     pub fn owner(&self, tag: &str) -> usize {
-        self.0.inner.lock().slots.get(tag.as_bytes()).copied().unwrap_or(0)
+        let inner = self.0.inner.lock();
+        inner.slots.get(tag.as_bytes()).copied().unwrap_or(inner.primaries[0])
     }
 
     /// The parts of the data, if it is divided.
@@ -76,18 +71,56 @@ impl Network {
         if from == to {
             return;
         }
-        let mark = format!("{{{tag}}}");
-        let of_part = |name: &[u8]| name.windows(mark.len()).any(|part| part == mark.as_bytes());
+        let of_part = of_part(tag);
+        let some_are_there = self.0.inner.lock().moving.get(tag.as_bytes()) == Some(&to);
         let (data, told) =
-            self.at(from).with_server(|state| (state.data.split_off(of_part), state.unsubscribe(of_part)));
+            self.at(from).with_server(|state| (state.data.split_off(&of_part), state.unsubscribe(&of_part)));
         self.at(to).with_server(|state| {
-            state.data.split_off(of_part);
+            if !with_data || !some_are_there {
+                state.data.split_off(&of_part);
+            }
             state.data.absorb(if with_data { data } else { Data::default() });
         });
         self.change(|inner| {
             inner.slots.insert(tag.as_bytes().to_vec(), to);
+            inner.moving.remove(tag.as_bytes());
         });
         self.publish(told);
+    }
+
+    /// A part of the data begins to move to another server, key by key.
+    pub fn begin_to_move(&self, tag: &str, to: usize) {
+        if self.owner(tag) != to {
+            self.at(to).with_server(|state| state.data.split_off(of_part(tag)));
+            self.change(|inner| {
+                inner.moving.insert(tag.as_bytes().to_vec(), to);
+            });
+        }
+    }
+
+    /// Parts that are on their way.
+    pub fn moving(&self) -> Vec<String> {
+        let inner = self.0.inner.lock();
+        inner.moving.keys().map(|tag| String::from_utf8_lossy(tag).into_owned()).collect()
+    }
+
+    /// Some keys of a part that is on its way arrive.
+    pub fn move_keys(&self, tag: &str, chosen: impl Fn(&[u8]) -> bool) {
+        let to = self.0.inner.lock().moving.get(tag.as_bytes()).copied();
+        let Some(to) = to else { return };
+        let of_part = of_part(tag);
+        let gone = self
+            .at(self.owner(tag))
+            .with_server(|state| state.data.split_off(|name| of_part(name) && chosen(name)));
+        self.at(to).with_server(|state| state.data.absorb(gone));
+    }
+
+    /// A part that is on its way has arrived, with all that is left of it.
+    pub fn end_move(&self, tag: &str) {
+        let to = self.0.inner.lock().moving.get(tag.as_bytes()).copied();
+        if let Some(to) = to {
+            self.move_slot(tag, to, true);
+        }
     }
 
     /// What a server of a Cluster answers before it looks at the data.
@@ -104,11 +137,29 @@ impl Network {
             };
             return Some(Reply::Array(inner.slots.iter().map(range).collect()));
         }
-        let tag = tag_of(key_of(command)?)?;
+        let (keys, is_channel) = keys_of(command);
+        let tag = tag_of(keys.first()?)?;
         let owner = *inner.slots.get(tag)?;
-        if owner == connection.process.seat {
-            return None;
+        let to = |word: &str, server: usize| {
+            Some(Reply::Error(format!("{word} {} {}:{PORT}", slot_of(tag), host(server))))
+        };
+        if owner != connection.process.seat {
+            return to("MOVED", owner);
         }
-        Some(Reply::Error(format!("MOVED {} {}:{PORT}", slot_of(tag), host(owner))))
+        // What has not arrived there is here, and what is not here has: one that needs both has to wait.
+        let target = *inner.moving.get(tag).filter(|_| !is_channel)?;
+        let state = connection.process.server.state.lock();
+        let here = keys.iter().filter(|key| state.data.get(key, state.now_ms()).is_some()).count();
+        match here {
+            here if here == keys.len() => None,
+            0 => to("ASK", target),
+            _ => Some(Reply::Error("TRYAGAIN Multiple keys request during rehashing of slot".to_owned())),
+        }
     }
+}
+
+/// Whether a key or channel belongs to a part of the data.
+fn of_part(tag: &str) -> impl Fn(&[u8]) -> bool {
+    let mark = format!("{{{tag}}}").into_bytes();
+    move |name| name.windows(mark.len()).any(|part| part == mark)
 }

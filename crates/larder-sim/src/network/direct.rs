@@ -32,6 +32,34 @@ pub fn of_the_state(command: &Command) -> bool {
     is(command, b"EVALSHA") && !of_an_entry(command)
 }
 
+/// The invalidation of scopes.
+pub fn invalidates(command: &Command) -> bool {
+    of_the_state(command) && says(command, b"}:w:0:")
+}
+
+/// The decision whether a server continues its history.
+pub fn recovers(command: &Command) -> bool {
+    of_the_state(command) && command.len() == 8 && says(command, b"}:c:0")
+}
+
+/// Events that enter a log.
+pub fn appends(command: &Command) -> bool {
+    of_the_state(command) && says(command, b"}:v:0")
+}
+
+/// A read of a log.
+pub fn reads_a_log(command: &Command) -> bool {
+    of_the_state(command) && !appends(command) && command.iter().any(|word| contains(word, b"}:h:"))
+}
+
+fn says(command: &Command, ending: &[u8]) -> bool {
+    command.iter().any(|word| word.ends_with(ending))
+}
+
+fn contains(word: &[u8], part: &[u8]) -> bool {
+    word.windows(part.len()).any(|window| window == part)
+}
+
 fn is(command: &Command, name: &[u8]) -> bool {
     command[0].eq_ignore_ascii_case(name)
 }
@@ -69,6 +97,20 @@ impl Network {
         connections.iter().for_each(|connection| {
             connection.let_through();
         });
+    }
+
+    /// Pushes to a node are kept back, and answers are not.
+    pub fn keep_pushes(&self, node: usize) {
+        self.change(|inner| {
+            inner.kept.entry(node).or_default();
+        });
+    }
+
+    /// What was kept back arrives.
+    pub fn release_pushes(&self, node: usize) {
+        let mut kept = None;
+        self.change(|inner| kept = inner.kept.remove(&node));
+        self.publish(kept.unwrap_or_default());
     }
 
     /// The next push does not reach a node, and nobody notices.

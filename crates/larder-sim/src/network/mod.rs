@@ -3,11 +3,13 @@
 mod cluster;
 mod connection;
 mod direct;
+mod failover;
 mod socket;
+mod topology;
 mod weather;
 
-pub use cluster::host;
-pub use direct::{of_an_entry, of_the_state, reads_stamps};
+pub use direct::{appends, invalidates, of_an_entry, of_the_state, reads_a_log, reads_stamps, recovers};
+pub use topology::Topology;
 pub use weather::Weather;
 
 use crate::chance::Chance;
@@ -45,8 +47,16 @@ struct Seat {
 
 struct Inner {
     seats: Vec<Seat>,
+    /// Where the primaries are.
+    primaries: Vec<usize>,
+    /// Where another server may take the place of one of them.
+    spare: Option<usize>,
+    /// Where Sentinels are, and which server each calls the primary.
+    sentinels: BTreeMap<usize, usize>,
     /// In a Cluster: which server has which part of the data, by hash tag.
     slots: BTreeMap<Vec<u8>, usize>,
+    /// Which of them are on their way, and to which server.
+    moving: BTreeMap<Vec<u8>, usize>,
     connections: BTreeMap<Client, Arc<Connection>>,
     last: Client,
     /// Nodes from which nothing arrives, and to which nothing gets.
@@ -55,6 +65,8 @@ struct Inner {
     commands: u64,
     /// Where a command is held up.
     hold: Option<direct::Hold>,
+    /// What is kept back of pushes to nodes.
+    kept: BTreeMap<usize, Vec<(Client, Vec<u8>)>>,
     /// How many of the next pushes a node misses.
     misses: BTreeMap<usize, u32>,
 }
@@ -75,27 +87,44 @@ struct Shared {
 }
 
 impl Network {
-    /// With so many empty servers. `edit` changes the scripts that are loaded.
-    pub fn new(servers: usize, executor: Executor, chance: Chance, trace: Trace, edit: Option<Edit>) -> Self {
+    /// With empty servers. `edit` changes the scripts that are loaded.
+    pub fn new(
+        topology: Topology,
+        executor: Executor,
+        chance: Chance,
+        trace: Trace,
+        edit: Option<Edit>,
+    ) -> Self {
         let time = Time::since(Instant::now());
         let seat = |seat| {
             let server = Server::start(identity(&chance), Data::default(), time.clone(), edit.clone());
             Seat { current: Arc::new(Process::new(server, seat)), down: false }
         };
+        let (primaries, spare, sentinels) = topology.seats();
+        let seats = primaries.len() + usize::from(spare.is_some()) + sentinels.len();
         let inner = Inner {
-            seats: (0..servers).map(seat).collect(),
+            seats: (0..seats).map(seat).collect(),
+            primaries,
+            spare,
+            sentinels,
             slots: BTreeMap::new(),
+            moving: BTreeMap::new(),
             connections: BTreeMap::new(),
             last: 0,
             deaf: BTreeSet::new(),
             mute: BTreeSet::new(),
             commands: 0,
             hold: None,
+            kept: BTreeMap::new(),
             misses: BTreeMap::new(),
         };
         let weather = Mutex::new(Weather::calm());
         let (inner, changed) = (Mutex::new(inner), watch::channel(()).0);
-        Self(Arc::new(Shared { inner, weather, executor, chance, trace, edit, changed }), 0)
+        let network = Self(Arc::new(Shared { inner, weather, executor, chance, trace, edit, changed }), 0);
+        if let Some(spare) = spare {
+            network.at(spare).with_server(|state| state.replica = true);
+        }
+        network
     }
 
     /// The same, where another server is meant.
@@ -109,9 +138,15 @@ impl Network {
         self.1
     }
 
-    /// How many servers there are.
+    /// How many servers there are, replicas included.
     pub fn servers(&self) -> usize {
-        self.0.inner.lock().seats.len()
+        let inner = self.0.inner.lock();
+        inner.seats.len() - inner.sentinels.len()
+    }
+
+    /// The primaries among them.
+    pub fn primaries(&self) -> Vec<usize> {
+        self.0.inner.lock().primaries.clone()
     }
 
     /// Other weather from now on.
@@ -139,7 +174,7 @@ impl Network {
         self.until(|inner| !inner.mute.contains(&node) && !inner.deaf.contains(&node)).await;
         let connection = {
             let mut inner = self.0.inner.lock();
-            let seat = &inner.seats[cluster::server_of(host)];
+            let seat = &inner.seats[topology::seat_of(host)];
             if seat.down {
                 return Err(io::ErrorKind::ConnectionRefused.into());
             }
@@ -278,7 +313,8 @@ impl Network {
 
     /// Runs a command that came over a connection; its answer. What it published is on its way when this returns.
     fn run(&self, connection: &Connection, command: &crate::redis::Command) -> Reply {
-        let (reply, published) = match self.redirects(connection, command) {
+        let said = self.sentinel_says(connection, command).or_else(|| self.redirects(connection, command));
+        let (reply, published) = match said {
             Some(reply) => (reply, Vec::new()),
             None => connection.process.server.run(connection.id, command),
         };
@@ -302,6 +338,10 @@ impl Network {
             if let Some(subscriber) = subscriber
                 && !self.misses(subscriber.node)
             {
+                if let Some(kept) = self.0.inner.lock().kept.get_mut(&subscriber.node) {
+                    kept.push((client, bytes));
+                    continue;
+                }
                 self.send(&subscriber, bytes);
             }
         }

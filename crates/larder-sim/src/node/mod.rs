@@ -7,7 +7,7 @@ mod stage;
 pub use clock::HostClock;
 pub use host::{Host, Limits};
 
-use crate::network;
+use crate::network::Topology;
 use larder::simulation::{Inside, bucket_of, inside, is_good, within};
 use larder::{Cache, Key, RedisConfig, Tenant};
 use std::sync::Arc;
@@ -22,8 +22,8 @@ pub struct Settings {
     pub outage_memory_ttl: Duration,
     /// How many connections carry data.
     pub data_connections: usize,
-    /// How many servers there are: more than one are a Cluster.
-    pub servers: usize,
+    /// How servers stand to each other.
+    pub topology: Topology,
 }
 
 /// The tenant that is spread over two parts of a Cluster.
@@ -41,13 +41,10 @@ pub struct Node {
 impl Node {
     /// Starts one. It connects by itself.
     pub async fn start(host: Arc<Host>, settings: Settings) -> Self {
-        let url = match settings.servers {
-            1 => "redis://s0".to_owned(),
-            servers => {
-                format!("redis+cluster://{}", (0..servers).map(network::host).collect::<Vec<_>>().join(","))
-            }
+        let config = RedisConfig {
+            data_connections: settings.data_connections,
+            ..RedisConfig::new(settings.topology.url())
         };
-        let config = RedisConfig { data_connections: settings.data_connections, ..RedisConfig::new(url) };
         let builder = Cache::builder("sim")
             .redis(config)
             .memory(64 << 20)

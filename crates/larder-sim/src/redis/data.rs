@@ -12,6 +12,17 @@ pub enum Value {
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
     /// Members with scores.
     ZSet(ZSet),
+    /// Entries in the order of their names.
+    Stream(Stream),
+}
+
+/// Entries in the order of their names, each with names and values in turn.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stream {
+    /// Those that are kept.
+    pub entries: BTreeMap<(u64, u64), Vec<Vec<u8>>>,
+    /// The highest name that there ever was.
+    pub last: (u64, u64),
 }
 
 /// A value and when it ends.
@@ -65,7 +76,7 @@ impl Data {
     /// Removes a hash or set that has become empty.
     pub fn remove_if_empty(&mut self, key: &[u8]) {
         let empty = self.0.get(key).is_some_and(|kept| match &kept.value {
-            Value::String(_) => false,
+            Value::String(_) | Value::Stream(_) => false,
             Value::Hash(fields) => fields.is_empty(),
             Value::ZSet(members) => members.is_empty(),
         });

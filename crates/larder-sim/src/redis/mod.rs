@@ -8,7 +8,7 @@ pub mod request;
 mod server;
 mod zset;
 
-pub use data::{Data, Value};
+pub use data::{Data, Stream, Value};
 pub use lua::Edit;
 pub use reply::Reply;
 pub use request::Command;

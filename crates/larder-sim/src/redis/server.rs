@@ -119,6 +119,15 @@ impl State {
         told
     }
 
+    /// What is to be said to whom subscribes to a channel that is not part of a Cluster's data.
+    pub fn announce(&self, channel: &[u8], message: &[u8]) -> Vec<(Client, Vec<u8>)> {
+        let push = Reply::Push(vec![Reply::bulk("message"), Reply::bulk(channel), Reply::bulk(message)]);
+        let mut bytes = Vec::new();
+        push.write(&mut bytes);
+        let subscribers = self.channels.get(channel).into_iter().flatten();
+        subscribers.map(|client| (*client, bytes.clone())).collect()
+    }
+
     pub(super) fn publish(&mut self, channel: &[u8], message: &[u8]) -> usize {
         let Some(subscribers) = self.channels.get(channel) else { return 0 };
         let push = Reply::Push(vec![Reply::bulk("smessage"), Reply::bulk(channel), Reply::bulk(message)]);
@@ -176,10 +185,11 @@ impl Server {
                 ])
             }
             "CLIENT" | "SELECT" | "CONFIG" => Reply::ok(),
-            "SSUBSCRIBE" => {
+            "SSUBSCRIBE" | "SUBSCRIBE" => {
                 let mut state = self.state.lock();
                 state.channels.entry(command[1].clone()).or_default().insert(client);
-                Reply::Push(vec![Reply::bulk("ssubscribe"), Reply::bulk(command[1].clone()), Reply::Int(1)])
+                let kind = word(0).to_ascii_lowercase();
+                Reply::Push(vec![Reply::bulk(kind), Reply::bulk(command[1].clone()), Reply::Int(1)])
             }
             "SCRIPT" if word(1) == "LOAD" => self.scripts.load(&command[2]),
             "EVALSHA" => self.scripts.run(&self.state, command),

@@ -106,8 +106,7 @@ async fn moved(stage: Arc<Stage>) -> Seen {
     let needed = stage.change(&b, tag("one")).await;
     stage.let_loaders_go();
     stage.pass(50).await;
-    stage.network.release();
-    let _ = reading.await;
+    stage.let_go(reading).await;
     stage.good(&a).await;
     let again = |node: &Node| stage.reading_of(node, node.cache.tenant("acme"), here.clone());
     let (first, second) = (again(&a), again(&b));

@@ -44,9 +44,7 @@ async fn second_outage(stage: Arc<Stage>) -> Seen {
     stage.warm(&b).await;
     stage.back(&b).await;
     // Trusted for a moment only: it learns of this invalidation, and remembers nothing of it for what it had loaded.
-    let needed = stage.commit();
-    stage.network.miss_a_push(1);
-    stage.invalidate(&a, the_key()).await.expect("Redis is there");
+    let needed = stage.change_unheard(&a, 1, the_key()).await;
     stage.network.disconnect(Some(1));
     stage.network.cut(1, true, true);
     stage.until(|| !b.inside().good).await;
@@ -56,13 +54,10 @@ async fn second_outage(stage: Arc<Stage>) -> Seen {
 async fn slow_load(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     stage.cut(&b).await;
-    stage.hold_loaders();
-    let reading = stage.reading(&b);
-    stage.until(|| stage.loads() == 1).await;
+    let reading = stage.loading(&b).await;
     let needed = stage.change(&a, the_key()).await;
     stage.pass(KEEP - 100).await;
-    stage.let_loaders_go();
-    let _ = reading.await;
+    stage.let_go(reading).await;
     stage.pass(KEEP - 100).await;
     (stage.read(&b).await, needed)
 }
@@ -71,23 +66,16 @@ async fn own(stage: Arc<Stage>) -> Seen {
     let (_, b) = stage.two().await;
     stage.cut(&b).await;
     stage.warm(&b).await;
-    let needed = stage.commit();
-    let told = stage.invalidate(&b, tag("one")).await;
-    assert!(told.is_err(), "it is cut off");
+    let needed = stage.change_in_vain(&b, tag("one")).await;
     (stage.read(&b).await, needed)
 }
 
 async fn own_meanwhile(stage: Arc<Stage>) -> Seen {
     let (_, b) = stage.two().await;
     stage.cut(&b).await;
-    stage.hold_loaders();
-    let reading = stage.reading(&b);
-    stage.until(|| stage.loads() == 1).await;
-    let needed = stage.commit();
-    let told = stage.invalidate(&b, tag("one")).await;
-    assert!(told.is_err(), "it is cut off");
-    stage.let_loaders_go();
-    let _ = reading.await;
+    let reading = stage.loading(&b).await;
+    let needed = stage.change_in_vain(&b, tag("one")).await;
+    stage.let_go(reading).await;
     (stage.read(&b).await, needed)
 }
 
@@ -104,9 +92,7 @@ async fn trusted_without_lease(stage: Arc<Stage>) -> Seen {
     stage.network.reached().await;
     assert!(b.cache.stats().trusted && !b.inside().good, "the lease begins later");
     // What it does not hear of from here on it would learn with that heartbeat.
-    let needed = stage.commit();
-    stage.network.miss_a_push(1);
-    stage.invalidate(&a, the_key()).await.expect("Redis is there");
+    let needed = stage.change_unheard(&a, 1, the_key()).await;
     (stage.read(&b).await, needed)
 }
 
@@ -120,9 +106,7 @@ async fn lapsed(stage: Arc<Stage>) -> Seen {
     stage.warm(&b).await;
     stage.network.join(1);
     stage.until(|| b.inside().good).await;
-    let needed = stage.commit();
-    stage.network.miss_a_push(1);
-    stage.invalidate(&a, the_key()).await.expect("Redis is there");
+    let needed = stage.change_unheard(&a, 1, the_key()).await;
     stage.network.cut(1, true, true);
     stage.until(|| !b.inside().good).await;
     // Served without a lease, it would be as old as its load; the invalidation is older than a lease by now.
@@ -133,31 +117,25 @@ async fn lapsed(stage: Arc<Stage>) -> Seen {
 async fn old_flight(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     stage.cut(&b).await;
-    stage.hold_loaders();
-    let reading = stage.reading(&b);
-    stage.until(|| stage.loads() == 1).await;
+    let reading = stage.loading(&b).await;
     let needed = stage.change(&a, the_key()).await;
     stage.pass(KEEP + 1).await;
     let second = stage.reading(&b);
     stage.pass(20).await;
-    stage.let_loaders_go();
-    let _ = reading.await;
+    stage.let_go(reading).await;
     (second.await.expect("it runs to its end").0, needed)
 }
 
 async fn flight_across_trust(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     // It begins in good state, and outlasts what puts everything in doubt.
-    stage.hold_loaders();
-    let reading = stage.reading(&b);
-    stage.until(|| stage.loads() == 1).await;
+    let reading = stage.loading(&b).await;
     stage.network.cut(1, true, true);
     stage.until(|| !b.inside().good).await;
     let needed = stage.change(&a, the_key()).await;
     stage.back(&b).await;
     let second = stage.reading(&b);
     stage.pass(20).await;
-    stage.let_loaders_go();
-    let _ = reading.await;
+    stage.let_go(reading).await;
     (second.await.expect("it runs to its end").0, needed)
 }

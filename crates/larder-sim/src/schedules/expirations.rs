@@ -51,14 +51,11 @@ async fn loaded_again(stage: Arc<Stage>) -> Seen {
 
 async fn during_a_load(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
-    stage.hold_loaders();
-    let reading = stage.reading(&b);
-    stage.until(|| stage.loads() == 1).await;
+    let reading = stage.loading(&b).await;
     // The push comes before the answer to the fill, which names the head after it.
     let needed = stage.outdate(&a, tag("one")).await;
     stage.pass(50).await;
-    stage.let_loaders_go();
-    let _ = reading.await;
+    stage.let_go(reading).await;
     (stage.fresh(&b).await, needed)
 }
 
@@ -68,9 +65,7 @@ async fn two_readers(stage: Arc<Stage>) -> Seen {
     stage.warm(&b).await;
     let needed = stage.outdate(&a, tag("one")).await;
     stage.pass(50).await;
-    b.host.stop_at(Place::MapChecked);
-    let reading = stage.reading(&b);
-    stage.until(|| b.host.stands()).await;
+    let reading = stage.stopped_at(&b, Place::MapChecked).await;
     let second = stage.fresh(&b).await;
     b.host.go_on();
     let _ = reading.await;
@@ -95,7 +90,7 @@ async fn hard_then_soft(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     stage.warm(&b).await;
     let needed = stage.change(&a, tag("one")).await;
-    stage.invalidate(&a, tag("other")).await.expect("Redis is there");
+    stage.tell(&a, tag("other")).await;
     stage.expiring(&a, all()).await.expect("it runs to its end").expect("Redis is there");
     stage.pass(50).await;
     (stage.read(&b).await, needed)

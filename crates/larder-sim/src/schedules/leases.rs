@@ -38,14 +38,12 @@ async fn once(stage: Arc<Stage>) -> Seen {
 
 async fn woken(stage: Arc<Stage>, invalidated: bool) -> Seen {
     let (a, b) = stage.two().await;
-    stage.hold_loaders();
-    let loading = stage.reading(&a);
-    stage.until(|| stage.loads() == 1).await;
+    let loading = stage.loading(&a).await;
     let waiting = stage.reading(&b);
     stage.pass(50).await;
     let began = Instant::now();
     if invalidated {
-        stage.invalidate(&a, the_key()).await.expect("Redis is there");
+        stage.tell(&a, the_key()).await;
         // It is granted the lease at once.
         stage.until(|| stage.loads() == 2).await;
         let waited = began.elapsed().as_millis();
@@ -60,9 +58,7 @@ async fn woken(stage: Arc<Stage>, invalidated: bool) -> Seen {
 
 async fn dead(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
-    stage.hold_loaders();
-    let loading = stage.reading(&a);
-    stage.until(|| stage.loads() == 1).await;
+    let loading = stage.loading(&a).await;
     let waiting = stage.reading(&b);
     stage.pass(50).await;
     a.host.crash();
@@ -70,17 +66,14 @@ async fn dead(stage: Arc<Stage>) -> Seen {
     let began = Instant::now();
     stage.until(|| stage.loads() == 2).await;
     let waited = began.elapsed().as_millis();
-    stage.let_loaders_go();
-    let _ = waiting.await;
+    stage.let_go(waiting).await;
     (u64::from(waited <= u128::from(LEASE + 200)), 1)
 }
 
 async fn too_late(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     // The request for a lease is run when its caller has long loaded without.
-    stage.network.hold(0, of_an_entry, false);
-    let reading = stage.reading(&a);
-    stage.network.reached().await;
+    let reading = stage.asking(&a, of_an_entry).await;
     let _ = reading.await;
     stage.pass(300).await;
     a.host.crash();
@@ -94,22 +87,19 @@ async fn too_late(stage: Arc<Stage>) -> Seen {
 async fn left_behind(stage: Arc<Stage>, invalidated: bool) -> Seen {
     let (a, b) = stage.two().await;
     if invalidated {
-        stage.hold_loaders();
-        let loading = stage.reading(&a);
-        stage.until(|| stage.loads() == 1).await;
-        stage.invalidate(&b, the_key()).await.expect("Redis is there");
+        let loading = stage.loading(&a).await;
+        stage.tell(&b, the_key()).await;
         loading.abort();
     } else {
         stage.read(&a).await;
-        stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+        stage.tell(&a, tag("one")).await;
         stage.pass(20).await;
     }
     let (began, loads) = (Instant::now(), stage.loads());
     let reading = stage.reading(&b);
     stage.until(|| stage.loads() > loads).await;
     let waited = began.elapsed().as_millis();
-    stage.let_loaders_go();
-    let _ = reading.await;
+    stage.let_go(reading).await;
     (u64::from(waited < 100), 1)
 }
 
@@ -123,8 +113,7 @@ async fn failed(stage: Arc<Stage>) -> Seen {
     let waiting = stage.reading(&b);
     stage.pass(50).await;
     let began = Instant::now();
-    stage.let_loaders_go();
-    let _ = loading.await;
+    stage.let_go(loading).await;
     let (version, _) = waiting.await.expect("it runs to its end");
     (u64::from(version == 1 && began.elapsed().as_millis() < 50), 1)
 }
@@ -132,12 +121,8 @@ async fn failed(stage: Arc<Stage>) -> Seen {
 /// Somebody whose request for a lease was not answered gives back what he may hold, and no more.
 async fn not_ours(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
-    stage.hold_loaders();
-    let loading = stage.reading(&a);
-    stage.until(|| stage.loads() == 1).await;
-    stage.network.hold(1, of_an_entry, true);
-    let degraded = stage.reading(&b);
-    stage.network.reached().await;
+    let loading = stage.loading(&a).await;
+    let degraded = stage.answered(&b, of_an_entry).await;
     stage.until(|| stage.loads() == 2).await;
     stage.network.release();
     stage.pass(300).await;

@@ -53,9 +53,7 @@ async fn slow_heartbeat(stage: Arc<Stage>) -> Seen {
 async fn missing_push(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     stage.warm(&b).await;
-    let needed = stage.commit();
-    stage.network.miss_a_push(1);
-    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    let needed = stage.change_unheard(&a, 1, tag("one")).await;
     stage.pass(LEASE + 2).await;
     (stage.read(&b).await, needed)
 }
@@ -63,7 +61,7 @@ async fn missing_push(stage: Arc<Stage>) -> Seen {
 async fn nothing_missed(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     for other in 0..10 {
-        stage.invalidate(&a, tag(format!("other {other}"))).await.expect("Redis is there");
+        stage.tell(&a, tag(format!("other {other}"))).await;
     }
     stage.pass(LEASE).await;
     (u64::from(b.cache.stats().missed_pushes == 0), 1)
@@ -72,9 +70,7 @@ async fn nothing_missed(stage: Arc<Stage>) -> Seen {
 async fn before_its_push(stage: Arc<Stage>) -> Seen {
     let (a, _) = stage.two().await;
     stage.warm(&a).await;
-    let needed = stage.commit();
-    stage.network.miss_a_push(0);
-    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    let needed = stage.change_unheard(&a, 0, tag("one")).await;
     (stage.read(&a).await, needed)
 }
 
@@ -103,9 +99,7 @@ async fn counter_first(stage: Arc<Stage>) -> Seen {
     stage.network.cut(1, false, true);
     let needed = stage.change(&a, tag("one")).await;
     stage.pass(LEASE + 2).await;
-    b.host.stop_at(Place::HitBegins);
-    let reading = stage.reading(&b);
-    stage.until(|| b.host.stands()).await;
+    let reading = stage.stopped_at(&b, Place::HitBegins).await;
     // It gets a link and a lease.
     stage.back(&b).await;
     b.host.go_on();
@@ -115,11 +109,9 @@ async fn counter_first(stage: Arc<Stage>) -> Seen {
 async fn stopped_hit(stage: Arc<Stage>, place: Place) -> Seen {
     let (a, b) = stage.two().await;
     stage.warm(&b).await;
-    stage.invalidate(&a, prefix!("other")).await.expect("Redis is there");
+    stage.tell(&a, prefix!("other")).await;
     stage.pass(50).await;
-    b.host.stop_at(place);
-    let reading = stage.reading(&b);
-    stage.until(|| b.host.stands()).await;
+    let reading = stage.stopped_at(&b, place).await;
     let needed = stage.change(&a, tag("one")).await;
     stage.pass(50).await;
     b.host.go_on();
@@ -132,9 +124,7 @@ async fn forgotten_meanwhile(stage: Arc<Stage>) -> Seen {
     stage.warm(&b).await;
     let needed = stage.change(&a, tag("one")).await;
     stage.pass(50).await;
-    b.host.stop_at(Place::CounterSeen);
-    let reading = stage.reading(&b);
-    stage.until(|| b.host.stands()).await;
+    let reading = stage.stopped_at(&b, Place::CounterSeen).await;
     forget(&stage, &a).await;
     b.host.go_on();
     (reading.await.expect("it runs to its end").0, needed)
@@ -145,7 +135,7 @@ async fn swept(stage: Arc<Stage>) -> Seen {
     stage.warm(&b).await;
     // Its map is full, and it sweeps after an invalidation of its own: in a thread of that caller's.
     for other in 0..10 {
-        stage.invalidate(&a, tag(format!("other {other}"))).await.expect("Redis is there");
+        stage.tell(&a, tag(format!("other {other}"))).await;
     }
     b.host.stop_at(Place::Swept);
     let sweeping = stage.invalidating(&b, tag("another"), false);
@@ -163,9 +153,7 @@ async fn blocked(stage: Arc<Stage>) -> Seen {
     stage.warm(&b).await;
     // Heartbeats go through, and what is written does not.
     stage.network.with_server(|server| server.lacks_replicas = true);
-    let needed = stage.commit();
-    let told = stage.invalidate(&b, tag("one")).await;
-    assert!(told.is_err(), "nobody took it");
+    let needed = stage.change_in_vain(&b, tag("one")).await;
     (stage.read(&b).await, needed)
 }
 
@@ -187,9 +175,7 @@ async fn admitted(stage: Arc<Stage>) -> Seen {
     stage.without_late_tags();
     let (a, b) = stage.two().await;
     stage.read(&a).await;
-    b.host.stop_at(Place::Admitted);
-    let reading = stage.reading(&b);
-    stage.until(|| b.host.stands()).await;
+    let reading = stage.stopped_at(&b, Place::Admitted).await;
     let needed = stage.change(&a, tag("one")).await;
     stage.pass(50).await;
     b.host.go_on();
@@ -200,7 +186,7 @@ async fn admitted(stage: Arc<Stage>) -> Seen {
 async fn other_epoch(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     stage.network.with_server(|server| server.time.offset_us += 600_000_000);
-    stage.invalidate(&a, prefix!("other")).await.expect("Redis is there");
+    stage.tell(&a, prefix!("other")).await;
     stage.pass(3 * LEASE).await;
     stage.good(&b).await;
     stage.warm(&b).await;

@@ -5,13 +5,16 @@ mod buckets;
 mod degraded;
 mod expirations;
 mod leases;
+mod logs;
 mod memory;
+mod moving;
 mod outages;
 mod patterns;
 mod redis;
 mod sets;
 mod stage;
 
+use crate::network::Topology;
 use crate::node::Limits;
 use crate::simulation::Options;
 use stage::{Play, Stage};
@@ -29,13 +32,13 @@ pub struct Schedule {
     /// What holds in it.
     pub name: &'static str,
     small: bool,
-    servers: usize,
+    topology: Topology,
     play: Play,
 }
 
 impl Schedule {
     const fn new(name: &'static str, play: Play) -> Self {
-        Self { name, small: false, servers: 1, play }
+        Self { name, small: false, topology: Topology::Single, play }
     }
 
     /// With bounds that are met at once.
@@ -45,17 +48,31 @@ impl Schedule {
 
     /// On a Cluster of two servers with two buckets: acme's rows are in both, beta's in one.
     const fn cluster(name: &'static str, play: Play) -> Self {
-        Self { servers: 2, ..Self::new(name, play) }
+        Self { topology: Topology::Cluster(2), ..Self::new(name, play) }
+    }
+
+    /// With a replica and Sentinels.
+    const fn sentinel(name: &'static str, play: Play) -> Self {
+        Self { topology: Topology::Sentinel, ..Self::new(name, play) }
     }
 
     /// Plays it. Whether what it is about holds.
     pub fn holds(&self, options: &Options) -> bool {
         let limits = if self.small {
-            Limits { mirror_scopes: 2, state: 8, undelivered: 4, tenant_rules: 1, rules: 2, ..Limits::USUAL }
+            Limits {
+                mirror_scopes: 2,
+                state: 8,
+                undelivered: 4,
+                tenant_rules: 1,
+                rules: 2,
+                waiting_events: 2,
+                event_history: 3,
+                ..Limits::USUAL
+            }
         } else {
             Limits::USUAL
         };
-        Stage::play(options, limits, self.servers, self.play)
+        Stage::play(options, limits, self.topology, self.play)
     }
 }
 
@@ -71,6 +88,8 @@ pub fn all() -> impl Iterator<Item = &'static Schedule> {
         patterns::ALL,
         expirations::ALL,
         buckets::ALL,
+        moving::ALL,
+        logs::ALL,
     ];
     all.into_iter().flatten()
 }

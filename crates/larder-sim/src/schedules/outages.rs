@@ -46,9 +46,7 @@ async fn all_died(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     stage.read(&a).await;
     stage.network.set_down(true);
-    let needed = stage.commit();
-    let told = stage.invalidate(&a, tag("one")).await;
-    assert!(told.is_err(), "Redis is away");
+    let needed = stage.change_in_vain(&a, tag("one")).await;
     a.host.crash();
     b.host.crash();
     stage.network.set_down(false);
@@ -66,9 +64,7 @@ async fn registered_before(stage: Arc<Stage>) -> Seen {
     stage.read(&b).await;
     stage.network.set_down(true);
     stage.network.join(0);
-    let needed = stage.commit();
-    let told = stage.invalidate(&a, tag("one")).await;
-    assert!(told.is_err(), "Redis is away");
+    let needed = stage.change_in_vain(&a, tag("one")).await;
     a.host.crash();
     b.host.crash();
     stage.pass(LEASE).await;
@@ -94,9 +90,7 @@ async fn slow(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     stage.read(&a).await;
     stage.network.set_down(true);
-    let needed = stage.commit();
-    let told = stage.invalidate(&a, tag("one")).await;
-    assert!(told.is_err(), "Redis is away");
+    let needed = stage.change_in_vain(&a, tag("one")).await;
     stage.network.cut(0, true, true);
     stage.network.set_down(false);
     stage.pass(LEASE / 2).await;
@@ -125,9 +119,7 @@ async fn delivered(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     stage.read(&a).await;
     stage.cut(&a).await;
-    let needed = stage.commit();
-    let told = stage.invalidate(&a, tag("one")).await;
-    assert!(told.is_err(), "it is cut off");
+    let needed = stage.change_in_vain(&a, tag("one")).await;
     stage.back(&a).await;
     stage.pass(2 * LEASE).await;
     (stage.read(&b).await.min(stage.read(&a).await), needed)
@@ -154,23 +146,18 @@ async fn fill_at_the_barrier(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     let third = stage.node(2).await;
     stage.pass(LEASE).await;
-    stage.hold_loaders();
-    let reading = stage.reading(&a);
-    stage.until(|| stage.loads() == 1).await;
+    let reading = stage.loading(&a).await;
     stage.network.set_down(true);
-    let needed = stage.commit();
-    let told = stage.invalidate(&third, tag("one")).await;
-    assert!(told.is_err(), "Redis is away");
+    let needed = stage.change_in_vain(&third, tag("one")).await;
     third.host.crash();
     stage.network.set_down(false);
     stage.network.hold(0, of_an_entry, false);
     stage.pass(LEASE).await;
     stage.let_loaders_go();
     stage.good(&b).await;
-    stage.network.release();
-    let _ = reading.await;
+    stage.let_go(reading).await;
     stage.good(&a).await;
-    (stage.read(&a).await.min(stage.read(&b).await), needed)
+    (stage.read_both(&a, &b).await, needed)
 }
 
 /// The silence is measured by a clock that steps in it.
@@ -178,9 +165,7 @@ async fn clock_in_an_outage(stage: Arc<Stage>, step_ms: i64) -> Seen {
     let (a, b) = stage.two().await;
     stage.read(&a).await;
     stage.network.set_down(true);
-    let needed = stage.commit();
-    let told = stage.invalidate(&a, tag("one")).await;
-    assert!(told.is_err(), "Redis is away");
+    let needed = stage.change_in_vain(&a, tag("one")).await;
     stage.network.cut(0, true, true);
     stage.network.set_down(false);
     stage.good(&b).await;
@@ -205,9 +190,7 @@ async fn twice(stage: Arc<Stage>) -> Seen {
     stage.pass(LEASE / 2).await;
     stage.network.set_down(true);
     stage.pass(LEASE).await;
-    let needed = stage.commit();
-    let told = stage.invalidate(&a, tag("one")).await;
-    assert!(told.is_err(), "Redis is away");
+    let needed = stage.change_in_vain(&a, tag("one")).await;
     a.host.crash();
     stage.network.join(2);
     stage.network.set_down(false);

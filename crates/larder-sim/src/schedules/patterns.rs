@@ -31,7 +31,7 @@ async fn spared(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     stage.warm(&a).await;
     let loads = stage.loads();
-    stage.invalidate(&a, glob("a:2*")).await.expect("Redis is there");
+    stage.tell(&a, glob("a:2*")).await;
     stage.pass(50).await;
     let _ = (stage.read(&a).await, stage.read(&b).await);
     (u64::from(stage.loads() == loads), 1)
@@ -39,12 +39,9 @@ async fn spared(stage: Arc<Stage>) -> Seen {
 
 async fn during_a_load(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
-    stage.hold_loaders();
-    let reading = stage.reading(&b);
-    stage.until(|| stage.loads() == 1).await;
+    let reading = stage.loading(&b).await;
     let needed = stage.change(&a, glob("*:1")).await;
-    stage.let_loaders_go();
-    let _ = reading.await;
+    stage.let_go(reading).await;
     stage.pass(50).await;
     (stage.read(&b).await, needed)
 }
@@ -54,7 +51,7 @@ async fn came_later(stage: Arc<Stage>) -> Seen {
     stage.warm(&a).await;
     let needed = stage.change(&a, glob("a:*")).await;
     let third = stage.node(2).await;
-    stage.invalidate(&a, glob("other*")).await.expect("Redis is there");
+    stage.tell(&a, glob("other*")).await;
     stage.pass(50).await;
     (stage.read(&third).await, needed)
 }
@@ -62,7 +59,7 @@ async fn came_later(stage: Arc<Stage>) -> Seen {
 async fn on_its_way(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     stage.read(&a).await;
-    stage.invalidate(&a, glob("other*")).await.expect("Redis is there");
+    stage.tell(&a, glob("other*")).await;
     stage.pass(50).await;
     stage.network.miss_a_push(1);
     let needed = stage.change(&a, glob("a:*")).await;
@@ -75,7 +72,7 @@ async fn ahead(stage: Arc<Stage>) -> Seen {
     stage.read(&a).await;
     stage.network.miss_pushes(1, 2);
     let needed = stage.change(&a, glob("a:*")).await;
-    stage.invalidate(&b, glob("other*")).await.expect("Redis is there");
+    stage.tell(&b, glob("other*")).await;
     let early = stage.read(&b).await;
     stage.pass(2 * LEASE).await;
     (early.min(stage.read(&b).await), needed)
@@ -99,7 +96,7 @@ async fn forgotten(stage: Arc<Stage>) -> Seen {
     stage.warm(&b).await;
     let needed = stage.change(&a, glob("a:*")).await;
     // One is remembered.
-    stage.invalidate(&a, glob("other*")).await.expect("Redis is there");
+    stage.tell(&a, glob("other*")).await;
     stage.pass(50).await;
     (stage.read(&b).await, needed)
 }
@@ -114,7 +111,7 @@ async fn all_forgotten(stage: Arc<Stage>) -> Seen {
         let told = a.host.run(async move { tenant.invalidate(glob("other*")).await });
         told.await.expect("Redis is there");
     }
-    stage.invalidate(&a, glob("other*")).await.expect("Redis is there");
+    stage.tell(&a, glob("other*")).await;
     stage.pass(50).await;
     (stage.read(&b).await, needed)
 }

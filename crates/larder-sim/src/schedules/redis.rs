@@ -31,31 +31,25 @@ pub(super) const ALL: &[Schedule] = &[
 
 async fn overtaken(stage: Arc<Stage>, late: Option<&'static str>) -> Seen {
     let (a, b) = stage.two().await;
-    stage.hold_loaders();
-    let reading = stage.reading(&a);
-    stage.until(|| stage.loads() == 1).await;
+    let reading = stage.loading(&a).await;
     let needed = stage.commit();
     let told = match late {
         None => stage.invalidate(&b, the_key()).await,
         Some(late) => stage.invalidate(&b, tag(late)).await,
     };
     told.expect("Redis is there");
-    stage.let_loaders_go();
-    let _ = reading.await;
+    stage.let_go(reading).await;
     stage.pass(5).await;
-    (stage.read(&a).await.min(stage.read(&b).await), needed)
+    (stage.read_both(&a, &b).await, needed)
 }
 
 async fn version_of_the_lease(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
-    stage.hold_loaders();
-    let reading = stage.reading(&a);
-    stage.until(|| stage.loads() == 1).await;
+    let reading = stage.loading(&a).await;
     let needed = stage.change(&b, tag("one")).await;
     // The push is here before the fill.
     stage.pass(50).await;
-    stage.let_loaders_go();
-    let _ = reading.await;
+    stage.let_go(reading).await;
     (stage.read(&b).await, needed)
 }
 
@@ -63,13 +57,10 @@ async fn within_a_read(stage: Arc<Stage>) -> Seen {
     stage.without_late_tags();
     let (a, b) = stage.two().await;
     stage.read(&a).await;
-    stage.network.hold(1, reads_stamps, false);
-    let reading = stage.reading(&b);
-    stage.network.reached().await;
+    let reading = stage.asking(&b, reads_stamps).await;
     let needed = stage.change(&a, the_key()).await;
     stage.pass(50).await;
-    stage.network.release();
-    let _ = reading.await;
+    stage.let_go(reading).await;
     stage.pass(5).await;
     (stage.read(&b).await, needed)
 }
@@ -78,13 +69,10 @@ async fn push_overtakes_reply(stage: Arc<Stage>) -> Seen {
     stage.without_late_tags();
     let (a, b) = stage.two().await;
     stage.read(&a).await;
-    stage.network.hold(1, reads_stamps, true);
-    let reading = stage.reading(&b);
-    stage.network.reached().await;
+    let reading = stage.answered(&b, reads_stamps).await;
     let needed = stage.change(&a, tag("one")).await;
     stage.pass(50).await;
-    stage.network.release();
-    let _ = reading.await;
+    stage.let_go(reading).await;
     stage.pass(5).await;
     (stage.read(&b).await, needed)
 }
@@ -93,17 +81,12 @@ async fn missed_push(stage: Arc<Stage>) -> Seen {
     stage.without_late_tags();
     let (a, b) = stage.two().await;
     stage.read(&a).await;
-    stage.network.hold(1, reads_stamps, true);
-    let reading = stage.reading(&b);
-    stage.network.reached().await;
-    let needed = stage.commit();
-    stage.network.miss_a_push(1);
-    stage.invalidate(&a, tag("one")).await.expect("Redis is there");
+    let reading = stage.answered(&b, reads_stamps).await;
+    let needed = stage.change_unheard(&a, 1, tag("one")).await;
     // What is pushed next shows that something is missing.
-    stage.invalidate(&a, prefix!("other")).await.expect("Redis is there");
+    stage.tell(&a, prefix!("other")).await;
     stage.pass(20).await;
-    stage.network.release();
-    let _ = reading.await;
+    stage.let_go(reading).await;
     stage.pass(5).await;
     (stage.read(&b).await, needed)
 }
@@ -112,23 +95,18 @@ async fn no_join(stage: Arc<Stage>) -> Seen {
     stage.without_late_tags();
     let (a, b) = stage.two().await;
     stage.read(&b).await;
-    stage.network.hold(0, reads_stamps, true);
-    let reading = stage.reading(&a);
-    stage.network.reached().await;
+    let reading = stage.answered(&a, reads_stamps).await;
     let needed = stage.change(&a, the_key()).await;
     let second = stage.reading(&a);
     stage.pass(20).await;
-    stage.network.release();
-    let _ = reading.await;
+    stage.let_go(reading).await;
     (second.await.expect("it runs to its end").0, needed)
 }
 
 async fn no_wait(stage: Arc<Stage>) -> Seen {
     let (a, _) = stage.two().await;
-    stage.hold_loaders();
-    let old = stage.reading(&a);
-    stage.until(|| stage.loads() == 1).await;
-    stage.invalidate(&a, the_key()).await.expect("Redis is there");
+    let old = stage.loading(&a).await;
+    stage.tell(&a, the_key()).await;
     let new = stage.reading(&a);
     stage.pass(100).await;
     let loads = stage.loads();
@@ -139,14 +117,11 @@ async fn no_wait(stage: Arc<Stage>) -> Seen {
 
 async fn late_join(stage: Arc<Stage>) -> Seen {
     let (a, _) = stage.two().await;
-    stage.hold_loaders();
-    let old = stage.reading(&a);
-    stage.until(|| stage.loads() == 1).await;
+    let old = stage.loading(&a).await;
     let needed = stage.change(&a, tag("late")).await;
     let new = stage.reading(&a);
     stage.pass(20).await;
-    stage.let_loaders_go();
-    let _ = old.await;
+    stage.let_go(old).await;
     (new.await.expect("it runs to its end").0, needed)
 }
 
@@ -167,7 +142,7 @@ async fn old_snapshot(stage: Arc<Stage>) -> Seen {
 async fn old_entry(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     stage.network.with_server(|server| server.time.offset_us += 60_000_000);
-    stage.invalidate(&a, tag("other")).await.expect("Redis is there");
+    stage.tell(&a, tag("other")).await;
     stage.good(&a).await;
     stage.read(&a).await;
     let old = stage.snapshot();
@@ -191,9 +166,7 @@ async fn state_lost(stage: Arc<Stage>) -> Seen {
 
 async fn late_fill(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
-    stage.network.hold(0, of_an_entry, false);
-    let reading = stage.reading(&a);
-    stage.network.reached().await;
+    let reading = stage.asking(&a, of_an_entry).await;
     stage.network.release();
     stage.hold_loaders();
     stage.until(|| stage.loads() == 1).await;
@@ -210,7 +183,7 @@ async fn late_fill(stage: Arc<Stage>) -> Seen {
 async fn clock_back(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     stage.network.with_server(|server| server.time.offset_us += 600_000_000);
-    stage.invalidate(&a, tag("other")).await.expect("Redis is there");
+    stage.tell(&a, tag("other")).await;
     stage.pass(3 * LEASE).await;
     stage.good(&a).await;
     stage.read(&a).await;
@@ -235,7 +208,7 @@ async fn same_microsecond(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     // The head is ahead of the clock, so the next stamp is not the time.
     stage.network.with_server(|server| server.time.offset_us += 60_000_000);
-    stage.invalidate(&a, prefix!("other")).await.expect("Redis is there");
+    stage.tell(&a, prefix!("other")).await;
     stage.network.with_server(|server| server.time.offset_us -= 60_000_000);
     stage.pass(3 * LEASE).await;
     stage.good(&a).await;
@@ -251,7 +224,7 @@ async fn floor(stage: Arc<Stage>) -> Seen {
     stage.read(&a).await;
     let needed = stage.change(&a, tag("one")).await;
     for other in 0..100 {
-        stage.invalidate(&a, tag(format!("other {other}"))).await.expect("Redis is there");
+        stage.tell(&a, tag(format!("other {other}"))).await;
     }
     stage.pass(2 * LEASE).await;
     (stage.read(&b).await, needed)
@@ -259,16 +232,13 @@ async fn floor(stage: Arc<Stage>) -> Seen {
 
 async fn floor_at_fill(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
-    stage.hold_loaders();
-    let reading = stage.reading(&a);
-    stage.until(|| stage.loads() == 1).await;
+    let reading = stage.loading(&a).await;
     let needed = stage.change(&b, tag("one")).await;
     for other in 0..100 {
-        stage.invalidate(&b, tag(format!("other {other}"))).await.expect("Redis is there");
+        stage.tell(&b, tag(format!("other {other}"))).await;
     }
     stage.pass(50).await;
-    stage.let_loaders_go();
-    let _ = reading.await;
+    stage.let_go(reading).await;
     (stage.read(&a).await, needed)
 }
 
@@ -287,9 +257,7 @@ async fn retry(stage: Arc<Stage>) -> Seen {
 
 async fn fill_across_epochs(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
-    stage.hold_loaders();
-    let reading = stage.reading(&a);
-    stage.until(|| stage.loads() == 1).await;
+    let reading = stage.loading(&a).await;
     let needed = stage.change(&b, tag("one")).await;
     // The state is lost, the lease is not; the clock goes back, so that stamps repeat.
     stage.network.with_server(|server| server.time.offset_us -= 60_000_000);
@@ -298,7 +266,6 @@ async fn fill_across_epochs(stage: Arc<Stage>) -> Seen {
     stage.until(|| !b.inside().good).await;
     stage.good(&b).await;
     stage.good(&a).await;
-    stage.let_loaders_go();
-    let _ = reading.await;
-    (stage.read(&a).await.min(stage.read(&b).await), needed)
+    stage.let_go(reading).await;
+    (stage.read_both(&a, &b).await, needed)
 }

@@ -47,10 +47,10 @@ async fn kept(stage: Arc<Stage>) -> Seen {
     let needed = stage.commit();
     let setting = stage.setting(&a);
     stage.network.reached().await;
-    stage.invalidate(&b, tag("other")).await.expect("Redis is there");
+    stage.tell(&b, tag("other")).await;
     stage.network.release();
     setting.await.expect("it runs to its end").expect("Redis is there");
-    let seen = stage.read(&a).await.min(stage.read(&b).await);
+    let seen = stage.read_both(&a, &b).await;
     (if stage.loads() == 0 { seen } else { 0 }, needed)
 }
 
@@ -64,7 +64,7 @@ async fn overtaken(stage: Arc<Stage>, skip: u32, what: Selector) -> Seen {
     stage.pass(20).await;
     stage.network.release();
     setting.await.expect("it runs to its end").expect("Redis is there");
-    (stage.read(&a).await.min(stage.read(&b).await), needed)
+    (stage.read_both(&a, &b).await, needed)
 }
 
 async fn unheard(stage: Arc<Stage>) -> Seen {
@@ -72,9 +72,7 @@ async fn unheard(stage: Arc<Stage>) -> Seen {
     stage.network.hold_later(0, of_an_entry, false, 1);
     let setting = stage.setting(&a);
     stage.network.reached().await;
-    let needed = stage.commit();
-    stage.network.miss_a_push(0);
-    stage.invalidate(&b, the_key()).await.expect("Redis is there");
+    let needed = stage.change_unheard(&b, 0, the_key()).await;
     stage.network.release();
     setting.await.expect("it runs to its end").expect("Redis is there");
     (stage.read(&b).await, needed)
@@ -107,5 +105,5 @@ async fn at_once(stage: Arc<Stage>) -> Seen {
     stage.network.release();
     first.await.expect("it runs to its end").expect("Redis is there");
     stage.pass(5).await;
-    (stage.read(&a).await.min(stage.read(&b).await), needed)
+    (stage.read_both(&a, &b).await, needed)
 }

@@ -2,14 +2,16 @@
 
 use crate::chance::Chance;
 use crate::executor::Executor;
-use crate::network::{Network, Weather};
+use crate::network::{Network, Topology, Weather};
 use crate::node::{Host, Limits, Node, Settings};
-use crate::redis::{Data, State, Value};
+use crate::redis::{Command, Data, State, Value};
 use crate::simulation::Options;
 use crate::trace::Trace;
 use futures_util::future::BoxFuture;
-use larder::simulation::CLUSTER_TAGS;
-use larder::{Error, Key, LoadContext, Outcome, Policy, Selection, Stamp, Tenant, Tier, Tiers, key};
+use larder::simulation::{CLUSTER_TAGS, Place};
+use larder::{
+    Error, ErrorKind, Key, LoadContext, Outcome, Policy, Selection, Stamp, Tenant, Tier, Tiers, key,
+};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -20,6 +22,9 @@ use tokio::task::JoinHandle;
 
 /// What a schedule comes to: what it saw, and the least that it may see.
 pub(super) type Seen = (u64, u64);
+
+/// A read that is under way: what it brings, and from where.
+pub(super) type Reading = JoinHandle<(u64, Tier)>;
 
 /// A schedule, written down.
 pub(super) type Play = fn(Arc<Stage>) -> BoxFuture<'static, Seen>;
@@ -33,6 +38,7 @@ pub(super) const KEEP: u64 = 2000;
 /// Two nodes, one row.
 pub(super) struct Stage {
     pub(super) network: Network,
+    topology: Topology,
     options: Options,
     chance: Chance,
     limits: Limits,
@@ -57,24 +63,25 @@ pub(super) fn the_key() -> Key {
 
 impl Stage {
     /// Plays a schedule. Whether it saw what it had to see, and came to its end.
-    pub(super) fn play(options: &Options, limits: Limits, servers: usize, play: Play) -> bool {
+    pub(super) fn play(options: &Options, limits: Limits, topology: Topology, play: Play) -> bool {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.expect("a runtime without drivers needs nothing");
         // What a schedule takes for granted, and a mutant breaks, ends it as well.
         let played = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            runtime.block_on(Self::run(options, limits, servers, play))
+            runtime.block_on(Self::run(options, limits, topology, play))
         }));
         played.unwrap_or(false)
     }
 
-    async fn run(options: &Options, limits: Limits, servers: usize, play: Play) -> bool {
+    async fn run(options: &Options, limits: Limits, topology: Topology, play: Play) -> bool {
         let chance = Chance::new(1);
         let executor = Executor::new(chance.clone());
         tokio::spawn(executor.clone().run());
         let trace = Trace::new(false);
-        let network = Network::new(servers, executor, chance.clone(), trace, options.edit.clone());
-        let limits = if servers > 1 { Limits { buckets: servers, ..limits } } else { limits };
-        if servers > 1 {
+        let network = Network::new(topology, executor, chance.clone(), trace, options.edit.clone());
+        let mut limits = limits;
+        if let Topology::Cluster(servers) = topology {
+            limits.buckets = servers;
             network.divide(CLUSTER_TAGS.iter().copied().zip(0..servers));
         }
         network.set_weather(Weather::still());
@@ -82,6 +89,7 @@ impl Stage {
         let (row, loads, gate) = (AtomicU64::new(1), AtomicU64::new(0), watch::channel(true).0);
         let stage = Arc::new(Self {
             network,
+            topology,
             options: options.clone(),
             chance,
             limits,
@@ -124,8 +132,8 @@ impl Stage {
     pub(super) async fn node(&self, id: usize) -> Node {
         let host = Host::new(id, self.chance.clone(), self.network.clone(), self.options.mutant, self.limits);
         let ms = Duration::from_millis;
-        let (data_connections, servers) = (2, self.network.servers());
-        let settings = Settings { lease: ms(LEASE), outage_memory_ttl: ms(KEEP), data_connections, servers };
+        let (data_connections, topology) = (2, self.topology);
+        let settings = Settings { lease: ms(LEASE), outage_memory_ttl: ms(KEEP), data_connections, topology };
         let node = Node::start(host, settings).await;
         self.good(&node).await;
         node
@@ -146,7 +154,23 @@ impl Stage {
     /// The row changes and is invalidated; its new version, when that has come back.
     pub(super) async fn change(&self, node: &Node, what: impl Into<Selection>) -> u64 {
         let needed = self.commit();
-        self.invalidate(node, what).await.expect("Redis is there");
+        self.tell(node, what).await;
+        needed
+    }
+
+    /// The same of a change of whose message a node is not told.
+    pub(super) async fn change_unheard(&self, node: &Node, deaf: usize, what: impl Into<Selection>) -> u64 {
+        let needed = self.commit();
+        self.network.miss_a_push(deaf);
+        self.tell(node, what).await;
+        needed
+    }
+
+    /// The row changes, and Redis can't be told; its new version, when that has come back.
+    pub(super) async fn change_in_vain(&self, node: &Node, what: impl Into<Selection>) -> u64 {
+        let needed = self.commit();
+        let told = self.invalidate(node, what).await;
+        assert_eq!(told.expect_err("nobody can be told").kind(), ErrorKind::Deferred);
         needed
     }
 
@@ -205,28 +229,59 @@ impl Stage {
         self.gate.send_replace(true);
     }
 
+    /// A read whose load is under way: it has looked at the row, and waits, as loads do from now on.
+    pub(super) async fn loading(self: &Arc<Self>, node: &Node) -> Reading {
+        self.hold_loaders();
+        let loads = self.loads();
+        let reading = self.reading(node);
+        self.until(|| self.loads() > loads).await;
+        reading
+    }
+
+    /// A read whose command of this kind is held up before it is run.
+    pub(super) async fn asking(self: &Arc<Self>, node: &Node, chosen: fn(&Command) -> bool) -> Reading {
+        self.network.hold(node.host.id, chosen, false);
+        let reading = self.reading(node);
+        self.network.reached().await;
+        reading
+    }
+
+    /// A read whose command of this kind was run, and whose answer is held up.
+    pub(super) async fn answered(self: &Arc<Self>, node: &Node, chosen: fn(&Command) -> bool) -> Reading {
+        self.network.hold(node.host.id, chosen, true);
+        let reading = self.reading(node);
+        self.network.reached().await;
+        reading
+    }
+
+    /// A read that stands at a place within the engine.
+    pub(super) async fn stopped_at(self: &Arc<Self>, node: &Node, place: Place) -> Reading {
+        node.host.stop_at(place);
+        let reading = self.reading(node);
+        self.until(|| node.host.stands()).await;
+        reading
+    }
+
+    /// Nothing holds loaders and commands up any more; when that read has come to its end.
+    pub(super) async fn let_go(&self, reading: Reading) {
+        self.let_loaders_go();
+        self.network.release();
+        let _ = reading.await;
+    }
+
     /// A read that is under way.
-    pub(super) fn reading(self: &Arc<Self>, node: &Node) -> JoinHandle<(u64, Tier)> {
+    pub(super) fn reading(self: &Arc<Self>, node: &Node) -> Reading {
         self.reading_at_least(node, None)
     }
 
     /// The same, of somebody who brings a stamp.
-    pub(super) fn reading_at_least(
-        self: &Arc<Self>,
-        node: &Node,
-        stamp: Option<Stamp>,
-    ) -> JoinHandle<(u64, Tier)> {
+    pub(super) fn reading_at_least(self: &Arc<Self>, node: &Node, stamp: Option<Stamp>) -> Reading {
         let acme = node.cache.tenant("acme");
         self.reading_of(node, stamp.map_or_else(|| acme.clone(), |stamp| acme.at_least(stamp)), the_key())
     }
 
     /// A read of the row under another key.
-    pub(super) fn reading_of(
-        self: &Arc<Self>,
-        node: &Node,
-        tenant: Tenant,
-        key: Key,
-    ) -> JoinHandle<(u64, Tier)> {
+    pub(super) fn reading_of(self: &Arc<Self>, node: &Node, tenant: Tenant, key: Key) -> Reading {
         let stage = Arc::clone(self);
         let load = move |context: LoadContext| async move {
             stage.loads.fetch_add(1, Ordering::SeqCst);
@@ -253,6 +308,11 @@ impl Stage {
     /// Somebody reads; what he gets.
     pub(super) async fn read(self: &Arc<Self>, node: &Node) -> u64 {
         self.reading(node).await.expect("it runs to its end").0
+    }
+
+    /// Somebody reads on each of two nodes; the lower of what they get.
+    pub(super) async fn read_both(self: &Arc<Self>, a: &Node, b: &Node) -> u64 {
+        self.read(a).await.min(self.read(b).await)
     }
 
     /// Reads until it comes from memory, so that nothing is newly admitted by the last.
@@ -287,6 +347,11 @@ impl Stage {
     /// Invalidates; when it has come back.
     pub(super) async fn invalidate(&self, node: &Node, what: impl Into<Selection>) -> Result<Stamp, Error> {
         self.invalidating(node, what, false).await.expect("it runs to its end")
+    }
+
+    /// Invalidates where Redis is there; when it has come back.
+    pub(super) async fn tell(&self, node: &Node, what: impl Into<Selection>) {
+        self.invalidate(node, what).await.expect("Redis is there");
     }
 
     /// Cuts a node off until its lease has run out.

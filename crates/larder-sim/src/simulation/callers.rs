@@ -27,7 +27,7 @@ impl std::fmt::Display for Failed {
 impl std::error::Error for Failed {}
 
 impl World {
-    async fn dawdle(&self) {
+    pub(super) async fn dawdle(&self) {
         match self.chance.below(20) {
             0..12 => super::yields(self.chance.below(4)).await,
             12..19 => tokio::time::sleep(Duration::from_millis(self.chance.pick(&[1, 3, 10, 40]))).await,
@@ -51,6 +51,7 @@ impl World {
             2 | 3 => self.read_only(&node, self.universe.0[row].tenant).await,
             4 => self.touch(&node, row).await,
             5 => self.look(&node, row).await,
+            6 if self.chance.below(4) == 0 => self.replay(&node).await,
             _ => self.read_one(&node, row).await,
         }
     }
@@ -232,17 +233,19 @@ impl World {
     pub(super) async fn write(self: Arc<Self>, node: Node) {
         if self.options.sets && self.chance.below(10) == 0 {
             self.set(&node).await;
+        } else if self.options.logs && self.chance.below(4) == 0 {
+            self.publish(&node).await;
         } else {
             self.invalidate(&node).await;
         }
     }
 
     async fn invalidate(&self, node: &Node) {
-        let Write { tenant: of, selection, effect, rows, kind } = self.universe.write(&self.chance);
+        let Write { tenant: of, selectors, effect, rows, kind } = self.universe.write(&self.chance);
         self.note(format_args!("n{} commits {rows:?}: {kind} {effect:?}", node.host.id));
         let invalidation = match of {
-            Some(of) => node.tenant(of).invalidate(selection),
-            None => node.cache.invalidate(selection),
+            Some(of) => node.tenant(of).invalidate(selectors),
+            None => node.cache.invalidate(selectors),
         };
         let invalidation = if effect == Effect::Expired { invalidation.expire() } else { invalidation };
         let began = self.trace.now_ms();
@@ -278,7 +281,7 @@ impl World {
         self.told(node, "set", (rows, Effect::Invalidated), result, Returned::Ok).await;
     }
 
-    async fn told(
+    pub(super) async fn told(
         &self,
         node: &Node,
         kind: &'static str,

@@ -12,8 +12,23 @@ use std::sync::atomic::Ordering;
 pub(super) struct Troubles {
     until: BTreeMap<(usize, Trouble), u64>,
     snapshots: BTreeMap<usize, Data>,
-    /// Servers that come back with what they had, and when.
-    doomed: BTreeMap<usize, (u64, Data, bool)>,
+    /// Servers that come back with what they had, or whose place another takes, and when.
+    doomed: BTreeMap<usize, (u64, Data, Fate)>,
+    /// When each Sentinel learns of a failover.
+    unheard: BTreeMap<usize, u64>,
+    /// When each part of the data that is on its way has arrived.
+    moving: BTreeMap<String, u64>,
+}
+
+/// What is about to happen to a server, with the data that it had then.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It restarts.
+    Restarts,
+    /// Its replica takes over, at its address.
+    IsReplaced,
+    /// Its replica takes over, at another address.
+    FailsOver,
 }
 
 /// What a server has for a while.
@@ -57,11 +72,11 @@ impl World {
         let struck = if self.chance.below(100) < 41 {
             self.strike_a_node(places)
         } else {
-            let server = self.network.at(self.chance.index(self.network.servers()));
+            let server = self.network.at(self.chance.pick(&self.network.primaries()));
             match self.chance.below(60) {
                 0..22 => self.trouble(&server, troubles),
                 22..45 => self.replace(&server, troubles),
-                _ => self.strike_data(&server),
+                _ => self.strike_data(&server, troubles),
             }
         };
         if let Some((fault, whom)) = struck {
@@ -163,8 +178,14 @@ impl World {
             }
             _ => {
                 let at = self.trace.now_ms() + self.chance.below(800);
-                let promoted = self.chance.below(2) == 0;
-                troubles.doomed.entry(number).or_insert_with(|| (at, data(), promoted));
+                let fate = match self.chance.below(4) {
+                    0 => Fate::Restarts,
+                    1 => Fate::IsReplaced,
+                    _ if self.network.can_fail_over() => Fate::FailsOver,
+                    2 => Fate::Restarts,
+                    _ => Fate::IsReplaced,
+                };
+                troubles.doomed.entry(number).or_insert_with(|| (at, data(), fate));
                 return None;
             }
         };
@@ -172,7 +193,7 @@ impl World {
     }
 
     /// What happens to a server's data, identity and clock.
-    fn strike_data(&self, server: &Network) -> Struck {
+    fn strike_data(&self, server: &Network, troubles: &mut Troubles) -> Struck {
         let chance = &self.chance;
         let fault = match chance.below(21) {
             0..5 => {
@@ -185,7 +206,9 @@ impl World {
                 "coherence state evicted"
             }
             5..10 => {
-                evict(server, |name| !name.ends_with(b":i") && chance.below(2) == 0);
+                // What is forgotten too soon of ids and batches of events is taken again: that is known, and told.
+                let ids = |name: &[u8]| name.windows(4).any(|part| part == b"}:k:" || part == b"}:b:");
+                evict(server, |name| !name.ends_with(b":i") && !ids(name) && chance.below(2) == 0);
                 "entries and leases evicted"
             }
             10..12 => {
@@ -209,6 +232,11 @@ impl World {
             _ => {
                 let tags = self.network.tags();
                 let tag = tags.get(chance.index(tags.len()))?;
+                if chance.below(2) == 0 {
+                    self.network.begin_to_move(tag, server.number());
+                    troubles.moving.insert(tag.clone(), self.trace.now_ms() + self.briefly());
+                    return Some(("slot on its way", format!("{tag} to s{}", server.number())));
+                }
                 let with_data = chance.below(4) > 0;
                 self.network.move_slot(tag, server.number(), with_data);
                 if with_data { "slot moved" } else { "slot moved, data lost" }
@@ -225,17 +253,12 @@ impl World {
             self.turn(&self.network.at(server), trouble, false);
         }
         let doomed: Vec<_> = troubles.doomed.extract_if(.., |_, (at, ..)| all || now >= *at).collect();
-        for (server, (_, data, promoted)) in doomed {
-            let fault = if promoted { "lagging replica promoted" } else { "restart without the last writes" };
-            self.count("faults", fault);
-            self.note(format_args!("FAULT {fault} (s{server})"));
-            let server = self.network.at(server);
-            if promoted {
-                self.demoted_ms.store(now.max(1), Ordering::SeqCst);
-                server.promote(data);
-            } else {
-                server.restart(data);
-            }
+        for (server, (_, data, fate)) in doomed {
+            self.meet(server, data, fate, troubles);
+        }
+        self.go_on_moving(troubles, all);
+        for (sentinel, _) in troubles.unheard.extract_if(.., |_, at| all || now >= *at) {
+            self.network.call_primary(sentinel, self.network.primaries()[0]);
         }
         for place in places.iter_mut().filter(|place| place.until_ms > 0 && (all || now >= place.until_ms)) {
             place.until_ms = 0;
@@ -249,6 +272,51 @@ impl World {
                     self.network.disconnect(Some(host.id));
                 }
                 self.network.join(host.id);
+            }
+        }
+    }
+
+    /// What was about to happen to a server happens.
+    fn meet(&self, number: usize, data: Data, fate: Fate, troubles: &mut Troubles) {
+        let (server, now) = (self.network.at(number), self.trace.now_ms());
+        if !self.network.primaries().contains(&number) {
+            return;
+        }
+        let fault = match fate {
+            Fate::Restarts => "restart without the last writes",
+            Fate::IsReplaced => "lagging replica promoted",
+            Fate::FailsOver => "failover to another address",
+        };
+        self.count("faults", fault);
+        self.note(format_args!("FAULT {fault} (s{number})"));
+        if fate != Fate::Restarts {
+            self.demoted_ms.store(now.max(1), Ordering::SeqCst);
+        }
+        match fate {
+            Fate::Restarts => server.restart(data),
+            Fate::IsReplaced => server.promote(data),
+            Fate::FailsOver => {
+                server.fail_over(data);
+                if self.chance.below(2) == 0 && troubles.begin(&server, Trouble::Away, now + self.briefly()) {
+                    self.turn(&server, Trouble::Away, true);
+                }
+                // Each learns of it at another time: most of them decide.
+                for sentinel in self.network.sentinels() {
+                    troubles.unheard.insert(sentinel, now + self.chance.pick(&[0, 3, 60, 400, 2000]));
+                }
+            }
+        }
+    }
+
+    /// Keys of parts that are on their way arrive, and in the end the parts.
+    fn go_on_moving(&self, troubles: &mut Troubles, all: bool) {
+        let now = self.trace.now_ms();
+        for tag in self.network.moving() {
+            if all || troubles.moving.get(&tag).is_none_or(|until| now >= *until) {
+                self.network.end_move(&tag);
+                self.note(format_args!("{tag} has moved"));
+            } else if self.chance.below(6) == 0 {
+                self.network.move_keys(&tag, |_| self.chance.below(3) == 0);
             }
         }
     }

@@ -268,6 +268,20 @@ impl History {
         }
     }
 
+    /// Somebody sees, in an event log, that these rows have changed: it was invalidated before. `everywhere`: and every node
+    /// that holds a lease had applied that.
+    pub fn seen(&self, at: u64, rows: &[(usize, u64)], everywhere: bool, what: &str) {
+        let mut all = self.rows.lock();
+        for (row, version) in rows {
+            let promises = &mut all[*row].gone;
+            let why = format!("{what} seen in the log");
+            promises.done.add(at, *version, &why);
+            if everywhere {
+                promises.acked.add(at, *version, &why);
+            }
+        }
+    }
+
     /// What a read of this row may not bring less than, if it begins at this time.
     pub fn needed(&self, row: usize, began: u64, standing: Standing) -> Needed {
         self.bounds(row, began, standing).anywhere.at_all
@@ -351,6 +365,18 @@ mod tests {
         history.forget(45, |_| false);
         assert_eq!((bound(&history, 72), bound(&history, 70)), (9, 5), "others are bound a moment later");
     }
+
+    #[test]
+    fn what_an_event_tells_of_binds_all_who_hold_a_lease_at_once_and_others_later() {
+        let history = History::new(1, Duration::from_secs(1), Duration::from_secs(5));
+        history.seen(100, &[(0, 7)], true, "an event");
+        let needed = |good, at| history.needed(0, at, Standing { node: 1, good, server_up: true }).version;
+        assert_eq!(
+            [needed(true, 99), needed(true, 100), needed(false, 100), needed(false, 5107)],
+            [0, 7, 0, 7]
+        );
+    }
+
     #[test]
     fn what_was_expired_may_be_served_but_not_as_fresh_and_what_was_invalidated_not_at_all() {
         let history = History::new(1, Duration::from_secs(1), Duration::ZERO);

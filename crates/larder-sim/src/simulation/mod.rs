@@ -3,6 +3,8 @@
 mod callers;
 mod faults;
 pub mod history;
+mod log_history;
+mod logs;
 mod probe;
 mod quiet;
 mod report;
@@ -11,6 +13,7 @@ mod world;
 
 pub use report::Counts;
 
+use crate::network::Topology;
 use crate::redis::Edit;
 use faults::Troubles;
 use larder::simulation::Mutant;
@@ -25,12 +28,14 @@ pub struct Options {
     pub steps: u64,
     /// How many nodes there are.
     pub nodes: usize,
-    /// How many servers there are: more than one are a Cluster. `None`: the seed decides.
-    pub servers: Option<usize>,
+    /// How servers stand to each other. `None`: the seed decides.
+    pub topology: Option<Topology>,
     /// Whether anything goes wrong.
     pub faults: bool,
     /// Whether values are also set.
     pub sets: bool,
+    /// Whether events are published and followed.
+    pub logs: bool,
     /// The coherence lease.
     pub lease: Duration,
     /// How long a value loaded without Redis is kept.
@@ -48,9 +53,10 @@ impl Default for Options {
         Self {
             steps: 4000,
             nodes: 3,
-            servers: None,
+            topology: None,
             faults: true,
             sets: true,
+            logs: true,
             lease: Duration::from_secs(1),
             outage_memory_ttl: Duration::from_secs(2),
             mutant: None,

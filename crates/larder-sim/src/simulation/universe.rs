@@ -2,7 +2,7 @@
 
 use super::history::Effect;
 use crate::chance::Chance;
-use larder::{Key, Policy, Selection, Selector, Tiers, all, first_segment, glob, key, prefix, tag};
+use larder::{Key, Policy, Selector, Tiers, all, first_segment, glob, key, prefix, tag};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -107,7 +107,7 @@ pub(super) struct Write {
     /// Whose call it is; `None`: across tenants.
     pub(super) tenant: Option<&'static str>,
     /// What is invalidated.
-    pub(super) selection: Selection,
+    pub(super) selectors: Vec<Selector>,
     /// Whether older values are gone or stale.
     pub(super) effect: Effect,
     /// Rows that change, each with its new version.
@@ -136,15 +136,23 @@ impl Universe {
 
     /// Changes some rows, and says what is to be invalidated for it.
     pub(super) fn write(&self, chance: &Chance) -> Write {
+        self.any_write(chance, chance.below(12) < 2)
+    }
+
+    /// The same of one tenant's rows.
+    pub(super) fn write_within(&self, chance: &Chance) -> Write {
+        self.any_write(chance, false)
+    }
+
+    fn any_write(&self, chance: &Chance, across: bool) -> Write {
         let row = &self.0[chance.index(self.0.len())];
-        let across = chance.below(12) < 2;
         let (kind, selectors, changes) =
             if across { Self::across(row, chance) } else { self.within(row, chance) };
         let effect = if chance.below(4) == 0 { Effect::Expired } else { Effect::Invalidated };
         let changed = self.0.iter().enumerate().filter(|(_, other)| changes(other));
         let rows = changed.map(|(index, row)| (index, row.commit())).collect();
         let tenant = (!across).then_some(row.tenant);
-        Write { tenant, selection: selectors.into(), effect, rows, kind }
+        Write { tenant, selectors, effect, rows, kind }
     }
 
     /// What concerns rows of all tenants.

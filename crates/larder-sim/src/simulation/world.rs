@@ -1,12 +1,13 @@
 //! Everything that one simulation consists of.
 
 use super::history::{Effect, History, Returned, Standing};
+use super::logs::{LOGS, Logs};
 use super::report::Counts;
 use super::universe::Universe;
 use super::{Options, probe};
 use crate::chance::Chance;
 use crate::executor::Executor;
-use crate::network::Network;
+use crate::network::{Network, Topology};
 use crate::node::{Host, Limits, Node, Settings};
 use crate::trace::Trace;
 use larder::Stamp;
@@ -35,6 +36,8 @@ pub(super) struct World {
     pub universe: Universe,
     /// What was promised.
     pub history: History,
+    /// The tenants' event logs.
+    pub(super) logs: Logs,
     /// Stamps that were given out, each with what was written before it.
     stamps: Mutex<VecDeque<Stamped>>,
     /// What broke.
@@ -64,6 +67,8 @@ pub(super) struct Place {
     pub node: Node,
     /// Calls under way.
     pub callers: JoinSet<()>,
+    /// Those who follow event logs for as long as it lives.
+    _followers: JoinSet<()>,
     /// When what happens to it ends.
     pub until_ms: u64,
 }
@@ -74,12 +79,11 @@ impl World {
         let (chance, trace) = (Chance::new(seed), Trace::new(options.keep_trace));
         let executor = Executor::new(chance.clone());
         tokio::spawn(executor.clone().run());
-        // A Cluster one time in three.
-        let servers = chance.pick(&[1, 1, 3]);
-        let servers = options.servers.unwrap_or(servers);
-        let network = Network::new(servers, executor, chance.clone(), trace.clone(), options.edit.clone());
+        let topology = chance.pick(&[Topology::Single, Topology::Sentinel, Topology::Cluster(3)]);
+        let topology = options.topology.unwrap_or(topology);
+        let network = Network::new(topology, executor, chance.clone(), trace.clone(), options.edit.clone());
         let universe = Universe::new(&chance);
-        if servers > 1 {
+        if let Topology::Cluster(servers) = topology {
             let tags = CLUSTER_TAGS.iter().copied().take(Limits::USUAL.buckets);
             network.divide(tags.zip((0..servers).cycle()));
         }
@@ -92,7 +96,9 @@ impl World {
                 undelivered: chance.pick(&[1, 2, 4]),
                 tenant_rules: chance.pick(&[1, 2, 4]),
                 rules: chance.pick(&[1, 3, 6]),
-                buckets: 4,
+                waiting_events: chance.pick(&[2, 4, 16]),
+                event_history: chance.pick(&[3, 8, 40]),
+                ..Limits::USUAL
             }
         } else {
             Limits::USUAL
@@ -102,16 +108,19 @@ impl World {
             lease: options.lease,
             outage_memory_ttl: options.outage_memory_ttl,
             data_connections: 1 + chance.index(2),
-            servers,
+            topology,
         };
         let history = History::new(universe.0.len(), settings.lease, settings.outage_memory_ttl);
+        let down_since_ms = (0..network.servers()).map(|_| AtomicU64::new(u64::MAX)).collect();
         Arc::new(Self {
             options,
             chance,
+            down_since_ms,
             network,
             trace,
             universe,
             history,
+            logs: Logs::default(),
             stamps: Mutex::default(),
             broken: Mutex::default(),
             counts: Mutex::default(),
@@ -119,7 +128,6 @@ impl World {
             fault_rate,
             settings,
             nodes: AtomicU64::new(0),
-            down_since_ms: (0..servers).map(|_| AtomicU64::new(u64::MAX)).collect(),
             demoted_ms: AtomicU64::new(0),
             tags: OnceLock::new(),
             leapt_until_ms: AtomicU64::new(0),
@@ -128,13 +136,19 @@ impl World {
     }
 
     /// Another node, which connects by itself.
-    pub(super) async fn node(&self) -> Place {
+    pub(super) async fn node(self: &Arc<Self>) -> Place {
         let id = usize::try_from(self.nodes.fetch_add(1, Ordering::SeqCst)).expect("not so many");
         let mutant = self.options.mutant;
         let host = Host::new(id, self.chance.clone(), self.network.clone(), mutant, self.limits);
         let node = Node::start(host, self.settings).await;
         self.note(format_args!("n{id} is {}", node.inside().node));
-        Place { node, callers: JoinSet::new(), until_ms: 0 }
+        let mut followers = JoinSet::new();
+        for tenant in LOGS {
+            if self.options.logs && self.chance.below(3) > 0 {
+                followers.spawn(node.host.run(Arc::clone(self).follow(node.clone(), tenant)));
+            }
+        }
+        Place { node, callers: JoinSet::new(), _followers: followers, until_ms: 0 }
     }
 
     /// Learns where rows are, and divides what there is among the servers.

@@ -39,6 +39,17 @@ pub(super) fn hgetall(state: &mut State, command: &[Vec<u8>]) -> Answer {
     ))
 }
 
+pub(super) fn hlen(state: &mut State, command: &[Vec<u8>]) -> Answer {
+    Ok(Reply::count(read(state, &command[1])?.map_or(0, Fields::len)))
+}
+
+/// Everything in one page.
+pub(super) fn hscan(state: &mut State, command: &[Vec<u8>]) -> Answer {
+    let fields = read(state, &command[1])?.into_iter().flatten();
+    let fields = fields.flat_map(|(name, value)| [Reply::bulk(name.clone()), Reply::bulk(value.clone())]);
+    Ok(Reply::Array(vec![Reply::bulk("0"), Reply::Array(fields.collect())]))
+}
+
 pub(super) fn hset(state: &mut State, command: &[Vec<u8>]) -> Answer {
     if !command.len().is_multiple_of(2) {
         return Err(Reply::err("wrong number of arguments for 'hset' command"));

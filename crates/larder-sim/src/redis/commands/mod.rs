@@ -2,6 +2,7 @@
 
 mod hash;
 mod server;
+mod stream;
 mod string;
 mod zset;
 
@@ -28,6 +29,7 @@ fn find(name: &str) -> Option<(Kind, usize, Run)> {
         "MGET" => (READS, 2, string::mget),
         "GETRANGE" => (READS, 4, string::getrange),
         "SET" => (GROWS, 3, string::set),
+        "INCR" => (GROWS, 2, string::incr),
         "DEL" | "UNLINK" => (WRITES, 2, string::del),
         "EXISTS" => (READS, 2, string::exists),
         "PEXPIRE" => (WRITES, 3, string::pexpire),
@@ -39,6 +41,8 @@ fn find(name: &str) -> Option<(Kind, usize, Run)> {
         "HMGET" => (READS, 3, hash::hmget),
         "HKEYS" => (READS, 2, hash::hkeys),
         "HGETALL" => (READS, 2, hash::hgetall),
+        "HLEN" => (READS, 2, hash::hlen),
+        "HSCAN" => (READS, 3, hash::hscan),
         "HSET" => (GROWS, 4, hash::hset),
         "HDEL" => (WRITES, 3, hash::hdel),
         "ZADD" => (GROWS, 4, zset::zadd),
@@ -49,6 +53,9 @@ fn find(name: &str) -> Option<(Kind, usize, Run)> {
         "ZCOUNT" => (READS, 4, zset::zcount),
         "ZRANGE" => (READS, 4, zset::zrange),
         "ZREMRANGEBYSCORE" => (WRITES, 4, zset::zremrangebyscore),
+        "XADD" => (GROWS, 5, stream::xadd),
+        "XRANGE" => (READS, 4, stream::xrange),
+        "XREVRANGE" => (READS, 4, stream::xrevrange),
         "TIME" => (READS, 1, server::time),
         "INFO" => (READS, 1, server::info),
         "SPUBLISH" => (READS, 3, server::spublish),

@@ -26,9 +26,9 @@ pub(super) fn mget(state: &mut State, command: &[Vec<u8>]) -> Answer {
 pub(super) fn getrange(state: &mut State, command: &[Vec<u8>]) -> Answer {
     let (start, stop) = (integer(&command[2])?, integer(&command[3])?);
     let bytes = read(state, &command[1])?.unwrap_or_default();
-    // An end before the first byte is the first byte, unless the start is behind it.
+    // An end before the first byte is the first byte, unless both count from the end and the start is behind it.
     let length = i64::try_from(bytes.len()).expect("a length fits");
-    let stop = if start > stop { stop } else { stop.max(-length) };
+    let stop = if start < 0 && start > stop { stop } else { stop.max(-length) };
     Ok(Reply::bulk(&bytes[range(start, stop, bytes.len())]))
 }
 
@@ -56,6 +56,13 @@ pub(super) fn set(state: &mut State, command: &[Vec<u8>]) -> Answer {
     }
     state.data.set(&command[1], Value::String(command[2].clone()), until);
     Ok(Reply::ok())
+}
+
+pub(super) fn incr(state: &mut State, command: &[Vec<u8>]) -> Answer {
+    let number = read(state, &command[1])?.map_or(Ok(0), integer)? + 1;
+    let until = state.data.until(&command[1]);
+    state.data.set(&command[1], Value::String(number.to_string().into_bytes()), until);
+    Ok(Reply::Int(number))
 }
 
 pub(super) fn del(state: &mut State, command: &[Vec<u8>]) -> Answer {

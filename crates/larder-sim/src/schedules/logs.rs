@@ -1,0 +1,452 @@
+//! Tenants' event logs: what those who follow them are told, and when.
+
+use super::stage::{LEASE, Seen, Stage};
+use super::{Schedule, play};
+use crate::network::{appends, invalidates, reads_a_log, recovers};
+use crate::node::Node;
+use crate::redis::Data;
+use larder::{Error, Event, EventLog, Position, Replay, WatchNext, tag};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+
+pub(super) const ALL: &[Schedule] = &[
+    Schedule::new(
+        "an event is seen when who hears nothing has dropped what it tells of",
+        play!(acknowledged),
+    ),
+    Schedule::new("an event is seen when what it tells of was delivered", play!(delivered)),
+    Schedule::new("and who hears nothing has dropped that", play!(delivered_and_acknowledged)),
+    Schedule::new("events enter the log as they were published", play!(in_line)),
+    Schedule::small("who follows is told of events that were dropped", play!(dropped)),
+    Schedule::new("an event is told at once", play!(told)),
+    Schedule::new("an event whose message was lost comes with the next", play!(lost_before_another)),
+    Schedule::new("and with the next of another tenant", play!(lost_before_anothers)),
+    Schedule::new("and without any, soon", play!(lost)),
+    Schedule::new("messages are counted anew, and one is lost", play!(counted_anew)),
+    Schedule::new("Redis begins anew, and who follows is told", play!(begun_anew)),
+    Schedule::new("the coherence state is lost, and who follows is told", play!(state_lost)),
+    Schedule::new("a message of a log that has ended comes late", play!(ended)),
+    Schedule::small("events that the log has no more are missed by nobody unawares", play!(forgotten)),
+    Schedule::small("nor by who is slow", play!(slow)),
+    Schedule::small("nor by who comes back", play!(replayed)),
+    Schedule::new("an event is lost while those before it are read", play!(lost_in_a_read)),
+    Schedule::new("a key has one event", play!(keyed)),
+    Schedule::small("also when events were dropped", play!(keyed_and_dropped)),
+    Schedule::new("an attempt without an answer is made again, and its event is there once", play!(again)),
+    Schedule::new("also where the attempt is carried out after that", play!(late, 0)),
+    Schedule::new("and after the node has gone on", play!(late, 1)),
+    Schedule::new("an old snapshot's log goes on for nobody", play!(old_snapshot)),
+    Schedule::new("nor before the server is blessed", play!(unblessed)),
+];
+
+/// What a follower was told: the name of each event's sender, and `reset`.
+struct Follower(Arc<Mutex<Vec<String>>>);
+
+impl Follower {
+    fn told(&self) -> Vec<String> {
+        self.0.lock().clone()
+    }
+
+    fn has(&self, what: &str) -> bool {
+        self.0.lock().iter().any(|told| told == what)
+    }
+
+    fn resets(&self) -> usize {
+        self.0.lock().iter().filter(|told| *told == "reset").count()
+    }
+}
+
+fn log(node: &Node) -> EventLog {
+    node.cache.event_log()
+}
+
+/// Somebody who follows acme's log on a node.
+async fn follow(node: &Node) -> Follower {
+    let (log, told) = (log(node), Arc::new(Mutex::new(Vec::new())));
+    let mut watch = node.host.run(async move { log.watch("acme").await }).await.expect("there is room");
+    let telling = Arc::clone(&told);
+    tokio::spawn(node.host.run(async move {
+        while let Some(next) = watch.next().await {
+            telling.lock().push(match next {
+                WatchNext::Event(event) => event.from().unwrap_or_default().to_owned(),
+                WatchNext::Reset { .. } => "reset".to_owned(),
+                _ => continue,
+            });
+        }
+    }));
+    Follower(told)
+}
+
+fn event(name: &str) -> Event {
+    Event::new("changed").from(name)
+}
+
+/// A publication under way, until the event is in the log.
+fn publishing(node: &Node, event: Event) -> JoinHandle<Result<Position, Error>> {
+    let acme = node.cache.tenant("acme");
+    tokio::spawn(node.host.run(async move {
+        let mut publication = acme.publish(event);
+        let logged = publication.logged();
+        let _ = publication.await;
+        logged.await
+    }))
+}
+
+/// Publishes what invalidates nothing; its place.
+async fn say(node: &Node, name: &str) -> Position {
+    publishing(node, event(name)).await.expect("it runs to its end").expect("it enters the log")
+}
+
+/// Says something to another tenant.
+async fn say_to_another(node: &Node) {
+    let log = log(node);
+    let said = node.host.run(async move { log.append("beta", event("another")).await });
+    said.await.expect("it enters the log");
+}
+
+/// Waits a while until a follower was told something; whether it was.
+async fn until(stage: &Stage, follower: &Follower, what: &str, ms: u64) -> bool {
+    for _ in 0..ms {
+        if follower.has(what) {
+            return true;
+        }
+        stage.pass(1).await;
+    }
+    false
+}
+
+async fn acknowledged(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let follower = follow(&a).await;
+    stage.warm(&b).await;
+    stage.network.cut(1, false, true);
+    let needed = stage.commit();
+    let publishing = publishing(&a, event("it").invalidates([tag("one")]));
+    until(&stage, &follower, "it", 4 * LEASE).await;
+    let seen = stage.read(&b).await;
+    let is_logged = publishing.await.expect("it runs to its end").is_ok();
+    (if is_logged { seen } else { 0 }, needed)
+}
+
+/// One is cut off, and changes something: to the others it is told when it is back.
+async fn delivered(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let follower = follow(&b).await;
+    say(&a, "first").await;
+    stage.warm(&b).await;
+    stage.cut(&a).await;
+    let needed = stage.commit();
+    let publishing = publishing(&a, event("it").invalidates([tag("one")]));
+    stage.pass(3 * LEASE).await;
+    stage.network.hold(0, invalidates, false);
+    stage.network.disconnect(Some(0));
+    stage.network.join(0);
+    stage.network.reached().await;
+    let early = if until(&stage, &follower, "it", 3 * LEASE).await { stage.read(&b).await } else { needed };
+    stage.network.release();
+    let is_logged = publishing.await.expect("it runs to its end").is_ok();
+    (if is_logged { early.min(stage.read(&b).await) } else { 0 }, needed)
+}
+
+async fn delivered_and_acknowledged(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let third = stage.node(2).await;
+    let follower = follow(&third).await;
+    say(&a, "first").await;
+    stage.warm(&b).await;
+    stage.cut(&a).await;
+    let needed = stage.commit();
+    let publishing = publishing(&a, event("it").invalidates([tag("one")]));
+    stage.pass(3 * LEASE).await;
+    stage.network.hold(0, invalidates, false);
+    stage.network.disconnect(Some(0));
+    stage.network.join(0);
+    stage.network.reached().await;
+    // Its log comes into reach as well; who is told later than half a second tries again.
+    stage.pass(300).await;
+    stage.network.cut(1, false, true);
+    stage.network.release();
+    until(&stage, &follower, "it", 4 * LEASE).await;
+    let seen = stage.read(&b).await;
+    let is_logged = publishing.await.expect("it runs to its end").is_ok();
+    (if is_logged { seen } else { 0 }, needed)
+}
+
+async fn in_line(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let follower = follow(&b).await;
+    say(&a, "first").await;
+    stage.network.hold(0, invalidates, false);
+    let one = publishing(&a, event("one").invalidates([tag("one")]));
+    stage.network.reached().await;
+    let two = publishing(&a, event("two"));
+    stage.pass(100).await;
+    stage.network.release();
+    let _ = (one.await, two.await);
+    until(&stage, &follower, "two", LEASE).await;
+    (u64::from(follower.told() == ["first", "one", "two"]), 1)
+}
+
+async fn dropped(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let follower = follow(&b).await;
+    say(&a, "first").await;
+    stage.cut(&a).await;
+    // More than may wait, and one of them is on its way.
+    let publishing: Vec<_> = (0..6).map(|_| publishing(&a, event("it"))).collect();
+    stage.pass(10).await;
+    stage.back(&a).await;
+    let mut refused = 0;
+    for publishing in publishing {
+        refused += u64::from(publishing.await.expect("it runs to its end").is_err());
+    }
+    say(&a, "last").await;
+    until(&stage, &follower, "last", LEASE).await;
+    (u64::from(refused > 0 && follower.has("last") && follower.resets() > 0), 1)
+}
+
+async fn told(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let follower = follow(&b).await;
+    say(&a, "it").await;
+    (u64::from(until(&stage, &follower, "it", 100).await), 1)
+}
+
+async fn lost_before_another(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let follower = follow(&b).await;
+    say(&a, "first").await;
+    stage.network.miss_a_push(1);
+    say(&a, "lost").await;
+    say(&a, "next").await;
+    until(&stage, &follower, "next", LEASE).await;
+    (u64::from(follower.told() == ["first", "lost", "next"]), 1)
+}
+
+async fn lost_before_anothers(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let follower = follow(&b).await;
+    say(&a, "first").await;
+    stage.network.miss_a_push(1);
+    say(&a, "lost").await;
+    say_to_another(&a).await;
+    (u64::from(until(&stage, &follower, "lost", 500).await), 1)
+}
+
+async fn lost(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let follower = follow(&b).await;
+    say(&a, "first").await;
+    stage.network.miss_a_push(1);
+    say(&a, "lost").await;
+    (u64::from(until(&stage, &follower, "lost", 12_000).await), 1)
+}
+
+async fn counted_anew(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let follower = follow(&b).await;
+    for _ in 0..5 {
+        say(&a, "first").await;
+    }
+    stage.evict("}:q");
+    stage.network.miss_a_push(1);
+    say(&a, "lost").await;
+    (u64::from(until(&stage, &follower, "lost", 12_000).await), 1)
+}
+
+async fn begun_anew(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let follower = follow(&b).await;
+    say(&a, "first").await;
+    stage.pass(LEASE).await;
+    stage.network.restart(Data::default());
+    let is_told = until(&stage, &follower, "reset", 12_000).await;
+    say(&a, "next").await;
+    (u64::from(is_told && until(&stage, &follower, "next", LEASE).await), 1)
+}
+
+async fn state_lost(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let follower = follow(&b).await;
+    say(&a, "first").await;
+    stage.evict("}:i");
+    (u64::from(until(&stage, &follower, "reset", 12_000).await), 1)
+}
+
+/// It was on its way when a read told of the next epoch.
+async fn ended(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let follower = follow(&b).await;
+    say(&a, "first").await;
+    stage.pass(100).await;
+    stage.network.hold(1, reads_a_log, false);
+    stage.network.miss_a_push(1);
+    say(&a, "lost").await;
+    say(&a, "second").await;
+    stage.network.reached().await;
+    stage.network.keep_pushes(1);
+    say(&a, "third").await;
+    // The log's own state is lost: it begins anew.
+    stage.evict(":h:4:acme:");
+    say(&a, "of another epoch").await;
+    stage.network.release();
+    until(&stage, &follower, "reset", LEASE).await;
+    stage.network.release_pushes(1);
+    stage.pass(100).await;
+    say(&a, "last").await;
+    (u64::from(until(&stage, &follower, "last", LEASE).await && follower.resets() == 1), 1)
+}
+
+async fn forgotten(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let follower = follow(&b).await;
+    say(&a, "first").await;
+    stage.cut(&b).await;
+    for _ in 0..6 {
+        say(&a, "missed").await;
+    }
+    stage.back(&b).await;
+    stage.pass(2 * LEASE).await;
+    say(&a, "last").await;
+    let is_told = until(&stage, &follower, "last", 12_000).await;
+    (u64::from(is_told && follower.resets() > 0), 1)
+}
+
+async fn slow(stage: Arc<Stage>) -> Seen {
+    let (a, _) = stage.two().await;
+    let log = log(&a);
+    let mut watch = a.host.run(async move { log.watch("acme").await }).await.expect("there is room");
+    for _ in 0..6 {
+        say(&a, "it").await;
+    }
+    stage.pass(100).await;
+    let next = a.host.run(async move { watch.try_next() }).await;
+    (u64::from(matches!(next, Some(WatchNext::Reset { .. }))), 1)
+}
+
+async fn replayed(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let first = say(&a, "first").await;
+    for _ in 0..6 {
+        say(&a, "it").await;
+    }
+    let log = log(&b);
+    let replay = b.host.run(async move { log.after("acme", &first, 100, 1 << 20).await });
+    (u64::from(matches!(replay.await, Ok(Replay::Unrecoverable { .. }))), 1)
+}
+
+async fn lost_in_a_read(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let follower = follow(&b).await;
+    say(&a, "first").await;
+    stage.pass(100).await;
+    stage.network.hold(1, reads_a_log, true);
+    stage.network.miss_a_push(1);
+    say(&a, "one").await;
+    say_to_another(&a).await;
+    stage.network.reached().await;
+    stage.network.miss_a_push(1);
+    say(&a, "two").await;
+    say_to_another(&a).await;
+    stage.pass(20).await;
+    stage.network.release();
+    (u64::from(until(&stage, &follower, "two", LEASE).await), 1)
+}
+
+async fn keyed(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let follower = follow(&b).await;
+    let keyed = |node: &Node| publishing(node, event("it").idempotency_key("one"));
+    let first = keyed(&a).await.expect("it runs to its end").expect("it enters the log");
+    let second = keyed(&b).await.expect("it runs to its end").expect("it has");
+    say(&a, "last").await;
+    until(&stage, &follower, "last", LEASE).await;
+    (u64::from(first == second && follower.told() == ["it", "last"]), 1)
+}
+
+async fn keyed_and_dropped(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let follower = follow(&b).await;
+    let keyed = |node: &Node| publishing(node, event("it").idempotency_key("one"));
+    let first = keyed(&a).await.expect("it runs to its end").expect("it enters the log");
+    stage.cut(&a).await;
+    let publishing: Vec<_> = (0..6).map(|_| publishing(&a, event("other"))).collect();
+    stage.pass(10).await;
+    stage.back(&a).await;
+    for publishing in publishing {
+        let _ = publishing.await;
+    }
+    let second = keyed(&b).await.expect("it runs to its end").expect("it has");
+    say(&a, "last").await;
+    until(&stage, &follower, "last", LEASE).await;
+    let times = follower.told().iter().filter(|told| *told == "it").count();
+    (u64::from(first == second && times == 1), 1)
+}
+
+async fn again(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let follower = follow(&b).await;
+    say(&a, "first").await;
+    stage.network.hold(0, appends, true);
+    let publishing = publishing(&a, event("it"));
+    stage.network.reached().await;
+    // It is given up, and made again.
+    stage.pass(700).await;
+    stage.network.release();
+    let _ = publishing.await;
+    say(&a, "last").await;
+    until(&stage, &follower, "last", LEASE).await;
+    (u64::from(follower.told() == ["first", "it", "last"]), 1)
+}
+
+/// `more`: so many events later.
+async fn late(stage: Arc<Stage>, more: usize) -> Seen {
+    let (a, b) = stage.two().await;
+    let follower = follow(&b).await;
+    say(&a, "first").await;
+    stage.network.hold(0, appends, false);
+    let publishing = publishing(&a, event("it"));
+    stage.network.reached().await;
+    // Twice without an answer: another connection is made, and the attempt is still on its way over the old one.
+    let _ = publishing.await;
+    for _ in 0..more {
+        say(&a, "more").await;
+    }
+    stage.network.release();
+    stage.pass(100).await;
+    say(&a, "last").await;
+    until(&stage, &follower, "last", LEASE).await;
+    let expected: &[&str] =
+        if more > 0 { &["first", "it", "more", "last"] } else { &["first", "it", "last"] };
+    (u64::from(follower.told() == expected), 1)
+}
+
+/// The only one that is there follows nothing, so that nobody reads the log.
+async fn old_snapshot(stage: Arc<Stage>) -> Seen {
+    let a = stage.node(0).await;
+    stage.pass(3 * LEASE).await;
+    say(&a, "first").await;
+    let old = stage.snapshot();
+    let lost = say(&a, "lost").await;
+    stage.network.restart(old);
+    stage.pass(20).await;
+    stage.good(&a).await;
+    (u64::from(say(&a, "next").await.epoch() != lost.epoch()), 1)
+}
+
+async fn unblessed(stage: Arc<Stage>) -> Seen {
+    let a = stage.node(0).await;
+    stage.pass(3 * LEASE).await;
+    say(&a, "first").await;
+    let old = stage.snapshot();
+    let lost = say(&a, "lost").await;
+    stage.network.hold(0, recovers, false);
+    stage.network.restart(old);
+    let next = publishing(&a, event("next"));
+    stage.network.reached().await;
+    stage.pass(LEASE + LEASE / 2).await;
+    stage.network.release();
+    let next = next.await.expect("it runs to its end").expect("it enters the log");
+    (u64::from(next.epoch() != lost.epoch()), 1)
+}
