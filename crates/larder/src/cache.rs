@@ -159,7 +159,7 @@ impl Cache {
     }
 
     /// The nodes that share this cache by what Redis was last told, this one first: another is among them for four leases
-    /// after its last heartbeat. Alone, without Redis.
+    /// after its last heartbeat. None without Redis.
     pub fn nodes(&self) -> Vec<NodeInfo> {
         let mut nodes: Vec<NodeInfo> = Vec::new();
         for node in self.remotes().flat_map(|remote| remote.nodes_seen()) {

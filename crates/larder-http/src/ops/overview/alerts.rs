@@ -9,6 +9,8 @@ use super::shape::{Alert, Level, Rates, Redis, RedisWord, Rows};
 
 /// Fewer lookups a second say nothing of a hit rate.
 const ENOUGH: f64 = 2.0;
+/// So many seconds do: a cache that has just begun is cold.
+const LONG_ENOUGH: f64 = 50.0;
 
 /// A list in the making.
 #[derive(Default)]
@@ -103,6 +105,7 @@ impl Alerts {
         }
         if let Some(rate) = rates.hit_rate.filter(|rate| *rate < 0.5)
             && rates.lookups_per_s >= ENOUGH
+            && rates.over_s >= LONG_ENOUGH
         {
             let text = format!("Only {:.0} % of the lookups of the last minute were hits.", rate * 100.0);
             self.warn("hit_rate_low", text);
@@ -191,6 +194,8 @@ mod tests {
         assert_eq!(codes(|alerts| alerts.cache(true)), [""; 0]);
         let little = Rates { hit_rate: Some(0.0), lookups_per_s: 0.5, ..quiet() };
         assert_eq!(codes(|alerts| alerts.minute(Some(&little))), [""; 0], "too few lookups to say anything");
+        let cold = Rates { hit_rate: Some(0.0), over_s: 5.0, ..quiet() };
+        assert_eq!(codes(|alerts| alerts.minute(Some(&cold))), [""; 0], "it has just begun");
     }
 
     #[test]

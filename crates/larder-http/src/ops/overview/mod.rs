@@ -40,7 +40,7 @@ const WATCHERS: usize = 100;
 const EVERY: Duration = Duration::from_secs(1);
 /// The number of no snapshot: there will be no more.
 const ENDED: u64 = u64::MAX;
-/// Tenants whose readings are kept while they look: a stream each at most, and some that ask once.
+/// Tenants whose readings and views are kept while they look: a stream each at most, and some that ask once.
 const TENANTS: usize = 2 * WATCHERS;
 
 /// What everybody who looks shares.
@@ -106,7 +106,9 @@ impl Looked {
             Problem::internal()
         })?;
         let shown = Bytes::from(json);
-        self.shown.insert(viewer.clone(), shown.clone());
+        if self.shown.len() < TENANTS {
+            self.shown.insert(viewer.clone(), shown.clone());
+        }
         Ok(shown)
     }
 

@@ -17,7 +17,8 @@ const session = new Session();
 const charts = new Charts();
 const invalidate = new Invalidate(session, () => keys.again());
 const keys = new Keys(session, (...what) => invalidate.fill(...what));
-const parts = [new Summary(), charts, new Node(), new Tables(), new Recent(), invalidate];
+const summary = new Summary();
+const parts = [summary, charts, new Node(), new Tables(), new Recent(), invalidate];
 /** Where the page was not given out for the asking, the server says who may see it. */
 const open = document.body.dataset.open === 'yes';
 
@@ -63,6 +64,7 @@ function state(word, detail) {
   const isOld = word === 'lost' || word === 'late';
   $('old').hidden = !isOld || !last;
   document.body.classList.toggle('is-old', isOld && Boolean(last));
+  if (isOld) summary.unknown();
   say($('old-why'), word === 'late' ? 'The server is slow to answer.' : isOld ? `${detail.why} These figures are old.` : '');
   if (word === 'lost' && !last) say($('stream-text'), 'No connection');
   age();

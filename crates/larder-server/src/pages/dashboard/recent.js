@@ -8,7 +8,7 @@ export class Recent {
 
   show({ recent, viewer }) {
     const list = $('recent');
-    list.hidden = !recent?.length;
+    $('recent-box').hidden = !recent?.length;
     say($('recent-note'), recent ? (recent.length ? 'the newest first' : 'none yet') : 'Sign in as an administrator to see them.');
     const newest = recent ? `${viewer.as}${viewer.tenant}${recent.length}:${recent[0]?.id}` : null;
     if (newest === this.#newest) return;

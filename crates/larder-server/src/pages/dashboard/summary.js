@@ -1,7 +1,7 @@
 // The first glance: does it earn its keep, is anything wrong, and the essentials in numbers.
 import { $, bytes, count, el, ms, percent, rate, say, seconds } from './format.js';
 
-const WORDS = { good: ['✓', 'All is well'], warn: ['!', 'Needs a look'], bad: ['✕', 'Something is broken'], idle: ['○', 'Waiting for lookups'] };
+const WORDS = { good: ['✓', 'All is well'], warn: ['!', 'Needs a look'], bad: ['✕', 'Something is broken'], idle: ['○', 'Waiting for lookups'], unknown: ['?', 'Not known now'] };
 
 export class Summary {
   #tiles = new Map();
@@ -22,13 +22,22 @@ export class Summary {
     $('first-steps').hidden = overview.totals.hits + overview.totals.misses > 0;
   }
 
-  #verdict({ alerts, totals, minute, viewer }) {
-    const idle = totals.hits + totals.misses === 0;
-    const level = alerts[0]?.level ?? (idle ? 'idle' : 'good');
+  /** The figures are old: nobody knows whether all is well. */
+  unknown() {
+    this.#word('unknown');
+  }
+
+  #word(level) {
     const [sign, word] = WORDS[level];
     $('verdict').dataset.level = level;
     say($('state').querySelector('.sign'), sign);
     say($('state-word'), word);
+  }
+
+  #verdict({ alerts, totals, minute, viewer }) {
+    const idle = totals.hits + totals.misses === 0;
+    const level = alerts[0]?.level ?? (idle ? 'idle' : 'good');
+    this.#word(level);
     const whose = viewer.as === 'tenant' ? `of ${viewer.tenant} ` : '';
     const recent = minute?.hit_rate ?? null;
     const [share, when] = recent === null ? [totals.hit_rate, 'since the start'] : [recent, 'in the last minute'];

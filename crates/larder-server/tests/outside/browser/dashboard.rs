@@ -227,12 +227,14 @@ async fn figures_of_a_server_that_can_t_be_reached_are_said_to_be_old() {
     page.until("document.querySelector('#old').checkVisibility()").await;
     assert!(page.text("#old-why").await.contains("These figures are old."));
     page.until(&shows("#old-age", "old.")).await;
+    assert_eq!(page.text("#state-word").await, "Not known now");
     let anyone = Client::new(server.url());
     anyone.get("/api/charts/trend").await.expect(200);
     proxy.heal().await;
     page.eval("document.querySelector('#old-now').click()").await;
     page.until(LIVE).await;
     page.until("document.querySelector('#old').hidden").await;
+    page.until("document.querySelector('#state-word').textContent !== 'Not known now'").await;
     page.until(&row("charts")).await;
     page.was_well();
 }
