@@ -259,8 +259,10 @@ impl Engine {
         let found = self.read_only::<T>(&wanted, &policy).await;
         for (index, landed) in missing.into_iter().zip(found) {
             let counters = self.stats.counters(&keys[index].tenant, keys[index].key.first_segment());
-            out[index] = match landed {
-                Some(landed) => present(answer_landed(Ok(landed), false, self.now(), &counters)?),
+            let now = self.now();
+            // It was fresh when it was read, which may be a while ago.
+            out[index] = match landed.filter(|landed| now < landed.expiry.soft) {
+                Some(landed) => present(answer_landed(Ok(landed), false, now, &counters)?),
                 None => {
                     counters.count_miss();
                     None

@@ -3,12 +3,14 @@
 use super::stage::{LEASE, Seen, Stage, the_key};
 use super::{Schedule, play};
 use larder::simulation::Place;
-use larder::{Tiers, all, glob, tag};
+use larder::{Policy, Tiers, all, glob, tag};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(super) const ALL: &[Schedule] = &[
     Schedule::new("what was expired is not fresh in memory", play!(in_memory)),
     Schedule::new("what was expired is not fresh in Redis", play!(in_redis)),
+    Schedule::new("what runs out while it is read is not fresh", play!(run_out)),
     Schedule::new("what was expired is loaded again", play!(loaded_again)),
     Schedule::new("what is expired during its load is not fresh", play!(during_a_load)),
     Schedule::new("of two readers neither finds it fresh", play!(two_readers)),
@@ -34,6 +36,22 @@ async fn in_redis(stage: Arc<Stage>) -> Seen {
     stage.read(&a).await;
     let needed = stage.outdate(&a, the_key()).await;
     (stage.fresh(&b).await, needed)
+}
+
+/// It was fresh when it was judged, and not any more when it is handed out.
+async fn run_out(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let acme = a.cache.tenant("acme");
+    let policy = Policy::ttl(Duration::from_secs(2)).stale_if_error(Duration::from_secs(60));
+    let setting = a.host.run(async move { acme.set(the_key(), 1_u64, policy).await });
+    setting.await.expect("Redis is there");
+    b.host.stop_at(Place::Admitted);
+    let (later, node) = (Arc::clone(&stage), b.clone());
+    let reading = tokio::spawn(async move { later.fresh(&node).await });
+    stage.until(|| b.host.stands()).await;
+    stage.pass(3000).await;
+    b.host.go_on();
+    (reading.await.expect("it runs to its end"), 1)
 }
 
 /// The lease must not send a reader back to what is expired: he would go in circles.
