@@ -288,7 +288,7 @@ async fn tail_connects_again_when_its_server_has_restarted_and_says_that_events_
     server.program().kill();
     drop(server);
     // Without Redis its log has ended with it.
-    let server = Server::start_in(&dir, &[("LISTEN", &address)]).await;
+    let _server = Server::start_in(&dir, &[("LISTEN", &address)]).await;
     assert_eventually!(tail.said().contains("events are missing"), PATIENCE, "it is said: {}", tail.said());
     acme.post("/api/v1/campaigns", a_campaign("after")).await.expect(201);
     let said = tail.printed(2).await;
