@@ -12,6 +12,7 @@ mod http;
 mod limits;
 mod logging;
 mod pages;
+mod telemetry;
 
 use std::process::ExitCode;
 

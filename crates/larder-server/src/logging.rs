@@ -3,45 +3,60 @@
 use std::io::IsTerminal;
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::Config;
 use crate::config::value::Mode;
+use crate::failure::Failure;
 use crate::limits::LOG_BACKLOG;
+use crate::telemetry::{self, AnyLayer, Export};
 
-/// What writes the lines. At its end it writes those that wait, for at most a second.
+/// What writes the lines, and sends the spans. At its end it does so with those that wait, for a moment.
 #[must_use = "without it nothing is written"]
-pub(crate) struct Lines(Option<(WorkerGuard, ErrorCounter)>);
+pub(crate) struct Lines {
+    writer: Option<(WorkerGuard, ErrorCounter)>,
+    _export: Option<Export>,
+}
 
 /// Begins logging as `config` says. Only the first call of a process has an effect.
 ///
+/// # Errors
+/// Where spans are to be exported and can't be.
+///
 /// Where standard error is no file, a thread of its own writes: a request does not wait for whoever reads the other end,
 /// and goes on where nobody does. Lines beyond [`LOG_BACKLOG`] are dropped then, and counted.
-pub(crate) fn start(config: &Config) -> Lines {
+pub(crate) fn start(config: &Config) -> Result<Lines, Failure> {
+    let (export, spans) = telemetry::start()?.unzip();
     if is_file(std::io::stderr()) {
-        begin(config, std::io::stderr);
-        return Lines(None);
+        begin(config, std::io::stderr, spans);
+        return Ok(Lines { writer: None, _export: export });
     }
     let (lines, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(LOG_BACKLOG)
         .thread_name("larder-log")
         .finish(std::io::stderr());
     let dropped = lines.error_counter();
-    begin(config, lines);
-    Lines(Some((guard, dropped)))
+    begin(config, lines, spans);
+    Ok(Lines { writer: Some((guard, dropped)), _export: export })
 }
 
-fn begin<W: for<'a> MakeWriter<'a> + Send + Sync + 'static>(config: &Config, to: W) {
-    let filter = EnvFilter::new(&config.log.0);
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(to);
-    let started = match config.env {
-        Mode::Development => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
+fn begin<W>(config: &Config, to: W, spans: Option<AnyLayer>)
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(to);
+    let lines: AnyLayer = match config.env {
+        Mode::Development => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
         Mode::Production => {
-            lines.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+            lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
         }
     };
-    if started.is_err() {
+    let lines = lines.with_filter(EnvFilter::new(&config.log.0)).boxed();
+    let layers: Vec<AnyLayer> = std::iter::once(lines).chain(spans).collect();
+    if tracing_subscriber::registry().with(layers).try_init().is_err() {
         tracing::debug!("logging had been started already");
     }
 }
@@ -60,7 +75,7 @@ fn is_file<T>(_: T) -> bool {
 
 impl Drop for Lines {
     fn drop(&mut self) {
-        let dropped = self.0.as_ref().map_or(0, |(_, dropped)| dropped.dropped_lines());
+        let dropped = self.writer.as_ref().map_or(0, |(_, dropped)| dropped.dropped_lines());
         if dropped > 0 {
             tracing::warn!(dropped, "log lines were dropped: nobody took them from standard error in time");
         }

@@ -10,7 +10,7 @@ use crate::key::Key;
 use crate::l1::FullKey;
 use crate::limits::MAX_BULK_KEYS;
 use crate::loader::{LoadFuture, Loaded, Loader, Many, Nothing, Says, Wanted};
-use crate::lookup::{Answer, Remembered, answer_landed, scopes_of};
+use crate::lookup::{Answer, Purpose, Remembered, answer_landed, scopes_of};
 use crate::nested::Hurry;
 use crate::policy::Policy;
 use crate::scope::Selector;
@@ -310,6 +310,7 @@ impl Engine {
     ) -> Result<(), Error> {
         let mut loader = Some(loader);
         let mut loader = move || loader.take().expect("one job for all keys");
-        self.board(keys, 0..keys.len(), policy, |_| false, &mut loader, None).landed().await
+        let purpose = Purpose::asked(None);
+        self.board(keys, 0..keys.len(), policy, |_| false, &mut loader, purpose).landed().await
     }
 }

@@ -17,6 +17,7 @@ use futures_util::future::{BoxFuture, join_all};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tracing::Instrument;
 
 /// How long one attempt may take; it is repeated until [`Engine::defer_after`].
 pub(crate) const ATTEMPT: Duration = Duration::from_millis(500);
@@ -208,6 +209,7 @@ impl Engine {
                 let blocked = Blocked::new(self, &covered);
                 let work =
                     async move { engine.invalidate_shared(&remote, blocked, covered, tenant, until).await };
+                let work = work.in_current_span();
                 sync::spawn(&self.tasks, work).await.unwrap_or_else(|_| Err(crate::lookup::closed()))
             }
         };

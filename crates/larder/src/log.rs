@@ -1,5 +1,10 @@
 //! What the cache tells the log, under the target `larder::cache`, at debug level. Switched off it costs one comparison.
 
+/// The target of spans around loads.
+pub(crate) const LOAD: &str = "larder::load";
+/// The target of spans around calls of Redis.
+pub(crate) const CALL: &str = "larder::redis::call";
+
 use crate::l1::KeyRef;
 use crate::status::{Outcome, Status, Tier};
 use std::fmt;

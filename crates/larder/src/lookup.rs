@@ -20,6 +20,7 @@ use crate::value::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 use waiting::Waited;
 
 mod waiting;
@@ -175,7 +176,8 @@ impl Engine {
             // The last attempt joins nobody: its own load is good enough by itself.
             let may_join = |flight: &Flight<T>| caught_up && attempt < MAX_JOINS && self.may_join(flight);
             let missing = (0..keys.len()).filter(|index| answers[*index].is_none());
-            let Boarded { seats, full } = self.board(keys, missing, policy, may_join, loader, None);
+            let Boarded { seats, full } =
+                self.board(keys, missing, policy, may_join, loader, Purpose::asked(None));
             for index in full {
                 answers[index] = Some(self.fall_back(&keys[index], policy, too_many(), caught_up).await?);
             }
@@ -231,7 +233,7 @@ impl Engine {
         policy: &Policy,
         may_join: impl Fn(&Flight<T>) -> bool,
         loader: &mut (dyn FnMut() -> Box<dyn Loader<T>> + Send),
-        refresh_below: Option<Duration>,
+        purpose: Purpose,
     ) -> Boarded<T> {
         let mut boarded = Boarded { seats: Vec::new(), full: Vec::new() };
         let mut begun = Vec::new();
@@ -251,7 +253,7 @@ impl Engine {
                     let counters = self.stats.counters(&key.tenant, key.key.first_segment());
                     let (seat, change) = (Arc::clone(&flight), self.mirror.change());
                     let pending = Pending::new(key.clone(), scopes, flight, sender, counters, change);
-                    begun.push(pending.refreshing(refresh_below));
+                    begun.push(pending.refreshing(purpose.refresh_below));
                     boarded.seats.push(Seat { index, flight: seat, joined: false });
                 }
             }
@@ -260,7 +262,7 @@ impl Engine {
             // Before the loader is made: that runs code of the caller's, which may panic.
             let leave = LeaveBoard::of(self, &begun);
             let job = Job::new(Arc::clone(self), policy.clone(), loader(), hurry);
-            sync::spawn(&self.tasks, job.run(begun, leave));
+            sync::spawn(&self.tasks, job.run(begun, leave).instrument(purpose.within));
         }
         boarded
     }
@@ -276,7 +278,8 @@ impl Engine {
     ) {
         let keys: Vec<FullKey> = keys.cloned().collect();
         // Too many flights: the next lookup tries again.
-        let _ = self.board(&keys, 0..keys.len(), policy, |flight| self.may_join(flight), loader, below);
+        let may_join = |flight: &Flight<T>| self.may_join(flight);
+        let _ = self.board(&keys, 0..keys.len(), policy, may_join, loader, Purpose::behind(below));
     }
 
     /// Loads a key again unless some node has done so: unless more than `below` of its fresh time is left.
@@ -302,7 +305,8 @@ impl Engine {
         let mut loader = move || loader.take().expect("one job for one key");
         let may_join = |flight: &Flight<T>| self.may_join(flight);
         let keys = std::slice::from_ref(&full);
-        self.board(keys, 0..1, policy, may_join, &mut loader, Some(below)).landed().await
+        let purpose = Purpose::asked(Some(below));
+        self.board(keys, 0..1, policy, may_join, &mut loader, purpose).landed().await
     }
 
     /// Lengthens the life of a value without a load, in a task of its own.
@@ -314,7 +318,7 @@ impl Engine {
         }
         let (loader, hurry) = (Box::new(Nothing), Hurry::default());
         let job = Job::<()>::new(Arc::clone(self), policy.clone(), loader, hurry);
-        sync::spawn(&self.tasks, job.touch(full)).await.map_err(|_| closed())
+        sync::spawn(&self.tasks, job.touch(full).in_current_span()).await.map_err(|_| closed())
     }
 
     /// Whether somebody who asks now may wait for this flight.
@@ -351,7 +355,7 @@ impl Engine {
         let (counted, keys) =
             (counters.clone(), keys.iter().map(|full| full.key.clone()).collect::<Vec<_>>());
         let work = async move { job.load_uncached(&keys, &counted).await };
-        let loaded = sync::spawn(&self.tasks, work).await;
+        let loaded = sync::spawn(&self.tasks, work.in_current_span()).await;
         let (values, took) = loaded.map_err(|_| closed())??;
         let status = Status {
             outcome: Outcome::Bypass,
@@ -363,6 +367,26 @@ impl Engine {
         };
         counters.iter().for_each(|counters| counters.count(&status));
         Ok(values.into_iter().map(|value| (value, status)).collect())
+    }
+}
+
+/// What a flight is begun for.
+pub(crate) struct Purpose {
+    /// A value with less fresh time left than this is loaded again; `None`: what is not fresh.
+    refresh_below: Option<Duration>,
+    /// The span that it is a part of.
+    within: Span,
+}
+
+impl Purpose {
+    /// Whoever asks waits for it.
+    pub(crate) fn asked(refresh_below: Option<Duration>) -> Self {
+        Self { refresh_below, within: Span::current() }
+    }
+
+    /// Nobody waits for it. It is no part of what the asker does, whose span would last as long.
+    fn behind(refresh_below: Option<Duration>) -> Self {
+        Self { refresh_below, within: Span::none() }
     }
 }
 

@@ -13,6 +13,7 @@ use super::address::{self, Client, Peer};
 use super::{admission, errors, request_id, security};
 use crate::config::Config;
 use crate::config::value::Proxies;
+use crate::telemetry;
 
 /// What is needed for it.
 pub(super) struct Every {
@@ -40,9 +41,11 @@ pub(super) async fn every(State(every): State<Arc<Every>>, mut request: Request,
     let id_text = id.to_str().unwrap_or_default().to_owned();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let span = tracing::info_span!("request", id = id_text);
+    telemetry::begun(&span, &method, &path, request.headers());
     let answer = async { errors::as_problem(next.run(request).await).await };
     let mut response = answer.instrument(span.clone()).await;
 
+    telemetry::answered(&span, response.status());
     let headers = response.headers_mut();
     headers.insert(request_id::REQUEST_ID, id);
     security::harden(headers, client.https);

@@ -20,6 +20,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tracing::Instrument;
+use tracing::field::Empty;
 
 /// What became of one key: a value or its absence, and what the loader said of it.
 pub(super) struct Fruit<T> {
@@ -120,6 +122,8 @@ impl<T: Value> Job<T> {
         counters: &[&Counters],
     ) -> Result<Loads<T>, Error> {
         let limit = self.timeout();
+        let endpoint = wanted.first().map_or("", |one| one.key.first_segment());
+        let span = tracing::debug_span!(target: crate::log::LOAD, "cache load", endpoint, keys = wanted.len(), error = Empty);
         let account = tenant.map(|tenant| self.engine.stats.accounts.of(tenant));
         let engine = Arc::clone(&self.engine);
         let attempt = async {
@@ -138,7 +142,7 @@ impl<T: Value> Job<T> {
             counters.iter().for_each(|one| one.count_load_time(ended.since(began)));
             (loading, ended, ended.since(began))
         };
-        let error = match tokio::time::timeout(limit, attempt).await {
+        let error = match tokio::time::timeout(limit, attempt.instrument(span.clone())).await {
             Ok((Ok(Ok(loaded)), ended, took)) if loaded.len() == wanted.len() => {
                 match loaded.into_iter().zip(wanted).map(|(loaded, wanted)| fruit(loaded, wanted)).collect() {
                     Ok(loaded) => return Ok((loaded, ended, took)),
@@ -150,6 +154,7 @@ impl<T: Value> Job<T> {
             Ok((Err(_panic), ..)) => Error::new(ErrorKind::LoadPanicked, "the loader panicked"),
             Err(_) => Error::new(ErrorKind::LoadTimeout, format!("the loader did not end within {limit:?}")),
         };
+        span.record("error", tracing::field::debug(error.kind()));
         counters.iter().for_each(|one| one.count_load_error());
         Err(error)
     }

@@ -32,7 +32,7 @@ use greeting::{Facts, greeting};
 
 pub(crate) fn start(flags: SettingFlags) -> Result<(), Failure> {
     let loaded = config::load(flags.0)?;
-    let _lines = logging::start(&loaded.config);
+    let _lines = logging::start(&loaded.config)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

@@ -30,6 +30,7 @@ use std::{
     time::Duration,
 };
 use tokio::{sync::mpsc::UnboundedReceiver, time::Instant};
+use tracing::Instrument;
 
 /// How long the server keeps the stamp of a scope: no entry lives longer.
 const KEEP_STAMPS: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -328,6 +329,13 @@ impl RedisLink {
     }
 }
 
+/// The span of one call that somebody may wait for. Heartbeats and the like have none.
+macro_rules! call_span {
+    ($name:literal, $count:expr) => {
+        tracing::debug_span!(target: crate::log::CALL, $name, count = $count, db.system = "redis", otel.kind = "client")
+    };
+}
+
 impl Link for RedisLink {
     fn read<'a>(
         &'a self,
@@ -335,7 +343,7 @@ impl Link for RedisLink {
         scopes: &'a [ScopeHash],
         within: Duration,
     ) -> StoreFuture<'a, ReadReply> {
-        Box::pin(self.read_all(entries, scopes, within))
+        Box::pin(self.read_all(entries, scopes, within).instrument(call_span!("redis read", entries.len())))
     }
 
     fn lease<'a>(
@@ -343,7 +351,7 @@ impl Link for RedisLink {
         asks: &'a [LeaseRequest<'a>],
         within: Duration,
     ) -> StoreFuture<'a, Vec<LeaseReply>> {
-        Box::pin(self.lease_all(asks, within))
+        Box::pin(self.lease_all(asks, within).instrument(call_span!("redis lease", asks.len())))
     }
 
     fn fill<'a>(
@@ -351,7 +359,7 @@ impl Link for RedisLink {
         fills: &'a [FillRequest<'a>],
         within: Duration,
     ) -> StoreFuture<'a, Vec<Result<FillReply, StoreError>>> {
-        Box::pin(self.fill_all(fills, within))
+        Box::pin(self.fill_all(fills, within).instrument(call_span!("redis fill", fills.len())))
     }
 
     fn release<'a>(
@@ -362,7 +370,10 @@ impl Link for RedisLink {
         cooldown: Duration,
         within: Duration,
     ) -> StoreFuture<'a, ()> {
-        Box::pin(self.release_one(entry, key_scope, token, cooldown, within))
+        Box::pin(
+            self.release_one(entry, key_scope, token, cooldown, within)
+                .instrument(call_span!("redis release", 1)),
+        )
     }
 
     fn invalidate<'a>(
@@ -370,7 +381,8 @@ impl Link for RedisLink {
         what: InvalidateRequest<'a>,
         within: Duration,
     ) -> StoreFuture<'a, InvalidateReply> {
-        Box::pin(self.invalidate_all(what, within))
+        let span = call_span!("redis invalidate", what.scopes.len());
+        Box::pin(self.invalidate_all(what, within).instrument(span))
     }
 
     fn heartbeat<'a>(

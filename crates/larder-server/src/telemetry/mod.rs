@@ -1,0 +1,16 @@
+//! Traces for a collector, where the program was built with the feature `otel` and one is named.
+
+#[cfg(feature = "otel")]
+mod export;
+#[cfg(not(feature = "otel"))]
+mod nothing;
+
+#[cfg(feature = "otel")]
+pub(crate) use export::{Export, answered, begun, start};
+#[cfg(not(feature = "otel"))]
+pub(crate) use nothing::{Export, answered, begun, start};
+
+use tracing_subscriber::{Layer, Registry};
+
+/// A layer of whatever kind.
+pub(crate) type AnyLayer = Box<dyn Layer<Registry> + Send + Sync>;
