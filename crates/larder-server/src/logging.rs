@@ -23,11 +23,11 @@ pub(crate) struct Lines {
 
 /// Begins logging as `config` says. Only the first call of a process has an effect.
 ///
-/// # Errors
-/// Where spans are to be exported and can't be.
-///
 /// Where standard error is no file, a thread of its own writes: a request does not wait for whoever reads the other end,
 /// and goes on where nobody does. Lines beyond [`LOG_BACKLOG`] are dropped then, and counted.
+///
+/// # Errors
+/// Where spans are to be exported and can't be.
 pub(crate) fn start(config: &Config) -> Result<Lines, Failure> {
     let (export, spans) = telemetry::start()?.unzip();
     if is_file(std::io::stderr()) {

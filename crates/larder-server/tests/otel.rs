@@ -139,7 +139,8 @@ async fn a_load_and_each_call_of_redis_has_a_span_and_a_hit_in_memory_has_none()
 async fn the_last_spans_are_sent_at_the_end_and_an_invalidation_is_in_its_request() {
     let (collector, url) = Collector::start().await;
     let redis = RedisServer::start();
-    let mut env = env(&redis.url(), &url).to_vec();
+    let address = redis.url();
+    let mut env = env(&address, &url).to_vec();
     env[3] = ("OTEL_BSP_SCHEDULE_DELAY", "3600000");
     let server = Server::start(&env).await;
     let admin = Client::new(server.url()).sign_in("admin@larder.test").await;
@@ -156,7 +157,8 @@ async fn the_last_spans_are_sent_at_the_end_and_an_invalidation_is_in_its_reques
 async fn what_is_not_sampled_is_not_sent() {
     let (collector, url) = Collector::start().await;
     let redis = RedisServer::start();
-    let mut env = env(&redis.url(), &url).to_vec();
+    let address = redis.url();
+    let mut env = env(&address, &url).to_vec();
     env.push(("OTEL_TRACES_SAMPLER", "always_off"));
     let server = Server::start(&env).await;
     let acme = Client::new(server.url()).sign_in("owner@acme.test").await;

@@ -158,7 +158,7 @@ impl HttpClient for Http {
             if let Some(headers) = response.headers_mut() {
                 headers.clone_from(answer.headers());
             }
-            Ok(response.body(answer.bytes().await?)?)
+            Ok::<_, HttpError>(response.body(answer.bytes().await?)?)
         };
         Box::pin(async move {
             let runtime = self.runtime.as_ref().ok_or("the exporter has ended")?;
