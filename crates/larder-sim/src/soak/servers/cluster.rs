@@ -75,7 +75,7 @@ impl Servers for Cluster {
         let (nodes, primary) = (self.servers.nodes(), self.servers.primary_of(slot));
         let replica = self.servers.peers(primary).next().expect("each has a replica");
         let of = format!("{primary}");
-        let what = chance.below(22);
+        let what = chance.below(20);
         let _replacing = (what < 13).then(|| scene.replacing(self.lease() * 2));
         match what {
             0..2 => {

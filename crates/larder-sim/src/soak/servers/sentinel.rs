@@ -91,7 +91,7 @@ impl Servers for Sentinel {
     fn strike(&self, chance: &Chance, scene: &Scene) {
         let primary = self.primary();
         let (servers, of) = (self.servers.servers(), format!("{primary}"));
-        let what = chance.below(20);
+        let what = chance.below(18);
         let _replacing = (what < 11).then(|| scene.replacing(self.lease() * 2));
         match what {
             0..2 => {
