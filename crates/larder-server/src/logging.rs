@@ -54,9 +54,12 @@ where
             lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
         }
     };
-    let lines = lines.with_filter(EnvFilter::new(&config.log.0)).boxed();
+    // One filter for all, and none of a layer's own: with those, a line is lost whenever somebody has asked just before it whether
+    // another would be written (`log::log_enabled!`, which the SQL driver does).
+    let more = if spans.is_some() { telemetry::SPANS } else { "" };
+    let filter = EnvFilter::new(format!("{}{more}", config.log.0));
     let layers: Vec<AnyLayer> = std::iter::once(lines).chain(spans).collect();
-    if tracing_subscriber::registry().with(layers).try_init().is_err() {
+    if tracing_subscriber::registry().with(layers).with(filter).try_init().is_err() {
         tracing::debug!("logging had been started already");
     }
 }

@@ -20,10 +20,8 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::runtime::Runtime;
 use tracing::Span;
-use tracing::level_filters::LevelFilter;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::Targets;
 
 use super::AnyLayer;
 use crate::failure::Failure;
@@ -34,11 +32,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const FLUSH: Duration = Duration::from_secs(2);
 /// What the service is called where nobody says so.
 const NAME: &str = "larder";
-
-/// What is exported: the span of a request, and those of the cache.
-const REQUESTS: &str = "larder_server::http::every";
-const LOADS: &str = "larder::load";
-const CALLS: &str = "larder::redis::call";
 
 /// Sends spans until it is dropped; then, for a moment, the last ones.
 pub(crate) struct Export(SdkTracerProvider);
@@ -82,13 +75,7 @@ pub(crate) fn start() -> Result<Option<(Export, AnyLayer)>, Failure> {
         .with_tracer(provider.tracer("larder"))
         .with_location(false)
         .with_threads(false)
-        .with_tracked_inactivity(false)
-        .with_filter(
-            Targets::new()
-                .with_target(REQUESTS, LevelFilter::INFO)
-                .with_target(LOADS, LevelFilter::DEBUG)
-                .with_target(CALLS, LevelFilter::DEBUG),
-        );
+        .with_tracked_inactivity(false);
     Ok(Some((Export(provider), layer.boxed())))
 }
 
