@@ -21,7 +21,9 @@ async fn another_tenants_id_is_unknown_on_every_route(stack: Stack) {
     }
     let mut tried = 0;
     for route in routes::all() {
-        let names_an_id = route.path.contains('{') && !route.path.contains("{key}");
+        // A tenant in the path is no secret: there it is forbidden, and larder-live's tests see to that.
+        let names_an_id =
+            ["{key}", "{tenant"].iter().all(|other| !route.path.contains(other)) && route.path.contains('{');
         if !names_an_id || route.who != Who::Tenant {
             continue;
         }
