@@ -204,12 +204,7 @@ pub(super) const SCRIPTS: &[Change] = &[
         "if ARGV[4] ~= '1' then return",
         "if ARGV[4] == '1' then redis.call('ZREM', state, '!o') return {'DONE'} else return",
     ),
-    Change::new(
-        "log_append",
-        "the epoch of the coherence state does not matter",
-        "or m[3] ~= coherence or",
-        "or",
-    ),
+    Change::new("log_append", "the epoch of the coherence state does not matter", "m[3] ~= coherence or", ""),
     Change::new("log_append", "an id is taken again", "known = redis.call('GET', key)", "known = false"),
     Change::new(
         "log_append",
@@ -223,7 +218,13 @@ pub(super) const SCRIPTS: &[Change] = &[
         "if number and tonumber(number) > tonumber(ARGV[6]) then",
         "if false then",
     ),
-    Change::new("log_append", "dropped events end no epoch", "or ARGV[5] == '1' then", "then"),
+    Change::new("log_append", "dropped events end no epoch", "or ARGV[5] == '1'", ""),
+    Change::new(
+        "log_append",
+        "an epoch that begins with no event is not told",
+        "elseif begins then",
+        "elseif false then",
+    ),
     Change::new("log_append", "events of an epoch that has ended stay", "redis.call('DEL', stream)", ""),
     Change::new(
         "log_append",

@@ -19,6 +19,7 @@ pub(super) const ALL: &[Schedule] = &[
     Schedule::new("and who hears nothing has dropped that", play!(delivered_and_acknowledged)),
     Schedule::new("events enter the log as they were published", play!(in_line)),
     Schedule::small("who follows is told of events that were dropped", play!(dropped)),
+    Schedule::small("also where all that follows them is known", play!(dropped_before_known)),
     Schedule::new("an event is told at once", play!(told)),
     Schedule::new("an event whose message was lost comes with the next", play!(lost_before_another)),
     Schedule::new("and with the next of another tenant", play!(lost_before_anothers)),
@@ -36,6 +37,7 @@ pub(super) const ALL: &[Schedule] = &[
     Schedule::new("an attempt without an answer is made again, and its event is there once", play!(again)),
     Schedule::new("also where the attempt is carried out after that", play!(late, 0)),
     Schedule::new("and after the node has gone on", play!(late, 1)),
+    Schedule::new("and after the epoch that it has begun was lost", play!(again_in_another_epoch)),
     Schedule::new("an old snapshot's log goes on for nobody", play!(old_snapshot)),
     Schedule::new("nor before the server is blessed", play!(unblessed)),
 ];
@@ -204,6 +206,28 @@ async fn dropped(stage: Arc<Stage>) -> Seen {
     say(&a, "last").await;
     until(&stage, &follower, "last", LEASE).await;
     (u64::from(refused > 0 && follower.has("last") && follower.resets() > 0), 1)
+}
+
+/// The epoch that tells of it begins with no event.
+async fn dropped_before_known(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let follower = follow(&b).await;
+    let keyed = |node: &Node| publishing(node, event("it").idempotency_key("one"));
+    let _ = keyed(&b).await;
+    stage.cut(&a).await;
+    // One is on its way, two wait, and there is no room for more.
+    let mut all = vec![publishing(&a, event("other"))];
+    stage.pass(5).await;
+    all.extend([publishing(&a, event("other")), publishing(&a, event("other"))]);
+    stage.pass(5).await;
+    all.push(keyed(&a));
+    stage.pass(5).await;
+    stage.back(&a).await;
+    let mut refused = 0;
+    for publishing in all {
+        refused += u64::from(publishing.await.expect("it runs to its end").is_err());
+    }
+    (u64::from(refused > 0 && until(&stage, &follower, "reset", 12_000).await), 1)
 }
 
 async fn told(stage: Arc<Stage>) -> Seen {
@@ -420,6 +444,29 @@ async fn late(stage: Arc<Stage>, more: usize) -> Seen {
     let expected: &[&str] =
         if more > 0 { &["first", "it", "more", "last"] } else { &["first", "it", "last"] };
     (u64::from(follower.told() == expected), 1)
+}
+
+/// A name that an epoch has had is never given again: who has left that epoch looks at it no more.
+async fn again_in_another_epoch(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let follower = follow(&b).await;
+    say(&a, "first").await;
+    stage.pass(LEASE).await;
+    let old = stage.snapshot();
+    stage.evict(":h:4:acme:");
+    stage.network.hold(0, appends, true);
+    let publishing = publishing(&a, event("it"));
+    stage.network.reached().await;
+    until(&stage, &follower, "reset", LEASE).await;
+    stage.network.cut(0, true, true);
+    stage.network.restart(old);
+    stage.until(|| follower.resets() > 1).await;
+    stage.evict(":h:4:acme:");
+    stage.network.release();
+    stage.network.join(0);
+    let _ = publishing.await;
+    say(&a, "last").await;
+    (u64::from(until(&stage, &follower, "last", LEASE).await), 1)
 }
 
 /// The only one that is there follows nothing, so that nobody reads the log.

@@ -231,13 +231,15 @@ impl World {
         }
     }
 
-    /// Followers on these nodes who are not where the log ends.
-    pub(super) fn behind(&self, alive: impl Fn(usize) -> bool) -> usize {
+    /// Followers on these nodes who are not where the log ends: on which node, of whose log, where they and it are.
+    pub(super) fn behind(&self, alive: impl Fn(usize) -> bool) -> Vec<String> {
         let followers = self.logs.followers.lock().clone();
-        let is_behind = |(node, tenant, follower): &(usize, &'static str, usize)| {
-            alive(*node) && self.log_ends(tenant).is_some_and(|end| end != self.logs.history.place(*follower))
+        let behind = |(node, tenant, follower): (usize, &'static str, usize)| {
+            let (at, end) = (self.logs.history.place(follower), self.log_ends(tenant)?);
+            (at != end)
+                .then(|| format!("node {node} follows {tenant:?} up to {at:?}, and it goes to {end:?}"))
         };
-        followers.iter().filter(|one| is_behind(one)).count()
+        followers.into_iter().filter(|(node, ..)| alive(*node)).filter_map(behind).collect()
     }
 
     /// Where the tenant's log ends, if Redis has one; nowhere, if it is of another epoch of the coherence state.

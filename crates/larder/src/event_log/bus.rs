@@ -177,7 +177,7 @@ impl Bus {
     /// Puts events into the log, however long it takes.
     async fn append(&self, logs: &Logs, tenant: &Arc<str>, bucket: usize, batch: Batch) {
         let Batch { counted, items, renew } = batch;
-        let new_epoch = logs.names.next();
+        let mut new_epoch = logs.names.next();
         let (number, mut timeouts) = (self.batches.fetch_add(1, Ordering::Relaxed) + 1, 0);
         let given_up = logs.gives_up();
         tokio::pin!(given_up);
@@ -191,6 +191,10 @@ impl Bus {
                 .iter()
                 .map(|item| NewEvent { id: &item.id, keyed: item.keyed, json: &item.json })
                 .collect();
+            // Of each attempt its own: what one has begun may have been lost since, and seen before that.
+            if !is(Mutant::EpochNamedTwice) {
+                new_epoch = logs.names.next();
+            }
             let what = AppendRequest { tenant, events: &events, new_epoch: &new_epoch, renew, batch: number };
             let reply = tokio::select! {
                 reply = link.append(what, ATTEMPT) => reply,

@@ -140,6 +140,8 @@ pub enum Mutant {
     EpochsOfLogsIgnored,
     /// A message of a log's earlier epoch is taken for one of a new epoch.
     LeftLogsTaken,
+    /// Attempts to put the same events into the log name the same new epoch.
+    EpochNamedTwice,
     /// An event that is not the next is taken.
     EventsSkipped,
     /// A read settles also what was put in doubt after it began.
@@ -222,6 +224,7 @@ impl Mutant {
         Self::LogsNotCompared,
         Self::EpochsOfLogsIgnored,
         Self::LeftLogsTaken,
+        Self::EpochNamedTwice,
         Self::EventsSkipped,
         Self::LaterDoubtsSettled,
         Self::ResetsUntold,

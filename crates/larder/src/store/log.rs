@@ -37,7 +37,7 @@ pub struct AppendRequest<'a> {
     pub tenant: &'a str,
     /// The events, in their order.
     pub events: &'a [NewEvent<'a>],
-    /// The name of a new epoch, if one must begin: random, never used before. An attempt that is repeated names the same.
+    /// The name of a new epoch, if one must begin: random, never used before, in no other attempt either.
     pub new_epoch: &'a str,
     /// Begin it in any case.
     pub renew: bool,
