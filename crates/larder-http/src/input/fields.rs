@@ -172,6 +172,12 @@ impl<'e> Fields<'e> {
         self.map.remove(name).filter(|value| !value.is_null())
     }
 
+    /// Refuses a field that nobody has taken: for bodies in which a misspelt name would mean more than what was meant.
+    pub fn no_others(&mut self, known: &str) -> Option<()> {
+        let other = self.map.keys().next().cloned();
+        other.map_or(Some(()), |name| self.fault(&name, format!("is unknown: there are {known}")))
+    }
+
     /// Notes what is wrong with a field and stands for its missing value.
     pub fn fault<T>(&mut self, name: &str, message: impl Into<String>) -> Option<T> {
         let field = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };

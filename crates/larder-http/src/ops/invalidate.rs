@@ -53,6 +53,8 @@ impl Body for What {
             Some(Value::Bool(dry)) => Some(dry),
             Some(_) => f.fault("dry_run", "must be true or false"),
         };
+        // "tga" for "tag" would otherwise invalidate everything.
+        f.no_others("tenant, key, tag, prefix and dry_run")?;
         let what = Self { tenant: tenant?, key: key?, tag: tag?, prefix: prefix?, dry_run: dry_run? };
         let named = [&what.key, &what.tag, &what.prefix].into_iter().flatten().count();
         if named > 1 { f.fault("key", "only one of key, tag and prefix can be given") } else { Some(what) }

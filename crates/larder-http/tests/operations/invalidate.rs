@@ -100,6 +100,7 @@ async fn whoever_may_not_and_what_makes_no_sense_changes_nothing() {
         ("owner@acme", json!({"key": "leads:%zz"}), 422),
         ("owner@acme", json!({"tag": "x".repeat(257)}), 422),
         ("owner@acme", json!({"dry_run": "yes"}), 422),
+        ("owner@acme", json!({"tga": "t"}), 422),
         ("owner@acme", json!([]), 422),
     ] {
         let reply = ask(&server, token, &body).await;

@@ -65,7 +65,7 @@ function state(word, detail) {
   $('old').hidden = !isOld || !last;
   document.body.classList.toggle('is-old', isOld && Boolean(last));
   if (isOld) summary.unknown();
-  say($('old-why'), word === 'late' ? 'The server is slow to answer.' : isOld ? `${detail.why} These figures are old.` : '');
+  say($('old-why'), word === 'late' ? 'The server is slow to answer: these figures are old.' : isOld ? `${detail.why} These figures are old.` : '');
   if (word === 'lost' && !last) say($('stream-text'), 'No connection');
   age();
 }
