@@ -17,6 +17,8 @@ const BATCH: u32 = 1_000;
 const LEASE: Duration = Duration::from_secs(60);
 
 type Calls = BTreeMap<String, u64>;
+/// What is invalidated, by name.
+type Kind = (&'static str, fn() -> Selection);
 
 async fn node(redis: &RedisServer) -> Cache {
     let builder = Cache::builder("bench").redis(redis.url().as_str()).coherence_lease(LEASE);
@@ -65,7 +67,7 @@ async fn asked(redis: &RedisServer, cache: &Cache, what: fn() -> Selection) -> (
 
 /// One invalidation of each kind over so many entries: what it asked of Redis.
 async fn run(entries: u32) -> (Vec<Calls>, bool) {
-    let kinds: [(&str, fn() -> Selection); 3] =
+    let kinds: [Kind; 3] =
         [("tag", || tag("t").into()), ("prefix", || prefix!("page").into()), ("tenant", || all().into())];
     let redis = RedisServer::start();
     redis.command(&["CONFIG", "SET", "maxmemory", "4gb"]);
