@@ -9,8 +9,9 @@ use sqlx::any::AnyRow;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::{App, cached};
+use crate::app::App;
 use crate::auth::User;
+use crate::cached::cached;
 use crate::db::{Db, DbError};
 use crate::named::Named;
 use crate::ttl::Endpoint;

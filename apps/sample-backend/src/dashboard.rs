@@ -11,8 +11,9 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::{App, cached};
+use crate::app::App;
 use crate::auth::User;
+use crate::cached::cached;
 use crate::db::{Db, DbError};
 use crate::ttl::Endpoint;
 

@@ -1,11 +1,12 @@
 //! The multi-tenant API that `larder serve` runs: the library's worked example.
 //!
-//! [`start()`] opens the database, fills it with sample rows and gives back a router. Read in this order: [`app`] (how
-//! a read is cached and how a write invalidates), then any area: its `model`, its `sql`, its `routes`.
+//! [`start()`] opens the database, fills it with sample rows and gives back a router. Read in this order: [`cached`](mod@cached) (how
+//! a read is cached), [`write`](mod@write) (how a write invalidates), then any area: its `model`, its `sql`, its `routes`.
 
 pub mod ai;
 pub mod app;
 pub mod auth;
+pub mod cached;
 pub mod campaigns;
 pub mod catalog;
 pub(crate) mod choice;
@@ -29,6 +30,7 @@ pub mod ttl;
 mod upstream;
 pub mod users;
 mod warm;
+pub mod write;
 
 pub use config::SampleConfig;
 pub use db::StartError;

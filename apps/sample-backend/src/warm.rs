@@ -18,13 +18,9 @@ use tower::ServiceExt;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::cached::REFRESH;
 use crate::db::{Db, DbError};
 use crate::ttl::Endpoint;
-
-tokio::task_local! {
-    /// While this is set, cached reads load what has no more fresh time left than this.
-    pub(crate) static REFRESH: Duration;
-}
 
 /// Loads at once, so that warming leaves room for those who ask.
 const AT_ONCE: usize = 4;

@@ -17,7 +17,8 @@ use utoipa_axum::routes;
 
 use super::sql::{self, Account};
 use super::user::User;
-use crate::app::{App, cached_opt};
+use crate::app::App;
+use crate::cached::cached_opt;
 use crate::ttl::Endpoint;
 
 /// The shortest password that is taken.

@@ -11,8 +11,9 @@ use uuid::Uuid;
 
 use super::model::{Campaign, Filter, NewCampaign};
 use super::sql;
-use crate::app::{App, cached, cached_opt};
+use crate::app::App;
 use crate::auth::User;
+use crate::cached::{cached, cached_opt};
 use crate::ttl::Endpoint;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {

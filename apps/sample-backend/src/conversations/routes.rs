@@ -13,8 +13,9 @@ use uuid::Uuid;
 
 use super::model::{Conversation, NewConversation};
 use super::sql::{self, Stored};
-use crate::app::{App, cached};
+use crate::app::App;
 use crate::auth::User;
+use crate::cached::cached;
 use crate::ttl::Endpoint;
 use crate::users::People;
 

@@ -10,8 +10,9 @@ use utoipa_axum::routes;
 
 use super::model::{Job, JobsStats, NewJob};
 use super::sql;
-use crate::app::{App, cached};
+use crate::app::App;
 use crate::auth::User;
+use crate::cached::cached;
 use crate::ttl::Endpoint;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {

@@ -12,10 +12,12 @@ use uuid::Uuid;
 use super::kept::Kept;
 use super::model::{Message, NewMessage};
 use super::sql::{self, Sent};
-use crate::app::{App, Write, render};
+use crate::app::App;
 use crate::auth::User;
+use crate::cached::render;
 use crate::ttl::Endpoint;
 use crate::users::People;
+use crate::write::Write;
 use crate::{conversations, notifications};
 
 pub(crate) fn routes() -> OpenApiRouter<App> {

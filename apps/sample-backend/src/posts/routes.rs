@@ -11,8 +11,9 @@ use uuid::Uuid;
 
 use super::model::{NewPost, Post};
 use super::sql::{self, Stored};
-use crate::app::{App, cached, cached_opt};
+use crate::app::App;
 use crate::auth::User;
+use crate::cached::{cached, cached_opt};
 use crate::time::Time;
 use crate::ttl::Endpoint;
 use crate::users::People;

@@ -14,8 +14,9 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::upstream::Change;
-use crate::app::{App, cached_rendered};
+use crate::app::App;
 use crate::auth::User;
+use crate::cached::cached_rendered;
 use crate::campaigns::MAX_CENTS;
 use crate::ttl::{Endpoint, SELLER_TAG};
 

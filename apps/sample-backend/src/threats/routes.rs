@@ -14,8 +14,9 @@ use super::model::{
     Days, Filter, Inserted, NewThreat, NewThreats, SeverityChart, SourceChart, Threat, ThreatStats, Trend,
 };
 use super::sql;
-use crate::app::{App, cached};
+use crate::app::App;
 use crate::auth::User;
+use crate::cached::cached;
 use crate::db::{Db, DbError};
 use crate::ttl::Endpoint;
 

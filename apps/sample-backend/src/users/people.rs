@@ -7,7 +7,7 @@ use larder::{Fetched, Key, key};
 use larder_http::Problem;
 use uuid::Uuid;
 
-use super::model::Known;
+use super::model::{Known, Person};
 use super::sql;
 use crate::app::App;
 use crate::auth::User;
@@ -36,10 +36,7 @@ impl People {
             async move {
                 let wanted: Vec<Uuid> = missing.iter().filter_map(id_of).collect();
                 let found = sql::many(&db, &tenant, &wanted).await?;
-                found
-                    .into_iter()
-                    .map(|person| Ok((key_of(person.id), super::routes::known(person)?)))
-                    .collect()
+                found.into_iter().map(|person| Ok((key_of(person.id), known(person)?))).collect()
             }
         };
         let policy = app.policy(Endpoint::Users);
@@ -79,6 +76,13 @@ impl People {
 
 pub(super) fn key_of(id: Uuid) -> Key {
     key!("users", id)
+}
+
+pub(super) fn known(person: Person) -> Result<Known, Problem> {
+    Known::new(person).map_err(|error| {
+        tracing::error!(%error, "a user can't be rendered");
+        Problem::internal()
+    })
 }
 
 fn id_of(key: &Key) -> Option<Uuid> {

@@ -8,10 +8,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::model::{Known, Person, Profile};
-use super::people::key_of;
+use super::people::{key_of, known};
 use super::sql;
-use crate::app::{App, cached_opt};
+use crate::app::App;
 use crate::auth::User;
+use crate::cached::cached_opt;
 use crate::ttl::Endpoint;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
@@ -55,11 +56,4 @@ async fn profile(
     let load = move || async move { Ok(sql::profile(&db, &tenant, id).await?) };
     cached_opt(user.scope(), key!("user_profile", id), app.policy(Endpoint::UserProfile), &conditions, load)
         .await
-}
-
-pub(super) fn known(person: Person) -> Result<Known, Problem> {
-    Known::new(person).map_err(|error| {
-        tracing::error!(%error, "a user can't be rendered");
-        Problem::internal()
-    })
 }
