@@ -42,4 +42,11 @@ impl Chance {
     pub fn pick<T: Copy>(&self, from: &[T]) -> T {
         from[self.index(from.len())]
     }
+
+    /// Brings a list into some order (Fisher–Yates).
+    pub fn shuffle<T>(&self, list: &mut [T]) {
+        for last in (1..list.len()).rev() {
+            list.swap(last, self.index(last + 1));
+        }
+    }
 }

@@ -14,7 +14,8 @@ pub struct Soak {
     /// How long there are faults, in minutes.
     #[arg(long, default_value_t = 10.0)]
     minutes: f64,
-    /// What faults and calls follow from. Processes run as they run: a soak can't be replayed.
+    /// What troubles and calls follow from: which, in what order, how long. Processes run as they run, so what comes of it
+    /// is another matter.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How Redis is set up.
@@ -72,20 +73,27 @@ impl Soak {
     }
 
     fn report(&self, verdict: &Verdict) {
-        let Verdict { counts, broken, nodes, rest } = verdict;
+        let Verdict { counts, broken, missed, nodes, rest } = verdict;
         println!("{counts}");
+        missed.iter().for_each(|missed| println!("DID NOT TAKE PLACE {missed}"));
+        let never = counts.names("faults").filter(|(_, count)| *count == 0).map(|(name, _)| name);
+        let never: Vec<&str> = never.collect();
+        if !never.is_empty() {
+            println!("NEVER {}", never.join(", "));
+        }
         broken.iter().for_each(|broken| println!("VIOLATION {broken}"));
         let operations = ["reads", "invalidations", "expirations"].map(|group| counts.total(group));
         let operations: u64 = operations.iter().sum();
         let rest =
             rest.map_or_else(|| "never at rest".to_owned(), |rest| format!("at rest after {rest:.1?}"));
         println!(
-            "{:?}, seed {}: {operations} operations in {} min on {} nodes at a time ({nodes} in all), {} faults, {rest}, {} violations",
+            "{:?}, seed {}: {operations} operations in {} min on {} nodes at a time ({nodes} in all), {} faults, {} that did not take place, {rest}, {} violations",
             self.topology,
             self.seed,
             self.minutes,
             self.nodes,
             counts.total("faults"),
+            counts.total("faults that did not take place"),
             broken.len()
         );
     }

@@ -24,6 +24,11 @@ impl Counts {
         self.0.iter().filter(|((g, n), _)| *g == group && *n == name).map(|(_, count)| count).sum()
     }
 
+    /// The names of a group, and how many there were of each.
+    pub fn names(&self, group: &str) -> impl Iterator<Item = (&'static str, u64)> {
+        self.0.iter().filter(move |((of, _), _)| *of == group).map(|((_, name), count)| (*name, *count))
+    }
+
     /// How many there were of a group.
     pub fn total(&self, group: &str) -> u64 {
         self.0.iter().filter(|((of, _), _)| *of == group).map(|(_, count)| count).sum()
@@ -46,7 +51,7 @@ impl fmt::Display for Counts {
                 writeln!(f, "{group}: {}", self.total(group))?;
                 last = group;
             }
-            writeln!(f, "    {name:<28} {count:>12}")?;
+            writeln!(f, "    {name:<40} {count:>12}")?;
         }
         Ok(())
     }

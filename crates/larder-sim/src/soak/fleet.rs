@@ -32,6 +32,31 @@ pub(super) struct Settings {
     pub(super) switch_off: Option<Mutant>,
 }
 
+/// What happens to nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mishap {
+    Stopped,
+    Killed,
+    ShutDown,
+}
+
+impl Mishap {
+    /// A round of them.
+    pub(super) const ROUND: [Self; 10] = {
+        let (stopped, killed) = (Self::Stopped, Self::Killed);
+        [stopped, stopped, stopped, stopped, stopped, stopped, killed, killed, killed, Self::ShutDown]
+    };
+
+    /// As the report calls it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Stopped => "node stopped",
+            Self::Killed => "node killed",
+            Self::ShutDown => "node shut down and replaced",
+        }
+    }
+}
+
 /// A node that runs.
 struct Node {
     id: usize,
@@ -95,27 +120,27 @@ impl Fleet {
     }
 
     /// Something happens to a node.
-    pub(super) fn strike(&self, chance: &Chance, scene: &Scene) {
+    pub(super) fn strike(&self, what: Mishap, chance: &Chance, scene: &Scene) {
         let place = chance.index(self.places.len());
         let mut node = self.places[place].lock();
         let of = format!("n{}", node.id);
-        match chance.below(10) {
-            0..6 => {
+        match what {
+            Mishap::Stopped => {
                 let lasts = chance.pick(&[20, 300, 900, 1300, 2600, 4000]);
-                let _fault = scene.fault("node stopped", format_args!("{of}, {lasts} ms"));
+                let _fault = scene.fault(what.as_str(), format_args!("{of}, {lasts} ms"));
                 node.program.pause();
                 scene.last(lasts);
                 node.program.resume();
             }
-            6..9 => {
+            Mishap::Killed => {
                 let lasts = chance.pick(&[0, 300, 1500, 3000]);
-                let _fault = scene.fault("node killed", format_args!("{of}, replaced after {lasts} ms"));
+                let _fault = scene.fault(what.as_str(), format_args!("{of}, replaced after {lasts} ms"));
                 node.program.kill();
                 scene.last(lasts);
                 *node = self.node(place, self.settings.rate);
             }
-            _ => {
-                let _fault = scene.fault("node shut down and replaced", &of);
+            Mishap::ShutDown => {
+                let _fault = scene.fault(what.as_str(), &of);
                 self.dismiss(&node, scene);
                 *node = self.node(place, self.settings.rate);
             }

@@ -21,6 +21,12 @@ const WAITING: usize = 500_000;
 const RECENT: usize = 100_000;
 /// Lines that are shown around a violation.
 const SHOWN: usize = 100;
+/// Troubles that did not take place, of which the reason is kept.
+const MISSED_KEPT: usize = 100;
+/// The group of counts of troubles.
+pub(super) const FAULTS: &str = "faults";
+/// The same of those that did not take place.
+const MISSED: &str = "faults that did not take place";
 /// An outage that began so long ago, a lease aside, was seen by all, in microseconds.
 const SEEN: u64 = 50_000;
 
@@ -45,6 +51,8 @@ struct Inner {
     faults: VecDeque<(u64, String)>,
     counts: Counts,
     broken: Vec<String>,
+    /// Troubles that did not take place, and why.
+    missed: VecDeque<String>,
     /// When all servers were out of reach for everybody.
     downs: VecDeque<(u64, u64)>,
     /// When a server that was replaced may have answered.
@@ -207,8 +215,20 @@ impl Judge {
     /// Something is done to nodes, servers or the network.
     pub(super) fn fault(&self, kind: &'static str, what: &str) {
         let mut inner = self.inner.lock();
-        inner.counts.count("faults", kind);
         keep(&mut inner.faults, (now(), format!("{kind} {what}")), 1000);
+    }
+
+    /// A trouble of this kind was made.
+    pub(super) fn took_place(&self, kind: &'static str) {
+        self.add(FAULTS, kind, 1);
+    }
+
+    /// A trouble of this kind could not be made.
+    pub(super) fn did_not_take_place(&self, kind: &'static str, why: &str) {
+        let mut inner = self.inner.lock();
+        inner.counts.count(MISSED, kind);
+        let line = format!("{} {kind}: {why}", self.time(now()));
+        keep(&mut inner.missed, line, MISSED_KEPT);
     }
 
     /// It is over.
@@ -356,12 +376,17 @@ impl Judge {
         (counts, inner.broken.clone())
     }
 
+    /// The last troubles that did not take place, and why.
+    pub(super) fn missed(&self) -> Vec<String> {
+        self.inner.lock().missed.iter().cloned().collect()
+    }
+
     /// Reads (and probes that wait) so far, invalidations and expirations, and faults.
     pub(super) fn so_far(&self) -> [u64; 3] {
         let inner = self.inner.lock();
         let waiting = inner.waiting.len() as u64;
         let [reads, invalidations, expirations, faults] =
-            ["reads", "invalidations", "expirations", "faults"].map(|group| inner.counts.total(group));
+            ["reads", "invalidations", "expirations", FAULTS].map(|group| inner.counts.total(group));
         [reads + waiting, invalidations + expirations, faults]
     }
 }

@@ -11,9 +11,11 @@ mod judge;
 mod line;
 mod node;
 mod probe;
+mod rounds;
 mod rows;
 mod scene;
 mod servers;
+mod torment;
 mod wire;
 
 pub(crate) use node::parse_mutant;
@@ -29,11 +31,14 @@ use larder::simulation::Mutant;
 use rows::{MAX_NODES, Rows};
 use scene::Scene;
 use servers::Servers;
+use std::any::Any;
 use std::net::Ipv4Addr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use wire::Order;
 
 /// How long after the last fault everything is to be at rest: a connection that nobody answers is given up after 2 s,
@@ -51,7 +56,8 @@ pub struct Soak {
     pub topology: Topology,
     /// How long there are faults.
     pub lasts: Duration,
-    /// What faults and calls follow from. (Processes run as they run: a soak can't be replayed.)
+    /// What troubles and calls follow from: which, in what order, how long. (Processes run as they run, so what comes of it
+    /// is another matter.)
     pub seed: u64,
     /// How many nodes there are at a time: 1 to 8.
     pub nodes: usize,
@@ -94,6 +100,8 @@ pub struct Verdict {
     pub counts: Counts,
     /// What must not be, each with what happened around it.
     pub broken: Vec<String>,
+    /// The last troubles that did not take place, and why: servers that did not do what they were told to do.
+    pub missed: Vec<String>,
     /// How many nodes there ever were.
     pub nodes: usize,
     /// How long it took everything to come to rest after the last fault.
@@ -103,7 +111,8 @@ pub struct Verdict {
 /// Runs a soak. `progress` is called now and then, with the time gone and reads, invalidations, faults and violations so far.
 ///
 /// # Panics
-/// If servers or nodes cannot be started, or there are to be more than 8 nodes.
+/// If servers or nodes cannot be started at its beginning, or there are to be more than 8 nodes. From then on it always comes
+/// to a verdict.
 pub fn soak(what: &Soak, progress: impl Fn(Duration, [u64; 4])) -> Verdict {
     assert!((1..=MAX_NODES).contains(&what.nodes), "1 to {MAX_NODES} nodes, not {}", what.nodes);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -121,9 +130,10 @@ async fn run(what: &Soak, progress: impl Fn(Duration, [u64; 4])) -> Verdict {
     let Soak { program, rate, seed, switch_off, .. } = what.clone();
     let settings = Settings { program, coordinator, lease, outage_memory_ttl, rate, seed, switch_off };
     let fleet = Arc::new(Fleet::start(settings, Arc::clone(&servers), Arc::clone(&desk), what.nodes));
-    let scene = Scene::new(Arc::clone(&judge), tokio::runtime::Handle::current());
+    let scene = Scene::new(Arc::clone(&judge), Handle::current());
     let began = Instant::now();
-    let mut threads = if what.calm { Vec::new() } else { faults(what.seed, &scene, &fleet, &servers) };
+    let mut threads =
+        if what.calm { Vec::new() } else { torment::begin(what.seed, &scene, &fleet, &servers) };
     threads.push(probes(what.seed, &scene, &servers));
     while began.elapsed() < what.lasts && judge.violations() < what.patience {
         tokio::time::sleep(LOOK).await;
@@ -138,46 +148,43 @@ async fn run(what: &Soak, progress: impl Fn(Duration, [u64; 4])) -> Verdict {
             judge.settle(false);
         }
         if let Err(panic) = thread.join() {
-            let why = panic.downcast_ref::<String>().map_or("it panicked", String::as_str);
-            judge.broke(format!("the harness: {why}"));
+            judge.broke(format!("the harness: {}", said(&*panic)));
         }
     }
+    let left = aside(&servers, |servers| servers.mend(&Handle::current())).await;
+    let left = left.unwrap_or_else(|why| vec![format!("servers can't be mended: {why}")]);
+    left.into_iter().for_each(|left| judge.broke(format!("the harness: when all troubles were over {left}")));
     let rest = rest(&judge, &desk, &fleet, &servers).await;
-    let ended = (Arc::clone(&fleet), Arc::clone(&scene));
-    let ending = tokio::task::spawn_blocking(move || ended.0.end(&ended.1));
-    ending.await.expect("nodes can be ended");
+    if let Err(why) = aside(&fleet, move |fleet| fleet.end(&scene)).await {
+        judge.broke(format!("the harness: nodes can't be ended: {why}"));
+    }
     judge.add("network", "messages of Redis lost", servers.lost_pushes() as u64);
     judge.settle(true);
     fleet.panics().into_iter().for_each(|panic| judge.broke(panic));
     let (counts, broken) = judge.verdict();
-    Verdict { counts, broken, nodes: fleet.count(), rest }
+    Verdict { counts, broken, missed: judge.missed(), nodes: fleet.count(), rest }
 }
 
-/// Everything that goes wrong, each kind on a thread of its own, so that it also goes wrong at once.
-fn faults(
-    seed: u64,
-    scene: &Arc<Scene>,
-    fleet: &Arc<Fleet>,
-    servers: &Arc<dyn Servers>,
-) -> Vec<std::thread::JoinHandle<()>> {
-    type Strike = Box<dyn Fn(&Chance, &Scene) + Send>;
-    let (nodes, network) = (Arc::clone(fleet), Arc::clone(servers));
-    let stores = Arc::clone(servers);
-    let strikes: [Strike; 3] = [
-        Box::new(move |chance, scene| nodes.strike(chance, scene)),
-        Box::new(move |chance, scene| stores.strike(chance, scene)),
-        Box::new(move |chance, scene| network.strike_network(chance, scene)),
-    ];
-    let begin = |(number, strike): (usize, Strike)| {
-        let (scene, chance) =
-            (Arc::clone(scene), Chance::new(seed.wrapping_mul(3).wrapping_add(number as u64)));
-        std::thread::spawn(move || {
-            while !scene.wait(Duration::from_millis(chance.pick(&[100, 500, 1500, 3000, 6000]))) {
-                strike(&chance, &scene);
-            }
-        })
-    };
-    strikes.into_iter().enumerate().map(begin).collect()
+/// Does what blocks, and may panic as what is [`caught`].
+async fn aside<S: Send + Sync + ?Sized + 'static, T: Send + 'static>(
+    whose: &Arc<S>,
+    what: impl FnOnce(&S) -> T + Send + 'static,
+) -> Result<T, String> {
+    let whose = Arc::clone(whose);
+    let done = tokio::task::spawn_blocking(move || what(&whose)).await;
+    done.map_err(|ended| ended.try_into_panic().map_or_else(|ended| ended.to_string(), |panic| said(&*panic)))
+}
+
+/// Does what panics where servers do not as they are told: the kit does, since tests want it so. A soak goes on and tells.
+fn caught<T>(what: impl FnOnce() -> T) -> Result<T, String> {
+    // Locks are parking_lot's, and nothing is left half-done that `Servers::mend` does not put right.
+    catch_unwind(AssertUnwindSafe(what)).map_err(|panic| said(&*panic))
+}
+
+/// What somebody said who panicked.
+fn said(panic: &(dyn Any + Send)) -> String {
+    let said = panic.downcast_ref::<String>().map(String::as_str);
+    said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked").to_owned()
 }
 
 /// I4: somebody looks into Redis all the time.
@@ -208,7 +215,9 @@ async fn rest(judge: &Judge, desk: &Desk, fleet: &Fleet, servers: &Arc<dyn Serve
     if rest.is_none() {
         judge.broke(format!("I12, I13: {REST:?} after everything was mended: {left:?}"));
     }
-    fleet.newcomer();
+    if let Err(why) = caught(|| fleet.newcomer()) {
+        judge.broke(format!("the harness: nobody comes: {why}"));
+    }
     let mut asked = Vec::new();
     let checking = Instant::now();
     while asked.len() < fleet.ids().len() || !asked.iter().all(|node| desk.has_checked(*node)) {
@@ -237,11 +246,13 @@ async fn unrest(judge: &Judge, fleet: &Fleet, servers: &Arc<dyn Servers>, began:
         }
     }
     if left.is_empty() {
-        let servers = Arc::clone(servers);
-        let holders = tokio::task::spawn_blocking(move || servers.holders());
-        let holders = holders.await.expect("servers answer");
-        let held = holders.into_iter().filter(|holder| names.contains(holder));
-        left.extend(held.map(|holder| format!("a lease of node {holder}")));
+        match aside(servers, |servers| servers.holders()).await.flatten() {
+            Ok(holders) => {
+                let held = holders.into_iter().filter(|holder| names.contains(holder));
+                left.extend(held.map(|holder| format!("a lease of node {holder}")));
+            }
+            Err(why) => left.push(why),
+        }
     }
     left
 }

@@ -194,6 +194,12 @@ impl RedisServer {
         running && !self.paused.load(Ordering::SeqCst)
     }
 
+    /// Whether this kit has [paused](Self::pause) it.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::SeqCst)
+    }
+
     /// Ends the server if it runs, and starts it on the same port with what it had persisted: everything with
     /// [`RedisOptions::appendonly`], nothing without.
     pub fn restart(&self) {

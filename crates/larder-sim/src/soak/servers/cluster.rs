@@ -1,7 +1,10 @@
 //! Three primaries with a replica each.
 
 use super::super::scene::Scene;
-use super::{Servers, break_network, guard, lose_messages, trouble};
+use super::one::Victim;
+use super::trouble::{OF_A_WAY, OF_ONE, round};
+use super::way::{break_network, lose_messages};
+use super::{Servers, Trouble, guard};
 use crate::chance::Chance;
 use larder::simulation::CLUSTER_TAGS;
 use larder_testkit::{RedisCluster, RedisServer, TcpProxy};
@@ -10,6 +13,18 @@ use std::time::Duration;
 /// A primary that does not answer for so long is replaced. Not below the lease (see "Known limits" of ARCHITECTURE.md),
 /// and not below what it takes a primary to notice that its replica is gone.
 const NODE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What only this set-up suffers.
+const ITS_OWN: [Trouble; 8] = [
+    Trouble::FailoverOnDemand,
+    Trouble::KilledAndReplaced,
+    Trouble::StoppedAndReplaced,
+    Trouble::IsolatedAndReplaced,
+    Trouble::SlotMoved,
+    Trouble::AllStopped,
+    Trouble::AllEmpty,
+    Trouble::ReplicaKilled,
+];
 
 pub(super) struct Cluster {
     servers: RedisCluster,
@@ -34,6 +49,22 @@ impl Cluster {
         (0..self.servers.nodes().len()).map(|node| self.servers.proxy(node))
     }
 
+    /// What a server alone suffers too.
+    fn strike_primary(&self, what: Trouble, primary: usize, chance: &Chance, scene: &Scene) {
+        let of = format!("of primary {primary}");
+        match what {
+            Trouble::MessagesLost => lose_messages(self.proxies(), "of all servers", chance, scene),
+            what if OF_A_WAY.contains(&what) => {
+                break_network(what, self.servers.proxy(primary), &of, chance, scene);
+            }
+            what => {
+                let server = &self.servers.nodes()[primary];
+                let (stops, downs) = (&[50, 400, 1000], &[0, 300]);
+                Victim { server, of: &of, alone: false, stops, downs }.suffer(what, chance, scene);
+            }
+        }
+    }
+
     /// Whether a node is a primary.
     fn leads(&self, node: usize) -> bool {
         let role = self.servers.nodes()[node].command(&["ROLE"]);
@@ -45,8 +76,9 @@ impl Cluster {
         let replica = self.servers.peers(primary).next().expect("each has a replica");
         let other = (0..nodes.len()).filter(|node| *node != primary && *node != replica);
         let others: Vec<usize> = other.filter(|node| self.leads(*node)).collect();
+        assert!(!others.is_empty(), "no other node says that it is a primary");
         let to = others[chance.index(others.len())];
-        let _fault = scene.fault("slot moved", format_args!("{slot} from {primary} to {to}"));
+        let _fault = scene.fault(Trouble::SlotMoved.as_str(), format_args!("{slot} from {primary} to {to}"));
         // A replica that is a moment late must not break the move off.
         let need =
             |replicas| [primary, to].into_iter().for_each(|node| nodes[node].need_replicas(replicas, 1));
@@ -69,72 +101,72 @@ impl Servers for Cluster {
         Duration::from_secs(2)
     }
 
-    fn strike(&self, chance: &Chance, scene: &Scene) {
+    fn round(&self) -> Vec<Trouble> {
+        round(&ITS_OWN, &[&OF_ONE, &OF_A_WAY])
+    }
+
+    fn may_replace(&self, what: Trouble) -> bool {
+        use Trouble::{Empty, MessagesLost, OldSnapshot, ReplicaKilled, Restarted};
+        match what {
+            ReplicaKilled | MessagesLost => false,
+            // Nobody takes its place, unless it takes longer to come back than it should.
+            Empty | Restarted | OldSnapshot => true,
+            what => !OF_ONE.contains(&what),
+        }
+    }
+
+    fn strike(&self, what: Trouble, chance: &Chance, scene: &Scene) {
         self.servers.await_complete();
         let (_, slot) = self.some_slot(chance);
         let (nodes, primary) = (self.servers.nodes(), self.servers.primary_of(slot));
         let replica = self.servers.peers(primary).next().expect("each has a replica");
         let of = format!("{primary}");
-        let what = chance.below(20);
-        let _replacing = (what < 13).then(|| scene.replacing(self.lease() * 2));
         match what {
-            0..2 => {
-                let _fault = scene.fault("failover on demand", &of);
+            Trouble::FailoverOnDemand => {
+                let _fault = scene.fault(what.as_str(), &of);
                 self.servers.failover(replica);
             }
-            2 => {
-                let _fault = scene.fault("primary killed and replaced", &of);
+            Trouble::KilledAndReplaced => {
+                let _fault = scene.fault(what.as_str(), &of);
                 nodes[primary].kill();
                 let _ = self.servers.await_takeover(primary);
                 nodes[primary].restart();
             }
-            3 => {
-                let _fault = scene.fault("primary stopped and replaced", &of);
+            Trouble::StoppedAndReplaced => {
+                let _fault = scene.fault(what.as_str(), &of);
                 nodes[primary].pause();
                 let _ = self.servers.await_takeover(primary);
                 // It goes on as a primary, until another node tells it.
                 nodes[primary].resume();
             }
-            4..6 => {
-                let _fault = scene.fault("primary isolated and replaced", &of);
+            Trouble::IsolatedAndReplaced => {
+                let _fault = scene.fault(what.as_str(), &of);
                 self.servers.isolate(&[primary]);
                 let _ = self.servers.await_takeover(primary);
                 scene.last(chance.pick(&[0, 1000, 2500]));
                 // It believes to be a primary, until another node tells it.
                 self.servers.heal();
             }
-            6..8 => {
+            Trouble::SlotMoved => self.move_slot(slot, primary, chance, scene),
+            Trouble::AllStopped => {
                 let lasts = chance.pick(&[900, 3800, 4500, 6000]);
-                let _fault = scene.fault("all servers stopped", format_args!("{lasts} ms"));
+                let _fault = scene.fault(what.as_str(), format_args!("{lasts} ms"));
                 nodes.iter().for_each(RedisServer::pause);
                 scene.away(lasts, || nodes.iter().for_each(RedisServer::resume));
             }
-            8 => {
+            Trouble::AllEmpty => {
                 let lasts = chance.pick(&[0, 1000, 4500]);
-                let _fault =
-                    scene.fault("all servers killed and restarted empty", format_args!("after {lasts} ms"));
+                let _fault = scene.fault(what.as_str(), format_args!("after {lasts} ms"));
                 nodes.iter().for_each(RedisServer::kill);
                 scene.away(lasts, || nodes.iter().for_each(RedisServer::restart));
             }
-            9..11 => self.move_slot(slot, primary, chance, scene),
-            11..13 => {
-                break_network(self.servers.proxy(primary), &format!("of primary {of}"), chance, scene);
-            }
-            13 => {
-                let lasts = chance.pick(&[50, 400, 1000]);
-                let _fault = scene.fault("primary stopped for a moment", format_args!("{of}, {lasts} ms"));
-                nodes[primary].pause();
-                scene.last(lasts);
-                nodes[primary].resume();
-            }
-            14 => {
-                let _fault = scene.fault("replica killed and restarted", replica);
+            Trouble::ReplicaKilled => {
+                let _fault = scene.fault(what.as_str(), replica);
                 nodes[replica].kill();
                 scene.last(chance.pick(&[100, 1000]));
                 nodes[replica].restart();
             }
-            15..17 => lose_messages(self.proxies(), "of all servers", chance, scene),
-            _ => trouble(&nodes[primary], &format!("primary {of}"), chance, scene),
+            what => self.strike_primary(what, primary, chance, scene),
         }
     }
 
@@ -147,7 +179,22 @@ impl Servers for Cluster {
         Some((self.servers.find_primary_of(slot)?, tag))
     }
 
-    fn lost_pushes(&self) -> usize {
-        self.proxies().map(TcpProxy::lost_pushes).sum()
+    fn ways(&self) -> Vec<&TcpProxy> {
+        self.proxies().collect()
+    }
+
+    fn join(&self) {
+        self.servers.heal();
+        // A move that was broken off.
+        for (_, slot) in &self.slots {
+            for node in self.servers.nodes() {
+                // Replicas refuse it.
+                let _ = node.try_command(&["CLUSTER", "SETSLOT", &slot.to_string(), "STABLE"]);
+            }
+        }
+    }
+
+    fn guarded(&self) -> bool {
+        self.guarded
     }
 }

@@ -1,15 +1,21 @@
 //! Servers of each kind, and what goes wrong with them.
 
 mod cluster;
+mod one;
 mod sentinel;
 mod single;
+mod trouble;
+mod way;
 
+use super::caught;
 use super::scene::Scene;
 use crate::chance::Chance;
 use clap::ValueEnum;
 use larder_testkit::redis::RedisOptions;
-use larder_testkit::{RedisServer, TcpProxy, proxy};
+use larder_testkit::{RedisServer, TcpProxy};
 use std::time::Duration;
+use tokio::runtime::Handle;
+pub(super) use trouble::Trouble;
 
 /// How Redis is set up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -31,11 +37,21 @@ pub(super) trait Servers: Send + Sync {
     /// The coherence lease of their nodes.
     fn lease(&self) -> Duration;
 
-    /// Something goes wrong with them, lasts, and is mended.
-    fn strike(&self, chance: &Chance, scene: &Scene);
+    /// What goes wrong with them in a round.
+    fn round(&self) -> Vec<Trouble>;
 
-    /// Something goes wrong on the way to them, lasts, and is mended. Nothing, where [`Servers::strike`] sees to that.
-    fn strike_network(&self, _chance: &Chance, _scene: &Scene) {}
+    /// What goes wrong at the same time, on the way to them. Nothing, where [`Servers::round`] sees to that.
+    fn network_round(&self) -> Vec<Trouble> {
+        Vec::new()
+    }
+
+    /// Whether it may have a server replaced, which may go on to answer.
+    fn may_replace(&self, _what: Trouble) -> bool {
+        false
+    }
+
+    /// Something goes wrong, lasts, and is mended. The kit panics where servers do not what they are to do.
+    fn strike(&self, what: Trouble, chance: &Chance, scene: &Scene);
 
     /// Those that hold data.
     fn stores(&self) -> Vec<&RedisServer>;
@@ -44,19 +60,82 @@ pub(super) trait Servers: Send + Sync {
     /// them. `None` while there is none, or not everybody would say the same.
     fn authority(&self, chance: &Chance) -> Option<(usize, &'static str)>;
 
+    /// Those that only watch over them.
+    fn watchers(&self) -> &[RedisServer] {
+        &[]
+    }
+
+    /// What stands before those that hold data.
+    fn ways(&self) -> Vec<&TcpProxy>;
+
+    /// Ends a partition, where there can be one.
+    fn join(&self) {}
+
+    /// Whether a primary without its replicas takes no writes.
+    fn guarded(&self) -> bool {
+        false
+    }
+
     /// Messages of Redis that were lost on their way to a node.
-    fn lost_pushes(&self) -> usize;
+    fn lost_pushes(&self) -> usize {
+        self.ways().into_iter().map(TcpProxy::lost_pushes).sum()
+    }
+
+    /// Undoes whatever a trouble may have left behind. Which servers were not there.
+    fn mend(&self, runtime: &Handle) -> Vec<String> {
+        let mut found = Vec::new();
+        for (kind, server) in self
+            .stores()
+            .into_iter()
+            .map(|store| ("server", store))
+            .chain(self.watchers().iter().map(|watcher| ("Sentinel", watcher)))
+        {
+            if server.is_up() {
+                continue;
+            }
+            let was = if server.is_paused() { "stopped" } else { "down" };
+            let back = caught(|| if server.is_paused() { server.resume() } else { server.restart() });
+            let now = back.map_or_else(|why| format!("stays so: {why}"), |()| "is back".to_owned());
+            found.push(format!("the {kind} on port {} was {was}, and {now}", server.port()));
+        }
+        self.join();
+        for way in self.ways() {
+            runtime.block_on(way.heal());
+        }
+        let replicas = if self.guarded() { "1" } else { "0" };
+        for store in self.stores() {
+            for command in [
+                ["CLIENT", "UNPAUSE"].as_slice(),
+                &["CONFIG", "SET", "maxmemory", "0", "maxmemory-policy", "noeviction"],
+                &["CONFIG", "SET", "client-output-buffer-limit", "pubsub 0 0 0"],
+                &["CONFIG", "SET", "min-replicas-to-write", replicas, "min-replicas-max-lag", "1"],
+            ] {
+                // One that is not there was told of above.
+                let _ = store.try_command(command);
+            }
+        }
+        found
+    }
 
     /// Which nodes hold leases of keys, by their names in the protocol.
-    fn holders(&self) -> Vec<String> {
+    ///
+    /// # Errors
+    /// What a server said instead of an answer, if it said anything.
+    fn holders(&self) -> Result<Vec<String>, String> {
         let mut holders = Vec::new();
-        for store in self.stores() {
-            for key in store.command(&["KEYS", "ld1:soak:*:l:*"]).items() {
-                holders.push(store.command(&["HGET", &key.text(), "n"]).text());
+        for (index, store) in self.stores().into_iter().enumerate() {
+            let ask = |command: &[&str]| match store.try_command(command) {
+                Ok(answer) if answer.is_error() => Err(format!("server {index} says {}", answer.text())),
+                Ok(answer) => Ok(answer),
+                Err(why) => Err(format!("server {index} does not answer: {why}")),
+            };
+            for key in ask(&["KEYS", "ld1:soak:*:l:*"])?.items() {
+                // A replica may send whoever asks elsewhere.
+                holders.extend(ask(&["HGET", &key.text(), "n"]).map(|holder| holder.text()));
             }
         }
         holders.retain(|holder| !holder.is_empty());
-        holders
+        Ok(holders)
     }
 }
 
@@ -78,107 +157,32 @@ fn guard(server: RedisOptions, guarded: bool) -> RedisOptions {
     if guarded { server.arg(replicas, "1").arg(lag, "1") } else { server }
 }
 
-/// The network fails, lasts so, and is mended.
-fn break_network(proxy: &TcpProxy, of: &str, chance: &Chance, scene: &Scene) {
-    use proxy::Fault;
-    let ms = Duration::from_millis;
-    let (kind, fault) = match chance.below(10) {
-        0 => ("network delays", Fault::Delay(ms(chance.pick(&[5, 30, 120, 250])))),
-        1 => ("network half open", Fault::Stall),
-        2 => ("replies held back", Fault::HoldReplies),
-        3 => ("requests held back", Fault::HoldRequests),
-        4 => ("network drops", Fault::Drop),
-        5 => {
-            let after = chance.pick(&[1, 20, 300, 5000]);
-            ("replies cut off", Fault::CutReplies { after })
-        }
-        6 => ("network trickles", Fault::Trickle { bytes: chance.pick(&[1, 7, 100]), every: ms(2) }),
-        7 => ("connections reset", Fault::Reset),
-        8 => ("connections refused", Fault::Refuse),
-        _ => {
-            let _fault = scene.fault("connections cut", of);
-            return proxy.cut();
-        }
-    };
-    let _fault = scene.fault(kind, format_args!("{of} {fault:?}"));
-    scene.runtime.block_on(proxy.set(fault));
-    scene.last(chance.pick(&[50, 300, 900, 1500, 3000]));
-    if fault == Fault::Drop {
-        // Streams with a hole are of no use to anybody.
-        proxy.cut();
-    }
-    scene.runtime.block_on(proxy.heal());
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// What is published does not reach nodes on these ways, and nothing else shows it.
-fn lose_messages<'a>(
-    proxies: impl Iterator<Item = &'a TcpProxy> + Clone,
-    of: &str,
-    chance: &Chance,
-    scene: &Scene,
-) {
-    let lasts = chance.pick(&[100, 400, 1500, 3000]);
-    let _fault = scene.fault("messages lost", format_args!("{of} {lasts} ms"));
-    proxies.clone().for_each(|proxy| scene.runtime.block_on(proxy.set(proxy::Fault::LosePushes)));
-    scene.last(lasts);
-    proxies.for_each(|proxy| scene.runtime.block_on(proxy.heal()));
-}
-
-/// What one server can suffer while it goes on.
-fn trouble(server: &RedisServer, of: &str, chance: &Chance, scene: &Scene) {
-    let ms = Duration::from_millis;
-    match chance.below(9) {
-        0 => {
-            let _fault = scene.fault("clients killed", of);
-            server.kill_clients("normal");
-        }
-        1 => {
-            let _fault = scene.fault("subscribers killed", of);
-            server.kill_clients("pubsub");
-        }
-        2 => {
-            let lasts = chance.pick(&[100, 600, 1500, 2500]);
-            let _fault = scene.fault("writes paused", format_args!("{of} {lasts} ms"));
-            server.pause_writes(ms(lasts));
-            scene.last(lasts);
-            server.unpause_clients();
-        }
-        3 => {
-            let lasts = chance.pick(&[100, 600, 1500, 2500]);
-            let _fault = scene.fault("clients paused", format_args!("{of} {lasts} ms"));
-            // Nobody can end it: it ends by itself.
-            server.pause_clients(ms(lasts));
-            std::thread::sleep(ms(lasts));
-        }
-        4 => {
-            let _fault = scene.fault("memory full", of);
-            server.fill_up(chance.pick(&[0, 10_000, 200_000]));
-            scene.last(chance.pick(&[300, 1000, 2000]));
-            server.limit_memory(0, "noeviction");
-        }
-        5 => {
-            let _fault = scene.fault("everything evicted by and by", of);
-            let used: u64 = server.info("memory")["used_memory"].parse().expect("used_memory is a number");
-            server.limit_memory(used.saturating_sub(chance.pick(&[1000, 30_000, 300_000])), "allkeys-random");
-            scene.last(chance.pick(&[100, 500, 1500]));
-            server.limit_memory(0, "noeviction");
-        }
-        6 => {
-            let _fault = scene.fault("coherence state evicted", of);
-            for key in server.command(&["KEYS", "ld1:soak:*:i"]).items() {
-                server.evict(key.text());
-            }
-        }
-        7 => {
-            let _fault = scene.fault("flushed", of);
-            // Refused, where a replica is a moment late.
-            server.command(&["FLUSHALL"]);
-        }
-        _ => {
-            let _fault = scene.fault("subscribers' buffers small", of);
-            server.limit_subscribers(chance.pick(&[64, 1000]));
-            scene.last(chance.pick(&[300, 1000, 2000]));
-            server.limit_subscribers(0);
-        }
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn servers_that_are_away_at_the_end_are_told_of_and_brought_back() {
+        let servers = start(Topology::Single, 1, true).await;
+        let runtime = Handle::current();
+        tokio::task::spawn_blocking(move || {
+            assert_eq!(servers.mend(&runtime), [""; 0], "nothing was wrong");
+            let server = servers.stores()[0];
+            server.command(&["HSET", "ld1:soak:{0}:l:1:a:k", "n", "somebody"]);
+            server.limit_memory(1, "noeviction");
+            server.pause();
+            let found = servers.mend(&runtime);
+            assert!(found.len() == 1 && found[0].ends_with("was stopped, and is back"), "{found:?}");
+            assert_eq!(servers.holders(), Ok(vec!["somebody".to_owned()]));
+            assert!(!server.command(&["SET", "k", "v"]).is_error(), "there is room again");
+            server.kill();
+            let told = servers.holders().unwrap_err();
+            assert!(told.starts_with("server 0 does not answer: "), "{told}");
+            let found = servers.mend(&runtime);
+            assert!(found.len() == 1 && found[0].ends_with("was down, and is back"), "{found:?}");
+            assert_eq!(servers.holders(), Ok(Vec::new()));
+        })
+        .await
+        .unwrap();
     }
 }

@@ -1,7 +1,10 @@
 //! A primary, two replicas, three Sentinels.
 
 use super::super::scene::Scene;
-use super::{ONLY, Servers, break_network, guard, lose_messages, trouble};
+use super::one::Victim;
+use super::trouble::{OF_A_WAY, OF_ONE, round};
+use super::way::{break_network, lose_messages};
+use super::{ONLY, Servers, Trouble, guard};
 use crate::chance::Chance;
 use larder_testkit::{Member, RedisSentinel, RedisServer, TcpProxy};
 use std::time::Duration;
@@ -11,6 +14,17 @@ use std::time::Duration;
 const DOWN_AFTER: Duration = Duration::from_secs(3);
 /// The Sentinel that the node in the first place asks, and no other.
 const ALONE: usize = 0;
+/// What only this set-up suffers.
+const ITS_OWN: [Trouble; 8] = [
+    Trouble::FailoverOnDemand,
+    Trouble::KilledAndReplaced,
+    Trouble::StoppedAndReplaced,
+    Trouble::IsolatedAndReplaced,
+    Trouble::AllStopped,
+    Trouble::AllEmpty,
+    Trouble::ReplicaKilled,
+    Trouble::SentinelStopped,
+];
 
 pub(super) struct Sentinel {
     servers: RedisSentinel,
@@ -74,6 +88,22 @@ impl Sentinel {
         (0..self.servers.servers().len()).map(|server| self.servers.proxy(server))
     }
 
+    /// What a server alone suffers too.
+    fn strike_primary(&self, what: Trouble, primary: usize, chance: &Chance, scene: &Scene) {
+        let of = format!("of primary {primary}");
+        match what {
+            Trouble::MessagesLost => lose_messages(self.proxies(), "of all servers", chance, scene),
+            what if OF_A_WAY.contains(&what) => {
+                break_network(what, self.servers.proxy(primary), &of, chance, scene);
+            }
+            what => {
+                let server = &self.servers.servers()[primary];
+                let (stops, downs) = (&[50, 300, 600], &[0, 300]);
+                Victim { server, of: &of, alone: false, stops, downs }.suffer(what, chance, scene);
+            }
+        }
+    }
+
     fn all(&self) -> impl Iterator<Item = &RedisServer> {
         self.servers.servers().iter().chain(self.servers.sentinels())
     }
@@ -88,75 +118,75 @@ impl Servers for Sentinel {
         Duration::from_secs(1)
     }
 
-    fn strike(&self, chance: &Chance, scene: &Scene) {
+    fn round(&self) -> Vec<Trouble> {
+        round(&ITS_OWN, &[&OF_ONE, &OF_A_WAY])
+    }
+
+    fn may_replace(&self, what: Trouble) -> bool {
+        use Trouble::{Empty, MessagesLost, OldSnapshot, ReplicaKilled, Restarted, SentinelStopped};
+        match what {
+            ReplicaKilled | SentinelStopped | MessagesLost => false,
+            // Nobody takes its place, unless it takes longer to come back than it should.
+            Empty | Restarted | OldSnapshot => true,
+            what => !OF_ONE.contains(&what),
+        }
+    }
+
+    fn strike(&self, what: Trouble, chance: &Chance, scene: &Scene) {
         let primary = self.primary();
         let (servers, of) = (self.servers.servers(), format!("{primary}"));
-        let what = chance.below(18);
-        let _replacing = (what < 11).then(|| scene.replacing(self.lease() * 2));
         match what {
-            0..2 => {
-                let _fault = scene.fault("failover on demand", &of);
+            Trouble::FailoverOnDemand => {
+                let _fault = scene.fault(what.as_str(), &of);
                 let _ = self.servers.failover();
             }
-            2 => {
-                let _fault = scene.fault("primary killed and replaced", &of);
+            Trouble::KilledAndReplaced => {
+                let _fault = scene.fault(what.as_str(), &of);
                 servers[primary].kill();
                 let _ = self.servers.await_failover(primary);
                 servers[primary].restart();
             }
-            3 => {
-                let _fault = scene.fault("primary stopped and replaced", &of);
+            Trouble::StoppedAndReplaced => {
+                let _fault = scene.fault(what.as_str(), &of);
                 servers[primary].pause();
                 let _ = self.servers.await_failover(primary);
                 scene.last(chance.pick(&[0, 1000]));
                 // It goes on as a primary, until a Sentinel tells it.
                 servers[primary].resume();
             }
-            4..6 => {
-                let _fault = scene.fault("primary isolated and replaced", &of);
+            Trouble::IsolatedAndReplaced => {
+                let _fault = scene.fault(what.as_str(), &of);
                 self.isolate(primary, chance, scene);
             }
-            6..8 => {
+            Trouble::AllStopped => {
                 let lasts = chance.pick(&[400, 1900, 2400, 4000]);
-                let _fault = scene.fault("all servers stopped", format_args!("{lasts} ms"));
+                let _fault = scene.fault(what.as_str(), format_args!("{lasts} ms"));
                 self.all().for_each(RedisServer::pause);
                 scene.away(lasts, || self.all().for_each(RedisServer::resume));
             }
-            8 => {
+            Trouble::AllEmpty => {
                 let lasts = chance.pick(&[0, 1000, 2400]);
-                let _fault =
-                    scene.fault("all servers killed and restarted empty", format_args!("after {lasts} ms"));
+                let _fault = scene.fault(what.as_str(), format_args!("after {lasts} ms"));
                 self.servers.sentinels().iter().for_each(RedisServer::pause);
                 servers.iter().for_each(RedisServer::kill);
                 scene.away(lasts, || servers.iter().for_each(RedisServer::restart));
                 self.servers.sentinels().iter().for_each(RedisServer::resume);
             }
-            9..11 => {
-                break_network(self.servers.proxy(primary), &format!("of primary {of}"), chance, scene);
-            }
-            11 => {
-                let lasts = chance.pick(&[50, 300, 600]);
-                let _fault = scene.fault("primary stopped for a moment", format_args!("{of}, {lasts} ms"));
-                servers[primary].pause();
-                scene.last(lasts);
-                servers[primary].resume();
-            }
-            12 => {
+            Trouble::ReplicaKilled => {
                 let replica = (primary + 1 + chance.index(2)) % 3;
-                let _fault = scene.fault("replica killed and restarted", replica);
+                let _fault = scene.fault(what.as_str(), replica);
                 servers[replica].kill();
                 scene.last(chance.pick(&[100, 1500]));
                 servers[replica].restart();
             }
-            13 => {
+            Trouble::SentinelStopped => {
                 let sentinel = chance.index(3);
-                let _fault = scene.fault("Sentinel stopped", sentinel);
+                let _fault = scene.fault(what.as_str(), sentinel);
                 self.servers.sentinels()[sentinel].pause();
                 scene.last(chance.pick(&[500, 2500]));
                 self.servers.sentinels()[sentinel].resume();
             }
-            14..16 => lose_messages(self.proxies(), "of all servers", chance, scene),
-            _ => trouble(&servers[primary], &format!("primary {of}"), chance, scene),
+            what => self.strike_primary(what, primary, chance, scene),
         }
     }
 
@@ -168,7 +198,19 @@ impl Servers for Sentinel {
         Some((self.servers.primary()?, ONLY))
     }
 
-    fn lost_pushes(&self) -> usize {
-        self.proxies().map(TcpProxy::lost_pushes).sum()
+    fn watchers(&self) -> &[RedisServer] {
+        self.servers.sentinels()
+    }
+
+    fn ways(&self) -> Vec<&TcpProxy> {
+        self.proxies().collect()
+    }
+
+    fn join(&self) {
+        self.servers.heal();
+    }
+
+    fn guarded(&self) -> bool {
+        self.guarded
     }
 }

@@ -1,17 +1,17 @@
 //! One server, and a network of its own between it and each node.
 
 use super::super::scene::Scene;
-use super::{ONLY, Servers, break_network, lose_messages, trouble};
+use super::one::Victim;
+use super::trouble::{OF_A_WAY, OF_ONE, round};
+use super::way::{break_network, lose_messages};
+use super::{ONLY, Servers, Trouble};
 use crate::chance::Chance;
-use larder_testkit::redis::Snapshot;
 use larder_testkit::{RedisServer, TcpProxy};
-use parking_lot::Mutex;
 use std::time::Duration;
 
 pub(super) struct Single {
     redis: RedisServer,
     ways: Vec<TcpProxy>,
-    old: Mutex<Option<Snapshot>>,
 }
 
 impl Single {
@@ -21,7 +21,7 @@ impl Single {
         for _ in 0..places {
             ways.push(TcpProxy::start(format!("127.0.0.1:{}", redis.port())).await);
         }
-        Self { redis, ways, old: Mutex::default() }
+        Self { redis, ways }
     }
 }
 
@@ -34,47 +34,25 @@ impl Servers for Single {
         Duration::from_secs(1)
     }
 
-    fn strike(&self, chance: &Chance, scene: &Scene) {
-        let redis = &self.redis;
-        match chance.below(12) {
-            0..2 => {
-                let lasts = chance.pick(&[50, 400, 900, 1800, 3500]);
-                let _fault = scene.fault("server stopped", format_args!("{lasts} ms"));
-                redis.pause();
-                scene.away(lasts, || redis.resume());
-            }
-            2 => {
-                let lasts = chance.pick(&[0, 500, 2500]);
-                let _fault =
-                    scene.fault("server killed and restarted empty", format_args!("after {lasts} ms"));
-                redis.kill();
-                redis.wipe();
-                scene.away(lasts, || redis.restart());
-            }
-            3 => {
-                let _fault = scene.fault("server restarted with all its data", "");
-                redis.restart_keeping_data();
-            }
-            4 => {
-                let Some(old) = self.old.lock().take() else {
-                    *self.old.lock() = Some(redis.snapshot());
-                    return;
-                };
-                let lasts = chance.pick(&[0, 2500]);
-                let _fault = scene.fault("old snapshot restored", format_args!("after {lasts} ms"));
-                redis.kill();
-                scene.away(lasts, || redis.restore_snapshot(&old));
-            }
-            _ => trouble(redis, "", chance, scene),
-        }
+    fn round(&self) -> Vec<Trouble> {
+        // Stopped more often: it is all that there is.
+        round(&[Trouble::Stopped], &[&OF_ONE])
     }
 
-    fn strike_network(&self, chance: &Chance, scene: &Scene) {
+    fn network_round(&self) -> Vec<Trouble> {
+        OF_A_WAY.into()
+    }
+
+    fn strike(&self, what: Trouble, chance: &Chance, scene: &Scene) {
         let place = chance.index(self.ways.len());
         let (way, of) = (&self.ways[place], format!("of place {place}"));
-        match chance.below(4) {
-            0 => lose_messages(std::iter::once(way), &of, chance, scene),
-            _ => break_network(way, &of, chance, scene),
+        match what {
+            Trouble::MessagesLost => lose_messages(std::iter::once(way), &of, chance, scene),
+            what if OF_A_WAY.contains(&what) => break_network(what, way, &of, chance, scene),
+            what => {
+                let (stops, downs) = (&[50, 400, 900, 1800, 3500], &[0, 500, 2500]);
+                Victim { server: &self.redis, of: "", alone: true, stops, downs }.suffer(what, chance, scene);
+            }
         }
     }
 
@@ -86,7 +64,7 @@ impl Servers for Single {
         Some((0, ONLY))
     }
 
-    fn lost_pushes(&self) -> usize {
-        self.ways.iter().map(TcpProxy::lost_pushes).sum()
+    fn ways(&self) -> Vec<&TcpProxy> {
+        self.ways.iter().collect()
     }
 }
