@@ -15,7 +15,7 @@ use crate::nested::Hurry;
 use crate::policy::Policy;
 use crate::scope::Selector;
 use crate::stamp::Stamp;
-use crate::status::Fetched;
+use crate::status::{Fetched, Outcome};
 use crate::tenant::Tenant;
 use crate::value::Value;
 use std::collections::{HashMap, HashSet};
@@ -261,13 +261,16 @@ impl Engine {
             let counters = self.stats.counters(&keys[index].tenant, keys[index].key.first_segment());
             let now = self.now();
             // It was fresh when it was read, which may be a while ago.
-            out[index] = match landed.filter(|landed| now < landed.expiry.soft) {
-                Some(landed) => present(answer_landed(Ok(landed), false, now, &counters)?),
+            let answer = match landed.filter(|landed| now < landed.expiry.soft) {
+                Some(landed) => Some(answer_landed(Ok(landed), false, now, &counters)?),
                 None => {
                     counters.count_miss();
                     None
                 }
             };
+            let outcome = answer.as_ref().map_or(Outcome::Miss, |(_, status)| status.outcome);
+            self.l1.note(keys[index].borrow(), outcome);
+            out[index] = answer.and_then(present);
         }
         Ok(out)
     }

@@ -16,7 +16,7 @@ use crate::policy::Policy;
 use crate::remote::{Remote, random_part};
 use crate::scope::{EntryScopes, ScopeHash};
 use crate::stats::{Counters, Stats, StatsSnapshot};
-use crate::status::Tier;
+use crate::status::{LastOutcome, Tier};
 use crate::sync::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -190,6 +190,7 @@ impl Engine {
             expiry: value.expiry,
             retry_at: AtomicU64::new(0),
             ahead_at: AtomicU64::new(0),
+            last: LastOutcome::default(),
             load: value.load,
             weight,
             counters: value.counters,

@@ -8,7 +8,7 @@ use crate::job::local_expiry;
 use crate::key::{Key, decode};
 use crate::l1::{Entry, KeyRef};
 use crate::scope::{Covered, EntryScopes, Selection};
-use crate::status::Tier;
+use crate::status::{Outcome, Tier};
 use crate::store::EntryName;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -33,6 +33,9 @@ pub struct EntryInfo {
     pub tags: Vec<String>,
     /// How long its load took.
     pub load: Duration,
+    /// How the last lookup of its key on this node ended; `None` if there was none since it came into memory. Not known of
+    /// an entry found in Redis.
+    pub last: Option<Outcome>,
 }
 
 /// Which entries to list.
@@ -187,6 +190,7 @@ impl Engine {
                 age: self.now().since(expiry.made),
                 tags: Vec::new(),
                 load: header.load,
+                last: None,
             });
         }
         None
@@ -210,6 +214,7 @@ impl Engine {
             age: now.since(entry.expiry.made),
             tags: entry.tags.iter().map(ToString::to_string).collect(),
             load: entry.load,
+            last: entry.last.get(),
         })
     }
 }

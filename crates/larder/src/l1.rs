@@ -13,6 +13,7 @@ use crate::remote::random_part;
 use crate::scope::{EntryScopes, Subject};
 use crate::simulation;
 use crate::stats::{Counters, Stats};
+use crate::status::{LastOutcome, Outcome, Status};
 use quick_cache::sync::Cache as Quick;
 use quick_cache::{Equivalent, Lifecycle, OptionsBuilder, Weighter};
 use smallvec::SmallVec;
@@ -42,6 +43,8 @@ pub(crate) struct Entry {
     /// How long the load took.
     pub(crate) load: Duration,
     pub(crate) weight: u64,
+    /// For people: how the last lookup of its key here ended.
+    pub(crate) last: LastOutcome,
     pub(crate) counters: Arc<Counters>,
     /// Its tenant's, which knows of it while it is in memory.
     pub(crate) account: Arc<Account>,
@@ -61,6 +64,12 @@ impl Entry {
     pub(crate) fn value_weight(&self, key: &Key) -> usize {
         let rest = weigh(key, self.scopes.all().len(), 0);
         usize::try_from(self.weight.saturating_sub(rest)).unwrap_or(usize::MAX)
+    }
+
+    /// Counts a lookup that it answers.
+    pub(crate) fn count(&self, status: &Status) {
+        self.counters.count(status);
+        self.last.note(status.outcome);
     }
 
     pub(crate) fn may_retry(&self, now: Moment) -> bool {
@@ -194,13 +203,20 @@ impl L1 {
         self.entries.get(&key)
     }
 
+    /// Notes how a lookup ended that memory did not answer, where memory has an entry of its key by now.
+    pub(crate) fn note(&self, key: KeyRef<'_>, outcome: Outcome) {
+        if let Some(entry) = self.entries.peek(&key) {
+            entry.last.note(outcome);
+        }
+    }
+
     /// Puts an admitted entry in, unless a newer version is there.
     pub(crate) fn put(&self, key: FullKey, entry: Arc<Entry>, mirror: &Mirror) {
-        let older = self.entries.peek(&key).is_some_and(|there| {
-            there.ver > entry.ver && mirror.serves(&there.judged, there.scopes.subject(&key.key))
-        });
-        if older {
-            return;
+        if let Some(there) = self.entries.peek(&key) {
+            if there.ver > entry.ver && mirror.serves(&there.judged, there.scopes.subject(&key.key)) {
+                return;
+            }
+            entry.last.follow(&there.last);
         }
         entry.account.enter(entry.weight);
         let mut gone = SmallVec::new();

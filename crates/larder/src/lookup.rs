@@ -52,7 +52,7 @@ impl Engine {
         match freshness(entry.expiry.stale_from(stale_from), windows, now) {
             Freshness::Fresh => match answer::<T>(&entry, Outcome::Hit, now) {
                 Some(answer) => {
-                    entry.counters.count(&answer.1);
+                    entry.count(&answer.1);
                     log::lookup(key, &answer.1);
                     let eager = windows.eager > 0.0;
                     Remembered::Fresh(answer, eager.then(|| entry.is_due_early(windows.eager, now)).flatten())
@@ -61,7 +61,7 @@ impl Engine {
             },
             Freshness::StaleUsable => match answer::<T>(&entry, Outcome::Stale, now) {
                 Some(answer) => {
-                    entry.counters.count(&answer.1);
+                    entry.count(&answer.1);
                     log::lookup(key, &answer.1);
                     Remembered::Stale(answer, entry.may_retry(now))
                 }
@@ -157,7 +157,7 @@ impl Engine {
             return None;
         }
         let answer = answer::<T>(entry, Outcome::Stale, now)?;
-        entry.counters.count(&answer.1);
+        entry.count(&answer.1);
         Some(answer)
     }
 
@@ -215,6 +215,7 @@ impl Engine {
                     Ok(answer) => answer,
                     Err(error) => self.fall_back(key, policy, error, caught_up).await?,
                 };
+                self.l1.note(key.borrow(), answer.1.outcome);
                 log::lookup(key.borrow(), &answer.1);
                 answers[index] = Some(answer);
             }

@@ -1,5 +1,6 @@
 //! How a lookup ended. The same value feeds counters, logs and the HTTP headers.
 
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 /// What a lookup came to, in the words of RFC 9211.
@@ -70,6 +71,38 @@ pub struct Status {
     pub ttl: Duration,
     /// How long the load took, where this lookup waited for one.
     pub load: Option<Duration>,
+}
+
+/// How the last lookup of something ended, if there was one.
+///
+/// A hit writes it only where it changes: what many threads read at once would otherwise go from one processor's cache to
+/// the next with each of them.
+#[derive(Debug, Default)]
+pub(crate) struct LastOutcome(AtomicU8);
+
+impl LastOutcome {
+    pub(crate) fn note(&self, outcome: Outcome) {
+        let word = match outcome {
+            Outcome::Hit => 1,
+            Outcome::Stale => 2,
+            Outcome::Miss => 3,
+            Outcome::Bypass => 4,
+        };
+        if self.0.load(Relaxed) != word {
+            self.0.store(word, Relaxed);
+        }
+    }
+
+    pub(crate) fn get(&self) -> Option<Outcome> {
+        [Outcome::Hit, Outcome::Stale, Outcome::Miss, Outcome::Bypass]
+            .get(usize::from(self.0.load(Relaxed)).checked_sub(1)?)
+            .copied()
+    }
+
+    /// Goes on from what another has noted.
+    pub(crate) fn follow(&self, before: &Self) {
+        self.0.store(before.0.load(Relaxed), Relaxed);
+    }
 }
 
 /// A value with the [`Status`] of the lookup that brought it.

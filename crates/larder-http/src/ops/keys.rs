@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use larder::{EntryFilter, EntryInfo};
+use larder::{EntryFilter, EntryInfo, Outcome};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -65,6 +65,18 @@ enum Tier {
     Redis,
 }
 
+/// How a lookup ended, as `X-Cache` says it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+enum LastStatus {
+    /// Fresh.
+    Hit,
+    /// Past its TTL, as its policy allows.
+    Stale,
+    /// It had to be loaded, or could not be.
+    Miss,
+}
+
 /// An entry, without its value.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Entry {
@@ -83,6 +95,10 @@ pub(super) struct Entry {
     /// What invalidates it besides its key.
     tags: Vec<String>,
     tier: Tier,
+    /// How the last lookup of it on this node ended; null where there was none since it came into this node's memory, and
+    /// where it was found in Redis.
+    #[schema(required)]
+    last_status: Option<LastStatus>,
     /// How long its load took, in milliseconds.
     #[schema(minimum = 0)]
     load_ms: f64,
@@ -105,6 +121,13 @@ impl From<EntryInfo> for Entry {
                 larder::Tier::Redis => Tier::Redis,
                 larder::Tier::Memory | larder::Tier::Origin => Tier::Memory,
             },
+            last_status: info.last.and_then(|outcome| match outcome {
+                Outcome::Hit => Some(LastStatus::Hit),
+                Outcome::Stale => Some(LastStatus::Stale),
+                Outcome::Miss => Some(LastStatus::Miss),
+                // With the cache switched off there are no entries.
+                Outcome::Bypass => None,
+            }),
             load_ms: seconds(info.load * 1000),
             also: Vec::new(),
         }

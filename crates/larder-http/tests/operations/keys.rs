@@ -73,9 +73,11 @@ async fn an_entry_is_shown_until_it_is_invalidated() {
     }
     assert_eq!(
         entry,
-        json!({"key": rendered, "tenant": "acme", "tags": ["t"], "tier": "memory",
+        json!({"key": rendered, "tenant": "acme", "tags": ["t"], "tier": "memory", "last_status": "MISS",
             "size": null, "ttl": null, "age": null, "load_ms": null})
     );
+    read(&acme, odd.clone()).await;
+    assert_eq!(server.get("admin@larder", &path).await.json()["last_status"], "HIT");
     assert_eq!(server.get("admin@larder", "/api/cache/keys/stats:").await.json()["tenant"], "");
     acme.invalidate(tag("t")).await.unwrap();
     assert_eq!(server.get("admin@larder", &path).await.status, 404);

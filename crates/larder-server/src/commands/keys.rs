@@ -17,7 +17,7 @@ use crate::failure::Failure;
 pub(crate) struct KeysArgs {
     /// Only keys like this one, with * for any text: campaigns:*
     pattern: Option<String>,
-    /// Show one entry: size, TTL, age, tags, tier
+    /// Show one entry: size, TTL, age, tags, tier, last status
     #[arg(long, value_name = "KEY", conflicts_with = "pattern")]
     show: Option<String>,
     /// Add TTL and size to each key

@@ -72,7 +72,7 @@ impl Engine {
             Freshness::Expired => return None,
         };
         let answer = answer::<T>(&entry, outcome, now)?;
-        entry.counters.count(&answer.1);
+        entry.count(&answer.1);
         Some(answer)
     }
 
@@ -111,6 +111,7 @@ impl Engine {
             return Ok(answer);
         }
         self.stats.counters(&key.tenant, key.key.first_segment()).count_miss();
+        self.l1.note(key.borrow(), Outcome::Miss);
         Err(error)
     }
 

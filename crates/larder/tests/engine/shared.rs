@@ -292,9 +292,12 @@ async fn an_operator_sees_an_entry_of_redis_without_filling_memory_and_no_invali
     read(&one, &row).await;
     assert_eq!(one.entry_anywhere("k:acme:1").await.unwrap().tier, Tier::Memory);
     let seen = other.entry_anywhere("k:acme:1").await.unwrap();
+    assert_eq!(seen.last, None, "its memory knows nothing of it");
     assert_eq!((seen.tier, seen.tenant.as_str()), (Tier::Redis, "acme"));
     assert!(other.entry("k:acme:1").is_none());
     assert_eq!(other.stats().total.hits() + other.stats().total.misses, 0);
+    read(&other, &row).await;
+    assert_eq!(other.entry("k:acme:1").unwrap().last, Some(larder::Outcome::Hit), "out of Redis");
     one.tenant("acme").invalidate(tag("t")).await.unwrap();
     assert!(other.entry_anywhere("k:acme:1").await.is_none());
 }

@@ -144,3 +144,39 @@ async fn a_load_that_failed_behind_is_not_tried_again_at_once() {
         clock.advance(SECOND);
     }
 }
+
+#[tokio::test]
+async fn an_entry_tells_how_its_last_lookup_ended() {
+    let ((cache, clock), row) = (alone_by_hand().await, Row::default());
+    let acme = cache.tenant("acme");
+    let policy = policy().stale_while_revalidate(600 * SECOND).stale_if_error(3600 * SECOND);
+    let read = || {
+        let row = row.clone();
+        acme.fetch(key!("k"), &policy, move || row.load())
+    };
+    let told = || cache.entry("k:acme").unwrap().last;
+    acme.set(key!("k"), 0_u64, &policy).await.unwrap();
+    assert_eq!(told(), None, "nobody has looked it up");
+    read().await.unwrap();
+    assert_eq!(told(), Some(Outcome::Hit));
+    acme.invalidate(key!("k")).await.unwrap();
+    read().await.unwrap();
+    assert_eq!(told(), Some(Outcome::Miss), "the lookup that brought it");
+    acme.get::<u64>(key!("k")).await.unwrap().unwrap();
+    assert_eq!(told(), Some(Outcome::Hit));
+    clock.advance(61 * SECOND);
+    read().await.unwrap();
+    assert_eventually!(
+        cache.entry("k:acme").is_some_and(|entry| entry.ttl > 50 * SECOND),
+        Duration::from_secs(10),
+        "loaded behind"
+    );
+    assert_eq!(told(), Some(Outcome::Stale), "nobody has looked it up since");
+    read().await.unwrap();
+    assert_eq!(told(), Some(Outcome::Hit));
+    clock.advance(1000 * SECOND);
+    assert!(acme.get::<u64>(key!("k")).await.unwrap().is_none());
+    assert_eq!(told(), Some(Outcome::Miss), "what is kept for a failing source is no answer to this");
+    failing(&acme, &policy).await.unwrap();
+    assert_eq!(told(), Some(Outcome::Stale));
+}

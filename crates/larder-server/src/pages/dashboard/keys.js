@@ -94,6 +94,7 @@ export class Keys {
       el('h3', { id: 'entry-title' }, el('code', {}, entry.key)),
       el('dl', {},
         row('Tenant', entry.tenant || 'shared by all'),
+        row('Last status', lastStatus(entry)),
         row('Next read', entry.ttl > 0 ? `HIT, from ${entry.tier === 'redis' ? 'Redis' : 'memory'}` : 'STALE or MISS, as its policy says'),
         row('Age', seconds(entry.age)),
         row('Fresh for', entry.ttl > 0 ? seconds(entry.ttl) : 'no longer'),
@@ -105,6 +106,12 @@ export class Keys {
       el('button', { type: 'button', onclick: () => this.#pick(entry.tenant, 'key', plain) }, 'Invalidate this key …'),
     );
   }
+}
+
+/** Counted where the entry is: each node's memory knows of its own lookups. */
+function lastStatus({ last_status: status, tier }) {
+  if (status) return `${status}, on this node`;
+  return tier === 'redis' ? 'not known: it is not in this node’s memory' : 'not looked up on this node yet';
 }
 
 /** The key as the tenant's code knows it: people see the tenant as the second segment. */

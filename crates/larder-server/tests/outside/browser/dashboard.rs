@@ -114,6 +114,10 @@ async fn an_administrator_finds_a_key_invalidates_it_and_sees_it_gone() {
     page.until(&shows("#keys-found", key)).await;
     page.click("#keys-found button").await;
     page.until(&shows("#entry", "HIT, from memory")).await;
+    page.until(&shows("#entry", "MISS, on this node")).await;
+    acme.get("/api/v1/campaigns").await.expect(200);
+    page.click("#keys-found button").await;
+    page.until(&shows("#entry", "HIT, on this node")).await;
     page.click("#entry > button").await;
     page.until("document.querySelector('#confirm').open").await;
     assert_eq!(page.text("#confirm-scope").await, "tenant acme: key campaigns:page:1:limit:20");
