@@ -4,6 +4,7 @@ use crate::limits::MAX_ACCOUNTS;
 use crate::quota::Quota;
 use crate::stats::Counts;
 use parking_lot::RwLock;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -90,13 +91,16 @@ impl Accounts {
 
     /// The tenants that hold most, the largest first.
     pub(crate) fn largest(&self, limit: usize) -> Vec<String> {
-        let mut tenants: Vec<(u64, Box<str>)> = {
-            let ledger = self.0.read();
-            let holding = ledger.by_tenant.iter().filter(|(_, account)| account.bytes() > 0);
-            holding.map(|(tenant, account)| (account.bytes(), tenant.clone())).collect()
-        };
-        tenants.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-        tenants.into_iter().take(limit).map(|(_, tenant)| tenant.into()).collect()
+        let ledger = self.0.read();
+        let each = ledger.by_tenant.iter().map(|(tenant, account)| (Reverse(account.bytes()), &**tenant));
+        let mut tenants: Vec<(Reverse<u64>, &str)> = each.filter(|(bytes, _)| bytes.0 > 0).collect();
+        if tenants.len() > limit {
+            // Names are copied, and put in order, of these only.
+            tenants.select_nth_unstable(limit);
+            tenants.truncate(limit);
+        }
+        tenants.sort_unstable();
+        tenants.into_iter().map(|(_, tenant)| tenant.to_owned()).collect()
     }
 
     /// Keeps everybody away, as long as the answer is held.

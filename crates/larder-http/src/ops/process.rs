@@ -1,48 +1,72 @@
 //! What the operating system knows of this process. On Linux only; elsewhere nothing is known.
 
-/// One look at it.
+use std::time::{Duration, Instant};
+
+/// One look at it: a small read of `/proc`, which waits for no disk.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Process {
-    /// Time on a processor since the start, in seconds, of all threads together.
-    pub(super) cpu: f64,
+    /// When it was looked at.
+    pub(super) at: Instant,
+    /// Time on a processor since the start, of all threads together.
+    pub(super) cpu: Duration,
     /// Bytes in memory.
     pub(super) resident: u64,
     /// Bytes of address space.
     pub(super) virtual_size: u64,
     pub(super) threads: u64,
-    /// Open file descriptors, sockets among them.
-    pub(super) fds: u64,
-    /// How many there may be; `None`: any number.
-    pub(super) max_fds: Option<u64>,
     /// When it began, in seconds of Unix time.
     pub(super) began: f64,
 }
 
+/// Its file descriptors, sockets among them. To count them takes time in their number.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Files {
+    pub(super) open: u64,
+    /// How many there may be; `None`: any number.
+    pub(super) max: Option<u64>,
+}
+
 impl Process {
-    /// Looks: some small reads of `/proc`, which wait for no disk, and one that takes time in the number of open files.
     #[cfg(target_os = "linux")]
     pub(super) fn look() -> Option<Self> {
-        use rustix::process::{Resource, getrlimit};
         use rustix::time::{ClockId, clock_gettime};
 
         let stat = Stat::parse(&std::fs::read_to_string("/proc/self/stat").ok()?)?;
         let spent = clock_gettime(ClockId::ProcessCPUTime);
-        let spent = std::time::Duration::try_from(spent).ok()?;
-        // One of them is this very reading.
-        let fds = std::fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1);
         Some(Self {
-            cpu: spent.as_secs_f64(),
+            at: Instant::now(),
+            cpu: Duration::try_from(spent).ok()?,
             resident: stat.resident_pages * u64::try_from(rustix::param::page_size()).ok()?,
             virtual_size: stat.virtual_size,
             threads: stat.threads,
-            fds: u64::try_from(fds).ok()?,
-            max_fds: getrlimit(Resource::Nofile).current,
             began: began(stat.started)?,
         })
     }
 
     #[cfg(not(target_os = "linux"))]
     pub(super) fn look() -> Option<Self> {
+        None
+    }
+
+    /// How much of one processor it has used since `before`, in percent.
+    pub(super) fn percent_since(&self, before: &Self) -> f64 {
+        let passed = self.at.duration_since(before.at).as_secs_f64();
+        self.cpu.saturating_sub(before.cpu).as_secs_f64() * 100.0 / passed.max(1e-3)
+    }
+}
+
+impl Files {
+    #[cfg(target_os = "linux")]
+    pub(super) fn count() -> Option<Self> {
+        use rustix::process::{Resource, getrlimit};
+
+        // One of them is this very reading.
+        let open = std::fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1);
+        Some(Self { open: u64::try_from(open).ok()?, max: getrlimit(Resource::Nofile).current })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn count() -> Option<Self> {
         None
     }
 }
@@ -104,7 +128,6 @@ mod tests {
     #[test]
     fn it_knows_itself() {
         let first = Process::look().unwrap();
-        let file = std::fs::File::open("/proc/self/stat").unwrap();
         let ballast = std::hint::black_box(vec![1_u8; 64 << 20]);
         let second = Process::look().unwrap();
         assert!(second.resident >= first.resident + (60 << 20), "{first:?} {second:?}");
@@ -113,8 +136,37 @@ mod tests {
             second.threads >= 2 && first.began == second.began,
             "the test has a thread of its own: {second:?}"
         );
+        assert!(second.percent_since(&first) > 0.0, "{first:?} {second:?}");
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
         assert!(second.began < now + 2.0 && second.began > now - 3600.0, "{second:?} at {now}");
-        drop((file, ballast));
+        drop(ballast);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn it_counts_its_files() {
+        let before = Files::count().unwrap();
+        // Tests beside this one may open and close some.
+        let many = [(); 500].map(|()| std::fs::File::open("/proc/self/stat").unwrap());
+        let after = Files::count().unwrap();
+        assert!(after.open > before.open + 250, "{before:?} {after:?}");
+        assert!(after.max.is_none_or(|max| max > after.open), "{after:?}");
+        drop(many);
+    }
+
+    #[test]
+    fn percents_are_of_one_processor() {
+        let before = Process {
+            at: Instant::now(),
+            cpu: Duration::from_secs(7),
+            resident: 0,
+            virtual_size: 0,
+            threads: 1,
+            began: 0.0,
+        };
+        let after = |seconds, cpu| Process { at: before.at + Duration::from_secs(seconds), cpu, ..before };
+        assert_eq!(after(2, Duration::from_secs(8)).percent_since(&before), 50.0);
+        assert_eq!(after(1, Duration::from_secs(10)).percent_since(&before), 300.0);
+        assert_eq!(after(0, before.cpu).percent_since(&before), 0.0);
     }
 }

@@ -6,7 +6,7 @@ use larder_testkit::RedisServer;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-use crate::support::{Events, Server, here, read, request};
+use crate::support::{Events, Server, here, read, request, ten_thousand_tenants};
 
 const OVERVIEW: &str = "/api/cache/overview";
 const LIVE: &str = "/api/cache/live";
@@ -262,4 +262,28 @@ async fn what_was_deferred_and_delivered_is_told_once_and_as_ones_own() {
     let shown: Vec<_> =
         recent.iter().map(|it| (it["here"] == true, it["deferred"] == true, it["what"].clone())).collect();
     assert_eq!(shown, [(true, false, json!(["tag last"])), (true, true, json!(["tag mine"]))]);
+}
+
+#[tokio::test]
+async fn ten_thousand_tenants_and_long_names_make_an_overview_of_bounded_length() {
+    let server = Server::over(Cache::builder("test").memory(1 << 30).build().await.unwrap());
+    ten_thousand_tenants(&server.cache).await;
+    let loud = server.cache.tenant("loud".repeat(30));
+    for number in 0..60 {
+        let long = |part: usize| key!("campaigns", format!("{number}-{part}").repeat(200));
+        let event = Event::new("k".repeat(100)).id("i".repeat(200));
+        loud.publish(event.invalidates((0..10).map(long))).await.unwrap();
+    }
+    let reply = server.get("admin@larder", OVERVIEW).await;
+    assert!(reply.text.len() < 100_000, "{} bytes", reply.text.len());
+    let told = reply.json();
+    assert_eq!(told["memory"]["entries"], 100_000);
+    let tenants = told["tenants"].as_array().unwrap();
+    assert!((20..=60).contains(&tenants.len()), "{}", tenants.len());
+    assert_eq!(told["tenant_count"], 2_500, "those that are counted apart, with four endpoints each");
+    let recent = told["recent"].as_array().unwrap();
+    assert_eq!((recent.len(), &recent[0]["more"]), (50, &json!(4)));
+    let what = recent[0]["what"][0].as_str().unwrap();
+    assert!(what.starts_with("key campaigns:59-059-0") && what.ends_with('…'), "{what}");
+    assert_eq!(what.chars().count(), 120);
 }

@@ -1,5 +1,6 @@
 //! A server with the operations routes, whose database and users the test decides on.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -11,7 +12,7 @@ use axum::body::Body;
 use axum::routing::get;
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
-use larder::{Cache, Key, Policy, Tenant};
+use larder::{Cache, Key, Policy, Tenant, key};
 use larder_http::ops::{
     self, Database, Ending, Endpoints, Measure, Operations, OutboxUse, PoolUse, Requests,
 };
@@ -174,6 +175,21 @@ pub(crate) fn here(request: http::request::Builder) -> http::request::Builder {
 pub(crate) fn request(method: &str, token: &str, path: &str) -> http::request::Builder {
     let builder = Request::builder().method(method).uri(path);
     if token.is_empty() { builder } else { builder.header("authorization", format!("Bearer {token}")) }
+}
+
+/// Ten keys each at four endpoints, one of them unknown, and one hit: more pairs of tenant and endpoint than are counted
+/// apart.
+pub(crate) async fn ten_thousand_tenants(cache: &Cache) {
+    let endpoints = ["campaigns", "leads", "stats", "made-up"];
+    let policy = Policy::ttl(Duration::from_secs(3600));
+    let load =
+        |keys: Vec<Key>| async { Ok::<_, Infallible>(keys.into_iter().map(|key| (key, 7_u64)).collect()) };
+    for tenant in 0..10_000 {
+        let tenant = cache.tenant(format!("tenant-of-some-name-{tenant}"));
+        let keys = (0..10).map(|id| key!(endpoints[id % endpoints.len()], id)).collect();
+        tenant.get_or_load_many(keys, &policy, load).await.unwrap();
+        read(&tenant, key!("leads", 1)).await;
+    }
 }
 
 /// Reads through the cache, as a route would.

@@ -14,7 +14,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use larder::{Counts, LOAD_BUCKETS, RedisState, StatsSnapshot};
 
 use super::gate::Scraper;
-use super::process::Process;
+use super::process::{Files, Process};
 use super::{Ops, OutboxUse};
 use exposition::Exposition;
 
@@ -28,7 +28,7 @@ pub use requests::Requests;
 pub(in super::super) async fn scrape(State(ops): State<Ops>, _: Scraper) -> Response {
     let mut out = Exposition::default();
     // Reads files, though such as wait for no disk.
-    let process = tokio::task::spawn_blocking(Process::look);
+    let process = tokio::task::spawn_blocking(|| Process::look().zip(Files::count()));
     let stats = ops.cache.stats();
     ops.describe_server(&mut out);
     ops.describe_lookups(&mut out, &stats);
@@ -45,8 +45,8 @@ pub(in super::super) async fn scrape(State(ops): State<Ops>, _: Scraper) -> Resp
         }
     }
     runtime::describe(&mut out);
-    if let Ok(Some(process)) = process.await {
-        runtime::describe_process(&mut out, &process);
+    if let Ok(Some((process, files))) = process.await {
+        runtime::describe_process(&mut out, &process, &files);
     }
     ([(CONTENT_TYPE, exposition::CONTENT_TYPE), (CACHE_CONTROL, "no-store")], out.finish()).into_response()
 }

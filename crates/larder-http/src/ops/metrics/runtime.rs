@@ -1,7 +1,7 @@
 //! The runtime that runs the requests, and the process that it is in.
 
 use super::exposition::Exposition;
-use crate::ops::process::Process;
+use crate::ops::process::{Files, Process};
 use tokio::runtime::Handle;
 
 /// Workers whose busy time is told each by itself. A runtime with more tells of these.
@@ -39,13 +39,13 @@ pub(super) fn describe(out: &mut Exposition) {
 }
 
 /// Under the names that Prometheus's own client libraries use.
-pub(super) fn describe_process(out: &mut Exposition, process: &Process) {
+pub(super) fn describe_process(out: &mut Exposition, process: &Process, files: &Files) {
     out.counter("process_cpu_seconds_total", "Time on a processor, of all threads together")
-        .float(&[], process.cpu);
+        .float(&[], process.cpu.as_secs_f64());
     for (name, help, number) in [
         ("process_resident_memory_bytes", "Memory that the process has, entries and all", process.resident),
         ("process_virtual_memory_bytes", "Address space of the process", process.virtual_size),
-        ("process_open_fds", "Open file descriptors, sockets among them", process.fds),
+        ("process_open_fds", "Open file descriptors, sockets among them", files.open),
         (
             "process_threads",
             "Threads: workers, those that block (database files, password hashes), coherence and logs",
@@ -55,7 +55,7 @@ pub(super) fn describe_process(out: &mut Exposition, process: &Process) {
         out.gauge(name, help).number(&[], number);
     }
     let mut max = out.gauge("process_max_fds", "How many file descriptors may be open; +Inf without a limit");
-    match process.max_fds {
+    match files.max {
         Some(number) => max.number(&[], number),
         None => max.float(&[], f64::INFINITY),
     }

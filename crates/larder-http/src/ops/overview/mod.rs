@@ -1,8 +1,8 @@
 //! The cache at a glance: one snapshot for everybody who looks, taken at most once a second, and never while nobody does.
 
 mod alerts;
+mod leaders;
 mod percentile;
-mod process;
 mod reading;
 mod sample;
 mod shape;
@@ -22,10 +22,10 @@ use http::request::Parts;
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use super::gate::is_loopback;
+use super::process::Process;
 use super::{Ops, Shared};
 use crate::problem::Problem;
 use crate::who::{ClientAddr, Role};
-use process::Used;
 use reading::{FORGOTTEN, History};
 use sample::Sample;
 use shape::Overview;
@@ -73,7 +73,7 @@ struct Looked {
     tenants: HashMap<String, History>,
     /// As it goes out, by who asks; of this snapshot only.
     shown: HashMap<Viewer, Bytes>,
-    used: Option<Used>,
+    process: Option<Process>,
 }
 
 impl Looked {
@@ -83,9 +83,9 @@ impl Looked {
 
     /// Takes another snapshot.
     async fn look(&mut self, ops: &Shared) {
-        let (sample, reading) = sample::take(ops, ops.overviews.watchers(), self.used).await;
+        let (sample, reading) = sample::take(ops, ops.overviews.watchers(), self.process).await;
         self.seq += 1;
-        self.used = sample.used;
+        self.process = sample.looked;
         self.node.push(reading);
         self.shown.clear();
         let at = sample.at;

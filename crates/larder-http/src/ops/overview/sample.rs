@@ -1,21 +1,19 @@
 //! What is read once for everybody who looks.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use larder::{Cache, Change, Counts, LOAD_BUCKETS, NodeInfo, RedisState, StatsSnapshot};
+use larder::{Cache, Change, Counts, LOAD_BUCKETS, NodeInfo, RedisState, StatsSnapshot, TenantStats};
 
+use super::leaders::{LEADERS, Leaders};
 use super::percentile::Spread;
-use super::process::{self, Used};
 use super::reading::{Reading, Spreads};
-use super::shape::{Connections, Outbox, Process, Redis, RedisWord, Rows, Tenant, rounded};
+use super::shape::{self, Connections, Outbox, Redis, RedisWord, Rows, Tenant, rounded};
 use super::view::CHANGES;
 use crate::ops::Shared;
+use crate::ops::process::Process;
 
 /// How long Redis is waited for: what it says is news, and news that is late is none.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// Tenants of each kind: those with most memory, most lookups and most loads.
-const LEADERS: usize = 20;
 
 /// What was read at a moment, of the node and of all tenants.
 pub(super) struct Sample {
@@ -30,27 +28,29 @@ pub(super) struct Sample {
     pub(super) connections: Connections,
     pub(super) recent: Vec<Change>,
     pub(super) rows: Option<Rows>,
-    pub(super) process: Option<Process>,
-    pub(super) used: Option<Used>,
+    pub(super) process: Option<shape::Process>,
+    /// This process, to compare the next with.
+    pub(super) looked: Option<Process>,
 }
 
 /// Reads everything.
-pub(super) async fn take(ops: &Shared, watchers: u64, used: Option<Used>) -> (Sample, Reading) {
+pub(super) async fn take(ops: &Shared, watchers: u64, before: Option<Process>) -> (Sample, Reading) {
     let state = ops.cache.redis_state();
     let mut redis = ask_redis(&ops.cache, &state).await;
     let (at, at_ms) = (Instant::now(), unix_ms());
-    let (mut endpoints, mut tenants) = (ops.endpoints.count([]), Tally::default());
+    let (mut endpoints, mut leaders) = (ops.endpoints.count([]), Leaders::default());
     let stats = ops.cache.visit_stats(|tenant, segment, counts| {
         endpoints.entry(ops.endpoints.name_of(segment)).or_default().add(counts);
-        tenants.add(tenant, counts);
+        leaders.add(tenant, counts);
     });
+    leaders.end();
     for (segment, counts) in &stats.others {
         endpoints.entry(ops.endpoints.name_of(segment)).or_default().add(counts);
     }
     if redis.state != RedisWord::Disabled {
         (redis.errors, redis.timeouts) = (Some(stats.redis_errors), Some(stats.redis_timeouts));
     }
-    let (process, used) = process::read(used);
+    let looked = Process::look();
     let reading = Reading {
         at,
         total: stats.total,
@@ -70,13 +70,13 @@ pub(super) async fn take(ops: &Shared, watchers: u64, used: Option<Used>) -> (Sa
         state,
         redis,
         nodes: ops.cache.nodes(),
-        tenant_count: tenants.all.len() as u64,
-        tenants: tenants.leaders(&ops.cache),
+        tenant_count: leaders.seen,
+        tenants: tenants(&ops.cache, leaders),
         connections: connections(ops, watchers),
         recent: ops.cache.recent(None, CHANGES),
         rows: rows(ops),
-        process,
-        used,
+        process: looked.map(|now| shape::Process::of(&now, before.as_ref())),
+        looked,
         stats,
     };
     (sample, reading)
@@ -100,17 +100,7 @@ pub(super) fn of_tenant(ops: &Shared, tenant: &str, at: Instant) -> (Reading, Te
         spreads: None,
         redis_evicted: None,
     };
-    let held = Tenant {
-        name: tenant.to_owned(),
-        entries: stats.entries,
-        bytes: stats.memory_bytes,
-        evictions: stats.evictions,
-        invalidations: stats.invalidations,
-        lookups: total.hits() + total.misses,
-        hit_rate: rounded(total.hit_rate(), 4),
-        loads: total.loads,
-        load_s: rounded(total.load_time.as_secs_f64(), 6),
-    };
+    let held = Tenant::of(tenant.to_owned(), &stats, &total);
     (reading, held)
 }
 
@@ -178,48 +168,31 @@ fn rows(ops: &Shared) -> Option<Rows> {
     })
 }
 
-/// The counts of all tenants.
-#[derive(Default)]
-struct Tally {
-    all: Vec<(Box<str>, Counts)>,
+/// Those with most memory, most lookups and most loads, by name.
+fn tenants(cache: &Cache, leaders: Leaders) -> Vec<Tenant> {
+    let mut names: Vec<String> =
+        cache.largest_tenants(LEADERS).into_iter().map(|(name, _)| name).chain(leaders.names()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let tenant = |name: String| {
+        let stats = if name.is_empty() { cache.shared() } else { cache.tenant(&name) }.stats();
+        Tenant::of(name, &stats, &stats.total())
+    };
+    names.into_iter().map(tenant).collect()
 }
 
-impl Tally {
-    /// All counts of one tenant come in a row.
-    fn add(&mut self, tenant: &str, counts: &Counts) {
-        match self.all.last_mut() {
-            Some((name, sum)) if **name == *tenant => sum.add(counts),
-            _ => self.all.push((tenant.into(), *counts)),
+impl Tenant {
+    fn of(name: String, held: &TenantStats, total: &Counts) -> Self {
+        Self {
+            name,
+            entries: held.entries,
+            bytes: held.memory_bytes,
+            evictions: held.evictions,
+            invalidations: held.invalidations,
+            lookups: total.hits() + total.misses,
+            hit_rate: rounded(total.hit_rate(), 4),
+            loads: total.loads,
+            load_s: rounded(total.load_time.as_secs_f64(), 6),
         }
-    }
-
-    fn leaders(mut self, cache: &Cache) -> Vec<Tenant> {
-        let mut names: Vec<String> =
-            cache.largest_tenants(LEADERS).into_iter().map(|(name, _)| name).collect();
-        for rank in [|counts: &Counts| counts.hits() + counts.misses, |counts: &Counts| counts.loads] {
-            self.all.sort_unstable_by_key(|(_, counts)| std::cmp::Reverse(rank(counts)));
-            names.extend(self.all.iter().take(LEADERS).map(|(name, _)| name.to_string()));
-        }
-        names.sort_unstable();
-        names.dedup();
-        let counts: BTreeMap<&str, &Counts> =
-            self.all.iter().map(|(name, counts)| (&**name, counts)).collect();
-        let tenant = |name: String| {
-            let part = if name.is_empty() { cache.shared() } else { cache.tenant(&name) };
-            let stats = part.stats();
-            let total = counts.get(name.as_str()).map_or_else(Counts::default, |counts| **counts);
-            Tenant {
-                entries: stats.entries,
-                bytes: stats.memory_bytes,
-                evictions: stats.evictions,
-                invalidations: stats.invalidations,
-                lookups: total.hits() + total.misses,
-                hit_rate: rounded(total.hit_rate(), 4),
-                loads: total.loads,
-                load_s: rounded(total.load_time.as_secs_f64(), 6),
-                name,
-            }
-        };
-        names.into_iter().map(tenant).collect()
     }
 }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::super::health::CacheStatus;
+use super::super::process;
 use super::percentile::Percentiles;
 
 /// What the cache does at this moment, as far as the viewer may know. Counts are of this node since the start of this process;
@@ -35,7 +36,7 @@ pub(in super::super) struct Overview {
     pub(super) memory: Memory,
     #[schema(required)]
     pub(super) coherence: Option<Coherence>,
-    /// Those that share the cache, this one first.
+    /// Those that share the cache, this one first; 200 at most.
     #[schema(required)]
     pub(super) nodes: Option<Vec<Node>>,
     /// Those with most loads first.
@@ -294,7 +295,7 @@ pub(super) struct Happened {
     /// What that event says has changed.
     #[schema(required)]
     pub(super) changed: Option<String>,
-    /// What was covered.
+    /// What was covered, each with at most 120 characters.
     pub(super) what: Vec<String>,
     /// How much besides.
     pub(super) more: u64,
@@ -315,14 +316,26 @@ impl Happened {
                 _ => Verb::Invalidated,
             },
             tenant: change.tenant,
-            event: change.event,
-            changed: change.changed,
-            what: change.what,
+            event: change.event.map(shortened),
+            changed: change.changed.map(shortened),
+            what: change.what.into_iter().map(shortened).collect(),
             more: change.more,
             here: change.here,
             deferred: change.deferred,
         }
     }
+}
+
+/// Characters of what people are told was covered: keys may be long, and all who look are sent fifty times six a second.
+const SHOWN: usize = 120;
+
+fn shortened(mut text: String) -> String {
+    if let Some((at, _)) = text.char_indices().nth(SHOWN) {
+        let end = text[..at].char_indices().next_back().map_or(0, |(last, _)| last);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// How Redis is.
@@ -424,6 +437,16 @@ pub(super) struct Process {
     pub(super) resident_bytes: Option<u64>,
     #[schema(required)]
     pub(super) threads: Option<u64>,
+}
+
+impl Process {
+    pub(super) fn of(now: &process::Process, before: Option<&process::Process>) -> Self {
+        Self {
+            cpu_percent: before.map(|before| rounded(now.percent_since(before), 1)),
+            resident_bytes: Some(now.resident),
+            threads: Some(now.threads),
+        }
+    }
 }
 
 /// To so many digits after the point.

@@ -13,6 +13,8 @@ use crate::ops::health::CacheStatus;
 
 /// Changes that are shown.
 pub(super) const CHANGES: usize = 50;
+/// Nodes that are shown.
+const NODES: usize = 200;
 
 /// Whose figures somebody sees.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -177,7 +179,7 @@ fn coherence(ops: &Shared, sample: &Sample) -> Coherence {
 }
 
 fn nodes(sample: &Sample) -> Vec<Node> {
-    let each = sample.nodes.iter();
+    let each = sample.nodes.iter().take(NODES);
     each.map(|node| Node {
         name: node.name.clone(),
         this: node.this,
