@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json as Answer};
 use http::StatusCode;
+use http::header::LOCATION;
 use larder::key;
 use larder_http::{Body, ClientAddr, Conditions, Errors, Fields, Identity, Json, Problem, Role};
 use serde::Serialize;
@@ -107,7 +108,7 @@ fn signed_in(app: &App, tenant: String, user: Account) -> SignedIn {
 /// Makes a tenant with its owner, who is signed in at once.
 #[utoipa::path(
     post, path = "/api/v1/auth/register", tag = "auth", operation_id = "register",
-    request_body = Register, responses((status = 201, body = SignedIn))
+    request_body = Register, responses((status = 201, body = SignedIn, headers(("location" = String, description = "Where the owner is"))))
 )]
 async fn register(
     State(app): State<App>,
@@ -134,7 +135,8 @@ async fn register(
         })
     });
     let (tenant, owner) = made.await?;
-    Ok((StatusCode::CREATED, Answer(signed_in(&app, tenant, owner))).into_response())
+    let location = [(LOCATION, format!("/api/v1/users/{}", owner.id))];
+    Ok((StatusCode::CREATED, location, Answer(signed_in(&app, tenant, owner))).into_response())
 }
 
 /// Signs a user in.

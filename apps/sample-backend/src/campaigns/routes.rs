@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use http::header::LOCATION;
 use larder::{Event, Key, Selector, key, prefix};
 use larder_http::{Conditions, Json, Page, PageParams, PathId, Problem, Query};
 use utoipa_axum::router::OpenApiRouter;
@@ -57,7 +58,7 @@ async fn list(
 #[utoipa::path(
     post, path = "/api/v1/campaigns", tag = "campaigns", operation_id = "create_campaign",
     request_body = NewCampaign, security(("bearer" = [])),
-    responses((status = 201, body = Campaign))
+    responses((status = 201, body = Campaign, headers(("location" = String, description = "Where it is"))))
 )]
 async fn create(
     State(app): State<App>,
@@ -75,7 +76,8 @@ async fn create(
             Ok(made)
         })
         .await?;
-    Ok((StatusCode::CREATED, axum::Json(made)).into_response())
+    let location = [(LOCATION, format!("/api/v1/campaigns/{}", made.id))];
+    Ok((StatusCode::CREATED, location, axum::Json(made)).into_response())
 }
 
 /// Shows a campaign.

@@ -10,7 +10,7 @@ use larder_http::ClientAddr;
 use tracing::Instrument;
 
 use super::address::{self, Client, Peer};
-use super::{admission, errors, request_id, security};
+use super::{admission, errors, request_id, security, vary};
 use crate::config::Config;
 use crate::config::value::Proxies;
 use crate::telemetry;
@@ -49,6 +49,7 @@ pub(super) async fn every(State(every): State<Arc<Every>>, mut request: Request,
     let headers = response.headers_mut();
     headers.insert(request_id::REQUEST_ID, id);
     security::harden(headers, client.https);
+    vary::join(headers);
     let _in_span = span.enter();
     let (status, milliseconds) = (response.status().as_u16(), begun.elapsed().as_secs_f64() * 1e3);
     // Orchestrators ask for these every few seconds.

@@ -13,6 +13,7 @@ mod request_id;
 mod security;
 #[cfg(test)]
 mod tests;
+mod vary;
 
 use std::sync::Arc;
 

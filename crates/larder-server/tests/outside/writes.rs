@@ -2,9 +2,22 @@
 
 use crate::client::{Answer, Body};
 use crate::routes::{self, People, Route, fill};
-use crate::stack::{Stack, on_every_stack};
+use crate::stack::{Kind, Stack, on_every_stack};
 use crate::walk::{key_path, listed};
 use serde_json::json;
+
+#[tokio::test]
+async fn what_was_made_is_where_its_answer_says() {
+    let stack = Stack::start(Kind::MemorySqlite).await;
+    let (acme, anyone) = (stack.acme().await, stack.anyone());
+    let made = acme.post("/api/v1/campaigns", routes::a_campaign("one")).await.expect(201);
+    assert_eq!(acme.get(made.header("location")).await.expect(200).json(), made.json());
+    let body = json!({"tenant_name": "New", "email": "new@new.test", "password": "long enough", "name": "N"});
+    let made = anyone.post("/api/v1/auth/register", body).await.expect(201);
+    let owner = anyone.with_token(made.json()["access_token"].as_str().unwrap());
+    let found = owner.get(made.header("location")).await.expect(200).json();
+    assert_eq!(found["id"], made.json()["user"]["id"]);
+}
 
 on_every_stack!(every_write_invalidates_what_shows_it_and_nothing_else, a_reader_sees_every_write_at_once);
 
