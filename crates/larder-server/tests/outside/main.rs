@@ -13,6 +13,7 @@ mod markdown;
 mod metrics;
 mod nginx;
 mod nginx_live;
+mod nginx_streams;
 mod nodes;
 mod openapi;
 mod origin;

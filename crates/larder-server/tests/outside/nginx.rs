@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-const CONFIGURATION: &str = include_str!("../../../../deploy/nginx/nginx.conf");
+pub(crate) const CONFIGURATION: &str = include_str!("../../../../deploy/nginx/nginx.conf");
 const START: Duration = Duration::from_secs(20);
 
-/// nginx as the repository configures it, but for where its files and the servers are.
+/// A running nginx.
 pub(crate) struct Front {
     program: Program,
     pub(crate) url: String,
@@ -22,19 +22,36 @@ pub(crate) struct Front {
 }
 
 impl Front {
+    /// nginx as the repository configures it, but for where its files and the servers are.
     async fn start(servers: &[u16]) -> Self {
         let (dir, port) = (Dir::new(), free_port());
-        let place = dir.path().display().to_string();
         let servers: String =
             servers.iter().map(|port| format!("server 127.0.0.1:{port} max_fails=0;")).collect();
         let upstream = format!(
             "upstream larder {{ zone larder 256k; least_conn; {servers} keepalive 64; keepalive_timeout 4s; }}"
         );
-        let configuration = CONFIGURATION.replace("/tmp/", &format!("{place}/"));
-        let configuration = configuration.replace("/dev/stdout", &format!("{place}/access.log"));
-        write(dir.path(), "nginx.conf", &configuration);
         write(dir.path(), "upstream.conf", &upstream);
         write(dir.path(), "listen.conf", &format!("listen 127.0.0.1:{port};"));
+        Self::run(dir, CONFIGURATION, port).await
+    }
+
+    /// nginx with its own defaults in front of `server`, and `directives`.
+    pub(crate) async fn plain(server: &str, directives: &str) -> Self {
+        let port = free_port();
+        let places = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+        let places: String = places.map(|name| format!("{name}_temp_path /tmp/{name};")).concat();
+        let configuration = format!(
+            "error_log stderr; pid /tmp/nginx.pid; events {{}} http {{ access_log off; {places}
+             server {{ listen 127.0.0.1:{port}; {directives} location / {{ proxy_pass {server}; }} }} }}"
+        );
+        Self::run(Dir::new(), &configuration, port).await
+    }
+
+    async fn run(dir: Dir, configuration: &str, port: u16) -> Self {
+        let place = dir.path().display().to_string();
+        let configuration = configuration.replace("/tmp/", &format!("{place}/"));
+        let configuration = configuration.replace("/dev/stdout", &format!("{place}/access.log"));
+        write(dir.path(), "nginx.conf", &configuration);
         let program = Program::start(&nginx(), &dir.path().join("nginx.log"), |command| {
             // One process, which ends with the test.
             command.args(["-p", &place, "-c", "nginx.conf", "-g", "daemon off; master_process off;"]);

@@ -32,32 +32,6 @@ async fn an_upgrade_passes_and_what_one_server_is_told_comes_by_both() {
     }
 }
 
-#[tokio::test]
-async fn an_event_comes_through_while_its_stream_is_open_and_uncompressed() {
-    let pair = Pair::start().await;
-    let acme = pair.front.client().sign_in("owner@acme.test").await;
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let request = http.get(format!("{}/sse/notifications/acme", pair.front.url));
-    let request = request.bearer_auth(acme.token.as_deref().unwrap()).header("accept-encoding", "gzip, br");
-    let mut stream = request.send().await.unwrap();
-    assert_eq!(stream.status(), 200);
-    assert_eq!(stream.headers()["content-type"], "text/event-stream");
-    assert!(!stream.headers().contains_key("content-encoding"), "{:?}", stream.headers());
-    let mut text = String::new();
-    let mut until = async |what: &str| {
-        while !text.contains(what) {
-            let chunk = tokio::time::timeout(PATIENCE, stream.chunk()).await;
-            let chunk = chunk.unwrap_or_else(|_| panic!("{what} is held back after {text}")).unwrap();
-            text.push_str(&String::from_utf8_lossy(&chunk.expect("the stream stays open")));
-        }
-    };
-    until("event: synced").await;
-    for name in ["one", "two"] {
-        acme.post("/api/v1/campaigns", a_campaign(name)).await.expect(201);
-        until(&format!("\"{name}\"")).await;
-    }
-}
-
 /// Somebody who comes back with the position of the last event, as PROTOCOL.md §6 asks, for as long as the test runs.
 struct Follower {
     task: tokio::task::JoinHandle<()>,
