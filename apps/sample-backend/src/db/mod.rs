@@ -14,6 +14,7 @@ mod pooled;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use larder_http::ops::PoolUse;
 use sqlx::AnyPool;
 use sqlx::{Any, AnyConnection, Transaction};
 
@@ -43,21 +44,6 @@ pub struct Db {
     write: AnyPool,
     statements: Arc<AtomicU64>,
     waits: Arc<Waits>,
-}
-
-/// How the connections are used at this moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolUse {
-    /// Open connections.
-    pub open: u32,
-    /// Those that wait for work.
-    pub idle: u32,
-    /// How many there may be.
-    pub max: u32,
-    /// Statements and transactions that wait for one; those of the outbox are not among them.
-    pub waiting: u64,
-    /// Those since the start that waited in vain.
-    pub timeouts: u64,
 }
 
 impl Db {
@@ -139,7 +125,7 @@ impl Db {
         self.statements.load(Ordering::Relaxed)
     }
 
-    /// How the connections are used at this moment.
+    /// How the connections are used at this moment. What the outbox waits for is not among `waiting`.
     #[must_use]
     pub fn pool_use(&self) -> PoolUse {
         let mut pools = vec![&self.read];

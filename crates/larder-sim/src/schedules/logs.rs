@@ -85,7 +85,7 @@ fn event(name: &str) -> Event {
 }
 
 /// A publication under way, until the event is in the log.
-fn publishing(node: &Node, event: Event) -> JoinHandle<Result<Position, Error>> {
+fn publishing(node: &Node, event: Event) -> Publishing {
     let acme = node.cache.tenant("acme");
     tokio::spawn(node.host.run(async move {
         let mut publication = acme.publish(event);
@@ -118,6 +118,44 @@ async fn until(stage: &Stage, follower: &Follower, what: &str, ms: u64) -> bool 
     false
 }
 
+/// Two nodes, the second of which is followed and has told of a first event of the other.
+async fn followed(stage: &Stage) -> (Node, Node, Follower) {
+    let (a, b) = stage.two().await;
+    let follower = follow(&b).await;
+    say(&a, "first").await;
+    (a, b, follower)
+}
+
+/// The first node comes back after a while; what it wants to invalidate is held up.
+async fn back_but_held(stage: &Stage) {
+    stage.pass(3 * LEASE).await;
+    stage.network.hold(0, invalidates, false);
+    stage.network.disconnect(Some(0));
+    stage.network.join(0);
+    stage.network.reached().await;
+}
+
+/// What a node serves when somebody is told of "it".
+async fn on_being_told(stage: &Arc<Stage>, follower: &Follower, node: &Node) -> u64 {
+    until(stage, follower, "it", 4 * LEASE).await;
+    stage.read(node).await
+}
+
+type Publishing = JoinHandle<Result<Position, Error>>;
+
+async fn is_logged(publishing: Publishing) -> bool {
+    publishing.await.expect("it runs to its end").is_ok()
+}
+
+/// How many of these did not enter the log.
+async fn refused(all: Vec<Publishing>) -> u64 {
+    let mut refused = 0;
+    for publishing in all {
+        refused += u64::from(!is_logged(publishing).await);
+    }
+    refused
+}
+
 async fn acknowledged(stage: Arc<Stage>) -> Seen {
     let (a, b) = stage.two().await;
     let follower = follow(&a).await;
@@ -125,30 +163,21 @@ async fn acknowledged(stage: Arc<Stage>) -> Seen {
     stage.network.cut(1, false, true);
     let needed = stage.commit();
     let publishing = publishing(&a, event("it").invalidates([tag("one")]));
-    until(&stage, &follower, "it", 4 * LEASE).await;
-    let seen = stage.read(&b).await;
-    let is_logged = publishing.await.expect("it runs to its end").is_ok();
-    (if is_logged { seen } else { 0 }, needed)
+    let seen = on_being_told(&stage, &follower, &b).await;
+    (if is_logged(publishing).await { seen } else { 0 }, needed)
 }
 
 /// One is cut off, and changes something: to the others it is told when it is back.
 async fn delivered(stage: Arc<Stage>) -> Seen {
-    let (a, b) = stage.two().await;
-    let follower = follow(&b).await;
-    say(&a, "first").await;
+    let (a, b, follower) = followed(&stage).await;
     stage.warm(&b).await;
     stage.cut(&a).await;
     let needed = stage.commit();
     let publishing = publishing(&a, event("it").invalidates([tag("one")]));
-    stage.pass(3 * LEASE).await;
-    stage.network.hold(0, invalidates, false);
-    stage.network.disconnect(Some(0));
-    stage.network.join(0);
-    stage.network.reached().await;
+    back_but_held(&stage).await;
     let early = if until(&stage, &follower, "it", 3 * LEASE).await { stage.read(&b).await } else { needed };
     stage.network.release();
-    let is_logged = publishing.await.expect("it runs to its end").is_ok();
-    (if is_logged { early.min(stage.read(&b).await) } else { 0 }, needed)
+    (if is_logged(publishing).await { early.min(stage.read(&b).await) } else { 0 }, needed)
 }
 
 async fn delivered_and_acknowledged(stage: Arc<Stage>) -> Seen {
@@ -160,25 +189,17 @@ async fn delivered_and_acknowledged(stage: Arc<Stage>) -> Seen {
     stage.cut(&a).await;
     let needed = stage.commit();
     let publishing = publishing(&a, event("it").invalidates([tag("one")]));
-    stage.pass(3 * LEASE).await;
-    stage.network.hold(0, invalidates, false);
-    stage.network.disconnect(Some(0));
-    stage.network.join(0);
-    stage.network.reached().await;
+    back_but_held(&stage).await;
     // Its log comes into reach as well; who is told later than half a second tries again.
     stage.pass(300).await;
     stage.network.cut(1, false, true);
     stage.network.release();
-    until(&stage, &follower, "it", 4 * LEASE).await;
-    let seen = stage.read(&b).await;
-    let is_logged = publishing.await.expect("it runs to its end").is_ok();
-    (if is_logged { seen } else { 0 }, needed)
+    let seen = on_being_told(&stage, &follower, &b).await;
+    (if is_logged(publishing).await { seen } else { 0 }, needed)
 }
 
 async fn in_line(stage: Arc<Stage>) -> Seen {
-    let (a, b) = stage.two().await;
-    let follower = follow(&b).await;
-    say(&a, "first").await;
+    let (a, _b, follower) = followed(&stage).await;
     stage.network.hold(0, invalidates, false);
     let one = publishing(&a, event("one").invalidates([tag("one")]));
     stage.network.reached().await;
@@ -191,18 +212,13 @@ async fn in_line(stage: Arc<Stage>) -> Seen {
 }
 
 async fn dropped(stage: Arc<Stage>) -> Seen {
-    let (a, b) = stage.two().await;
-    let follower = follow(&b).await;
-    say(&a, "first").await;
+    let (a, _b, follower) = followed(&stage).await;
     stage.cut(&a).await;
     // More than may wait, and one of them is on its way.
     let publishing: Vec<_> = (0..6).map(|_| publishing(&a, event("it"))).collect();
     stage.pass(10).await;
     stage.back(&a).await;
-    let mut refused = 0;
-    for publishing in publishing {
-        refused += u64::from(publishing.await.expect("it runs to its end").is_err());
-    }
+    let refused = refused(publishing).await;
     say(&a, "last").await;
     until(&stage, &follower, "last", LEASE).await;
     (u64::from(refused > 0 && follower.has("last") && follower.resets() > 0), 1)
@@ -223,10 +239,7 @@ async fn dropped_before_known(stage: Arc<Stage>) -> Seen {
     all.push(keyed(&a));
     stage.pass(5).await;
     stage.back(&a).await;
-    let mut refused = 0;
-    for publishing in all {
-        refused += u64::from(publishing.await.expect("it runs to its end").is_err());
-    }
+    let refused = refused(all).await;
     (u64::from(refused > 0 && until(&stage, &follower, "reset", 12_000).await), 1)
 }
 
@@ -238,9 +251,7 @@ async fn told(stage: Arc<Stage>) -> Seen {
 }
 
 async fn lost_before_another(stage: Arc<Stage>) -> Seen {
-    let (a, b) = stage.two().await;
-    let follower = follow(&b).await;
-    say(&a, "first").await;
+    let (a, _b, follower) = followed(&stage).await;
     stage.network.miss_a_push(1);
     say(&a, "lost").await;
     say(&a, "next").await;
@@ -249,9 +260,7 @@ async fn lost_before_another(stage: Arc<Stage>) -> Seen {
 }
 
 async fn lost_before_anothers(stage: Arc<Stage>) -> Seen {
-    let (a, b) = stage.two().await;
-    let follower = follow(&b).await;
-    say(&a, "first").await;
+    let (a, _b, follower) = followed(&stage).await;
     stage.network.miss_a_push(1);
     say(&a, "lost").await;
     say_to_another(&a).await;
@@ -259,9 +268,7 @@ async fn lost_before_anothers(stage: Arc<Stage>) -> Seen {
 }
 
 async fn lost(stage: Arc<Stage>) -> Seen {
-    let (a, b) = stage.two().await;
-    let follower = follow(&b).await;
-    say(&a, "first").await;
+    let (a, _b, follower) = followed(&stage).await;
     stage.network.miss_a_push(1);
     say(&a, "lost").await;
     (u64::from(until(&stage, &follower, "lost", 12_000).await), 1)
@@ -280,9 +287,7 @@ async fn counted_anew(stage: Arc<Stage>) -> Seen {
 }
 
 async fn begun_anew(stage: Arc<Stage>) -> Seen {
-    let (a, b) = stage.two().await;
-    let follower = follow(&b).await;
-    say(&a, "first").await;
+    let (a, _b, follower) = followed(&stage).await;
     stage.pass(LEASE).await;
     stage.network.restart(Data::default());
     let is_told = until(&stage, &follower, "reset", 12_000).await;
@@ -291,18 +296,14 @@ async fn begun_anew(stage: Arc<Stage>) -> Seen {
 }
 
 async fn state_lost(stage: Arc<Stage>) -> Seen {
-    let (a, b) = stage.two().await;
-    let follower = follow(&b).await;
-    say(&a, "first").await;
+    let (_a, _b, follower) = followed(&stage).await;
     stage.evict("}:i");
     (u64::from(until(&stage, &follower, "reset", 12_000).await), 1)
 }
 
 /// It was on its way when a read told of the next epoch.
 async fn ended(stage: Arc<Stage>) -> Seen {
-    let (a, b) = stage.two().await;
-    let follower = follow(&b).await;
-    say(&a, "first").await;
+    let (a, _b, follower) = followed(&stage).await;
     stage.pass(100).await;
     stage.network.hold(1, reads_a_log, false);
     stage.network.miss_a_push(1);
@@ -323,9 +324,7 @@ async fn ended(stage: Arc<Stage>) -> Seen {
 }
 
 async fn forgotten(stage: Arc<Stage>) -> Seen {
-    let (a, b) = stage.two().await;
-    let follower = follow(&b).await;
-    say(&a, "first").await;
+    let (a, b, follower) = followed(&stage).await;
     stage.cut(&b).await;
     for _ in 0..6 {
         say(&a, "missed").await;
@@ -361,9 +360,7 @@ async fn replayed(stage: Arc<Stage>) -> Seen {
 }
 
 async fn lost_in_a_read(stage: Arc<Stage>) -> Seen {
-    let (a, b) = stage.two().await;
-    let follower = follow(&b).await;
-    say(&a, "first").await;
+    let (a, _b, follower) = followed(&stage).await;
     stage.pass(100).await;
     stage.network.hold(1, reads_a_log, true);
     stage.network.miss_a_push(1);
@@ -409,9 +406,7 @@ async fn keyed_and_dropped(stage: Arc<Stage>) -> Seen {
 }
 
 async fn again(stage: Arc<Stage>) -> Seen {
-    let (a, b) = stage.two().await;
-    let follower = follow(&b).await;
-    say(&a, "first").await;
+    let (a, _b, follower) = followed(&stage).await;
     stage.network.hold(0, appends, true);
     let publishing = publishing(&a, event("it"));
     stage.network.reached().await;
@@ -426,9 +421,7 @@ async fn again(stage: Arc<Stage>) -> Seen {
 
 /// `more`: so many events later.
 async fn late(stage: Arc<Stage>, more: usize) -> Seen {
-    let (a, b) = stage.two().await;
-    let follower = follow(&b).await;
-    say(&a, "first").await;
+    let (a, _b, follower) = followed(&stage).await;
     stage.network.hold(0, appends, false);
     let publishing = publishing(&a, event("it"));
     stage.network.reached().await;
@@ -448,9 +441,7 @@ async fn late(stage: Arc<Stage>, more: usize) -> Seen {
 
 /// A name that an epoch has had is never given again: who has left that epoch looks at it no more.
 async fn again_in_another_epoch(stage: Arc<Stage>) -> Seen {
-    let (a, b) = stage.two().await;
-    let follower = follow(&b).await;
-    say(&a, "first").await;
+    let (a, _b, follower) = followed(&stage).await;
     stage.pass(LEASE).await;
     let old = stage.snapshot();
     stage.evict(":h:4:acme:");

@@ -34,14 +34,7 @@ impl Database for Rows {
     }
 
     fn pool(&self) -> PoolUse {
-        let pool = self.0.pool_use();
-        PoolUse {
-            open: pool.open,
-            idle: pool.idle,
-            max: pool.max,
-            waiting: pool.waiting,
-            timeouts: pool.timeouts,
-        }
+        self.0.pool_use()
     }
 
     fn statements(&self) -> u64 {
