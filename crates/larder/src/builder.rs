@@ -170,6 +170,9 @@ impl CacheBuilder {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] with all contradictions at once. An unreachable Redis is none.
+    ///
+    /// # Cancel safety
+    /// If it is dropped, what it has begun ends, and the node leaves the register in Redis.
     pub async fn build(mut self) -> Result<Cache, Error> {
         let wrong = self.problems();
         if !wrong.is_empty() {
@@ -203,11 +206,14 @@ impl CacheBuilder {
         }
         let cache = Cache::new(self.namespace, Buckets::new(engines, self.spread));
         follow(cache.buckets.all())?;
+        // Where nobody waits for the cache any more, nobody can shut it down.
+        let unbuilt = cache.engine().ending.clone().drop_guard();
         for engine in cache.buckets.all().iter() {
             let Some(remote) = &engine.remote else { continue };
             // The first attempt ends by itself: every step of it has a deadline.
             let _ = remote.state.subscribe().wait_for(|state| *state != RedisState::not_yet()).await;
         }
+        unbuilt.disarm();
         Ok(cache)
     }
 

@@ -312,6 +312,9 @@ impl Cache {
 
     /// Ends the cache: takes no further calls, waits for loads, invalidations and events under way (each has its time-out),
     /// and takes this node out of the register in Redis.
+    ///
+    /// # Cancel safety
+    /// If it is dropped, the cache takes no further calls; the rest is done when it is called once more.
     pub async fn shutdown(&self) {
         self.engine().closing.cancel();
         self.engine().tasks.close();

@@ -132,6 +132,7 @@ impl Invalidation {
         let mut parts = parts?;
         let draft = recent::Draft::of(tenant.as_ref(), &parts, kind == Kind::Expire, told);
         let any = parts.first().map(|(engine, _)| Arc::clone(engine));
+        let begun = any.map(|engine| Begun { engine, tenant: tenant.clone(), draft: Some(draft) });
         let outcome = match (parts.pop(), parts.is_empty()) {
             (Some((engine, selection)), true) => {
                 let told = engine.invalidate(tenant.clone(), selection, kind, until).await;
@@ -146,14 +147,42 @@ impl Invalidation {
                 together(join_all(told).await)
             }
         };
-        let is_done = outcome.as_ref().map_or_else(|error| error.ticket().is_some(), |_| true);
-        if let Some(engine) = any.filter(|_| is_done) {
-            engine.count_invalidation(tenant.as_deref());
-            if let Some(draft) = draft {
-                engine.stats.recent.made(engine.now(), draft, outcome.as_ref().map(|_| ()));
-            }
+        if let Some(begun) = begun {
+            begun.ended(outcome.as_ref().map(|_| ()));
         }
         outcome
+    }
+}
+
+/// An invalidation that has begun. It is counted and told of once: when it has come back, or when its caller goes, who leaves
+/// it to be carried through.
+struct Begun {
+    engine: Arc<Engine>,
+    tenant: Option<Arc<str>>,
+    /// Taken when it was counted. Within: people are told of it.
+    draft: Option<Option<recent::Draft>>,
+}
+
+impl Begun {
+    fn ended(mut self, outcome: Result<(), &Error>) {
+        if outcome.is_err_and(|error| error.ticket().is_none()) {
+            self.draft = None;
+        }
+        self.count(outcome);
+    }
+
+    fn count(&mut self, outcome: Result<(), &Error>) {
+        let Some(draft) = self.draft.take() else { return };
+        self.engine.count_invalidation(self.tenant.as_deref());
+        if let Some(draft) = draft {
+            self.engine.stats.recent.made(self.engine.now(), draft, outcome);
+        }
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.count(Ok(()));
     }
 }
 

@@ -35,6 +35,8 @@ mod buckets;
 mod builder;
 mod bulk;
 mod cache;
+#[cfg(test)]
+mod cancelling;
 mod caught_up;
 mod clock;
 mod coherence;

@@ -42,6 +42,12 @@ impl Quota {
         places.acquire_owned().await.expect("never closed")
     }
 
+    /// How many of its places, of which there are `limit`, are taken.
+    #[cfg(test)]
+    pub(crate) fn loading(&self, limit: usize) -> usize {
+        self.loads.get().map_or(0, |places| limit - places.available_permits())
+    }
+
     /// Whether the tenant may bring `count` more scopes into the coherence state now. If not, its invalidation is to be
     /// widened to the whole tenant, whose scope is there already.
     pub(crate) fn may_bring_scopes(&self, count: usize, now: Moment) -> bool {

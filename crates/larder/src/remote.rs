@@ -359,6 +359,12 @@ impl Remote {
         self.wakes.lock().len()
     }
 
+    /// How many invalidations are under way, and how many wait for acknowledgements.
+    #[cfg(test)]
+    pub(crate) fn unfinished(&self) -> (usize, usize) {
+        (self.underway.lock().begun.values().sum(), self.acks.lock().len())
+    }
+
     /// Registers for the wake-up of a key; to be called before the lease is asked for, since the wake-up may come
     /// before the answer.
     pub(crate) fn listen(self: &Arc<Self>, key: ScopeHash) -> WakeUp {

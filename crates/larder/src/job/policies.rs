@@ -7,9 +7,7 @@ use crate::scope::{ScopeHash, tag};
 use crate::status::Outcome;
 use crate::store::StoreErrorKind;
 use crate::testing::{Call, Fault, Gate, LEASE, Node, Row, Server, policy};
-use futures_util::poll;
 use std::convert::Infallible;
-use std::future::Future;
 use std::time::Duration;
 
 fn soft() -> ScopeHash {
@@ -149,58 +147,4 @@ async fn of_two_nodes_that_load_ahead_at_once_one_loads() {
     other.settled().await;
     assert_eq!(row.reads(), 2);
     assert_eq!(server.calls(Call::Fill), 2);
-}
-
-/// Polls it so often, while others run, and drops it.
-async fn dropped_after(polls: usize, future: impl Future) {
-    let mut future = Box::pin(future);
-    for _ in 0..polls {
-        if poll!(&mut future).is_ready() {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
-}
-
-/// Nothing is under way, and nothing is held.
-async fn assert_nothing_left(server: &Server, node: &Node, what: &str) {
-    node.settled().await;
-    assert_eq!(node.engine.flights.len(), 0, "{what}");
-    assert_eq!(server.leases_of(&node.remote.node), 0, "{what}");
-    assert_eq!(node.remote.waiting(), 0, "{what}");
-    assert_eq!(node.engine.mirror.blocked(), 0, "{what}");
-}
-
-#[tokio::test]
-async fn a_call_that_is_dropped_at_any_await_leaves_nothing_behind() {
-    for polls in 0..12 {
-        let (server, row) = (Server::new(), Row::default());
-        let node = Node::ready(&server).await;
-        let acme = &node.acme();
-        let load = |fails: bool| {
-            let row = row.clone();
-            move || async move {
-                tokio::task::yield_now().await;
-                if fails { Err("down") } else { Ok(row.read()) }
-            }
-        };
-        let limits = tolerant().soft_timeout(LEASE).hard_timeout(LEASE * 2).failure_cooldown(LEASE);
-        dropped_after(polls, acme.fetch(key!("k"), &limits, load(true))).await;
-        assert_nothing_left(&server, &node, &format!("a failing load, {polls}")).await;
-        server.clock.advance(LEASE / 2);
-        acme.invalidate(key!("k")).await.unwrap();
-        dropped_after(polls, acme.fetch(key!("k"), &limits, load(false))).await;
-        assert_nothing_left(&server, &node, &format!("a load, {polls}")).await;
-        dropped_after(polls, acme.touch(key!("k"), policy())).await;
-        assert_nothing_left(&server, &node, &format!("a touch, {polls}")).await;
-        dropped_after(polls, acme.expire(tag("t")).into_future()).await;
-        assert_nothing_left(&server, &node, &format!("an expiration, {polls}")).await;
-        let lenient = policy().tag("t").stale_while_revalidate(LEASE * 3600);
-        dropped_after(polls, acme.fetch(key!("k"), &lenient, load(false))).await;
-        assert_nothing_left(&server, &node, &format!("a load behind, {polls}")).await;
-        dropped_after(polls, acme.fetch(key!("k"), tolerant().tiers(Tiers::Redis), load(true))).await;
-        assert_nothing_left(&server, &node, &format!("a fallback to Redis, {polls}")).await;
-        dropped_after(polls, acme.ttl(key!("k"))).await;
-        assert_nothing_left(&server, &node, &format!("a look, {polls}")).await;
-    }
 }

@@ -260,6 +260,17 @@ impl Server {
         self.state.lock().coherence.as_ref().map_or(0, |coherence| coherence.nodes.len())
     }
 
+    /// How many links there are.
+    pub(crate) fn links(&self) -> usize {
+        self.state.lock().subscribers.len()
+    }
+
+    /// Until no node is registered and none has a link.
+    pub(crate) async fn left_by_all(&self) {
+        let left = || self.nodes() == 0 && self.links() == 0;
+        larder_testkit::assert_eventually!(left(), Duration::from_secs(30), "all nodes leave");
+    }
+
     /// The server goes away, with all links, or comes back with its data.
     pub(crate) fn set_up(&self, up: bool) {
         let mut state = self.state.lock();

@@ -8,6 +8,7 @@ mod alone;
 mod at_least;
 mod auditing;
 mod bulk;
+mod cancelling;
 mod clocks;
 mod cluster;
 mod cluster_faults;
