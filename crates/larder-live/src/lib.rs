@@ -42,7 +42,7 @@ pub use client::CLIENT;
 pub use config::{Config, ConfigError};
 #[cfg(feature = "conformance")]
 pub use http::echo;
-pub use http::{Hangup, PATHS};
+pub use http::{Hangup, PATHS, StreamExecutor};
 pub use hub::Kick;
 pub use live::{AllowOrigin, Builder, Live};
 pub use metrics::Numbers;

@@ -10,6 +10,9 @@ pub(crate) const BACKLOG: u32 = 4096;
 /// How long a client may take to send the head of a request, and leave a connection idle before it: slow ones would hold connections
 /// for ever. Longer than load balancers keep theirs (60 s), so that it is they who close.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long a client may leave unread what was sent to it, or not answer at all: after that the system ends the connection. A phone that
+/// changes its network is back sooner.
+pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a body may pause between two pieces.
 pub(crate) const BODY_PAUSE: Duration = Duration::from_secs(30);
 /// How long requests in flight may take to finish after a signal.

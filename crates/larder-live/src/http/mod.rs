@@ -21,7 +21,7 @@ use crate::live::Shared;
 
 #[cfg(feature = "conformance")]
 pub use echo::echo;
-pub use hangup::Hangup;
+pub use hangup::{Hangup, StreamExecutor};
 pub(crate) use tickets::Tickets;
 
 /// The paths of all routes, as they are routed: for who counts requests by route.

@@ -81,7 +81,7 @@ pub(super) async fn open(
         _seat: seat,
         _gone: gone.clone().drop_guard(),
     };
-    let hangup = Hangup::of(&parts.extensions, parts.version);
+    let hangup = Hangup::of(&parts.extensions);
     shared.connections.spawn(keep(link, commands, gone, hangup));
     answer(Body::from_stream(body))
 }

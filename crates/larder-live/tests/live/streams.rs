@@ -226,6 +226,29 @@ async fn commands_for_a_stream_come_by_requests_and_are_answered_on_it() {
 }
 
 #[tokio::test]
+async fn a_flood_of_commands_ends_an_event_stream_and_no_other() {
+    let server = Server::start().await;
+    let (mut events, hello) = open(&server, "", "1").await;
+    let (mut other, _) = open(&server, "", "2").await;
+    other.expect("synced").await;
+    let command = json!({"conn": hello["conn"], "secret": hello["secret"], "type": "unsub", "rooms": []});
+    assert_eventually!(
+        post(&server, "/rt/acme/cmd", &[], &command.to_string()).await.0 == 410,
+        PATIENCE,
+        "more than 20 a second are too many"
+    );
+    let mut last = events.next().await;
+    while last.event != "error" {
+        last = events.next().await;
+    }
+    assert_eq!(last.data["code"], "too_many");
+    assert_eq!(events.stream.read(&mut [0; 1]).await.unwrap(), 0, "it is over");
+    assert!(server.live.numbers().closes.contains(&(4006, 1)));
+    server.publish("acme", 1).await;
+    other.expect("event").await;
+}
+
+#[tokio::test]
 async fn an_idle_stream_is_kept_alive_by_comments_and_pings() {
     let server = Server::with(|config| {
         config.heartbeat = Duration::from_millis(50);

@@ -13,16 +13,16 @@ use axum::body::Body;
 use http::header::CONNECTION;
 use http::{HeaderValue, StatusCode, Version};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use larder_live::Hangup;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use larder_live::{Hangup, StreamExecutor};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
 
 use super::address::Peer;
-use crate::limits::{BACKLOG, CONNECTIONS, HEAD_TIMEOUT};
+use crate::limits::{BACKLOG, CONNECTIONS, HEAD_TIMEOUT, SEND_TIMEOUT};
 
 /// An address that is ours while nobody can connect yet: the server seeds its database before the socket opens.
 #[derive(Debug)]
@@ -112,6 +112,21 @@ pub(crate) struct Ending {
     pub(crate) grace: Duration,
 }
 
+/// How long a client may keep a connection waiting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// With the head of a request, the first one among them.
+    pub(crate) head: Duration,
+    /// With taking what was sent, where the system can tell.
+    pub(crate) send: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { head: HEAD_TIMEOUT, send: SEND_TIMEOUT }
+    }
+}
+
 /// Serves `routes` on `listener` until `shutdown`, then lets requests in flight finish.
 ///
 /// Returns whether all of them did in the time that `ending` leaves them.
@@ -120,44 +135,31 @@ pub(crate) async fn serve(
     routes: Router,
     open: &Open,
     shutdown: impl Future<Output = ()>,
+    patience: Patience,
     ending: Ending,
 ) -> bool {
-    let server = Arc::new(builder());
+    let server = Arc::new(builder(patience));
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let draining = Arc::new(AtomicBool::new(false));
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
-        let accepted = tokio::select! {
+        let (stream, peer, place) = tokio::select! {
             biased;
             () = &mut shutdown => break,
             accepted = accept(&listener, &places) => accepted,
         };
-        let (stream, peer, place) = accepted;
-        let (server, routes, watcher) = (Arc::clone(&server), routes.clone(), graceful.watcher());
-        let (counted, closes) = (open.one_more(), Arc::clone(&draining));
-        let hangup = Hangup::default();
-        let ended = hangup.0.clone();
+        set_up(&stream, peer, patience);
+        let connection = Connection {
+            server: Arc::clone(&server),
+            routes: routes.clone(),
+            closes: Arc::clone(&draining),
+            peer,
+            patience,
+        };
+        let (counted, watcher) = (open.one_more(), graceful.watcher());
         tokio::spawn(async move {
-            let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-                let mut request = request.map(Body::new);
-                request.extensions_mut().insert(Peer(peer));
-                request.extensions_mut().insert(hangup.clone());
-                let (routes, closes) = (routes.clone(), Arc::clone(&closes));
-                async move {
-                    let mut response = routes.oneshot(request).await.unwrap_or_else(|never| match never {});
-                    if closes.load(Ordering::Relaxed) {
-                        announce_close(&mut response);
-                    }
-                    Ok::<_, Infallible>(response)
-                }
-            });
-            let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
-            match ended.run_until_cancelled(watcher.watch(connection.into_owned())).await {
-                Some(Ok(())) => {}
-                Some(Err(error)) => tracing::debug!(%peer, error, "a connection ended early"),
-                None => tracing::debug!(%peer, "a connection was closed whose client reads nothing"),
-            }
+            connection.serve(stream, watcher).await;
             drop((counted, place));
         });
     }
@@ -168,6 +170,73 @@ pub(crate) async fn serve(
     tokio::time::timeout(ending.grace, graceful.shutdown()).await.is_ok()
 }
 
+/// What one connection is served with.
+struct Connection {
+    server: Arc<auto::Builder<StreamExecutor>>,
+    routes: Router,
+    /// The server is going away.
+    closes: Arc<AtomicBool>,
+    peer: SocketAddr,
+    patience: Patience,
+}
+
+impl Connection {
+    /// To its end, or to its first upgrade.
+    async fn serve(self, stream: TcpStream, watcher: Watcher) {
+        let Self { server, routes, closes, peer, patience } = self;
+        let (hangup, begun) = (Hangup::default(), Arc::new(AtomicBool::new(false)));
+        let (hung_up, has_begun) = (hangup.0.clone(), Arc::clone(&begun));
+        let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            begun.store(true, Ordering::Relaxed);
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(Peer(peer));
+            let (routes, closes, hangup) = (routes.clone(), Arc::clone(&closes), hangup.clone());
+            async move {
+                // Others share the connection over HTTP/2.
+                request.extensions_mut().insert(Hangup::of_stream().unwrap_or(hangup));
+                let mut response = routes.oneshot(request).await.unwrap_or_else(|never| match never {});
+                if closes.load(Ordering::Relaxed) {
+                    announce_close(&mut response);
+                }
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        tokio::select! {
+            ended = watcher.watch(connection.into_owned()) => {
+                if let Err(error) = ended {
+                    tracing::debug!(%peer, error, "a connection ended early");
+                }
+            }
+            () = hung_up.cancelled() => tracing::debug!(%peer, "a connection was closed whose client reads nothing"),
+            () = silence(patience.head, &has_begun) => tracing::debug!(%peer, "a connection was closed whose client asks nothing"),
+        }
+    }
+}
+
+/// Ends where no request has come in time. hyper begins to count when it knows the version of HTTP, which takes a byte, or 24.
+async fn silence(patience: Duration, has_begun: &AtomicBool) {
+    tokio::time::sleep(patience).await;
+    if has_begun.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Options of a connection's socket.
+fn set_up(stream: &TcpStream, peer: SocketAddr, patience: Patience) {
+    // Answers are written whole; waiting for more to send would only delay them.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "TCP_NODELAY could not be set");
+    }
+    // A client that has gone without a word, or that takes nothing: the system would try for a quarter of an hour, or for ever.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(patience.send)) {
+        tracing::debug!(%peer, %error, "TCP_USER_TIMEOUT could not be set");
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = patience;
+}
+
 /// Says that the connection closes after this response, where the protocol has a word for it.
 fn announce_close(response: &mut axum::response::Response) {
     if response.version() <= Version::HTTP_11 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -175,10 +244,10 @@ fn announce_close(response: &mut axum::response::Response) {
     }
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD_TIMEOUT).max_concurrent_streams(256);
+fn builder(patience: Patience) -> auto::Builder<StreamExecutor> {
+    let mut builder = auto::Builder::new(StreamExecutor);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(patience.head);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(patience.head).max_concurrent_streams(256);
     builder
 }
 
@@ -190,13 +259,7 @@ async fn accept(
     loop {
         let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
         match listener.accept().await {
-            Ok((stream, peer)) => {
-                // Answers are written whole; waiting for more to send would only delay them.
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%peer, %error, "TCP_NODELAY could not be set");
-                }
-                return (stream, peer, place);
-            }
+            Ok((stream, peer)) => return (stream, peer, place),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "a connection could not be accepted");
@@ -229,8 +292,12 @@ mod tests {
         open: Open,
     }
 
-    /// A server whose `/slow` is answered when it is told to.
     async fn running(linger: Duration, grace: Duration) -> Running {
+        running_with(Patience::default(), linger, grace).await
+    }
+
+    /// A server whose `/slow` is answered when it is told to.
+    async fn running_with(patience: Patience, linger: Duration, grace: Duration) -> Running {
         let bound = Bound::to("127.0.0.1:0").await.unwrap();
         let address = bound.address().unwrap();
         let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -240,15 +307,17 @@ mod tests {
             may_go.notified().await;
             "done"
         });
-        let routes = Router::new().route("/slow", slow).route("/fast", get(|| async { "fast" }));
+        let routes = Router::new()
+            .route("/slow", slow)
+            .route("/fast", get(|| async { "fast" }))
+            .route("/large", get(|| async { vec![b'x'; 64 << 20] }));
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { drop(stopped.await) };
         let (open, listener) = (Open::default(), bound.listen().unwrap());
         let counter = open.clone();
+        let ending = Ending { linger, grace };
         let ended =
-            tokio::spawn(
-                async move { serve(listener, routes, &open, shutdown, Ending { linger, grace }).await },
-            );
+            tokio::spawn(async move { serve(listener, routes, &open, shutdown, patience, ending).await });
         Running { address, stop, ended, entered, leave, open: counter }
     }
 
@@ -315,6 +384,40 @@ mod tests {
         server.entered.notified().await;
         server.stop.send(()).unwrap();
         assert!(!server.ended.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_asks_nothing_is_closed_and_one_that_is_answered_slowly_is_not() {
+        let patience = Patience { head: Duration::from_millis(300), ..Patience::default() };
+        let server = running_with(patience, Duration::ZERO, GRACE).await;
+        let mut waiting = ask(server.address, "/slow").await;
+        server.entered.notified().await;
+        // Nothing, the beginning of what begins HTTP/2, and all of it.
+        for said in ["", "PRI * HT", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+            let mut silent = TcpStream::connect(server.address).await.unwrap();
+            silent.write_all(said.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            let end = tokio::time::timeout(GRACE, silent.read_to_end(&mut answer)).await;
+            end.expect("it is closed").unwrap();
+        }
+        assert_eq!(server.open.count(), 1);
+        server.leave.notify_one();
+        let mut first = [0; 1024];
+        let length = waiting.read(&mut first).await.unwrap();
+        assert!(String::from_utf8_lossy(&first[..length]).contains("200 OK"));
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[tokio::test]
+    async fn a_client_that_reads_nothing_of_its_answer_is_closed() {
+        let patience = Patience { send: Duration::from_secs(1), ..Patience::default() };
+        let server = running_with(patience, Duration::ZERO, GRACE).await;
+        let mut client = ask(server.address, "/large").await;
+        larder_testkit::assert_eventually!(server.open.count() == 1, GRACE, "it is connected");
+        larder_testkit::assert_eventually!(server.open.count() == 0, GRACE, "it is given up");
+        let mut rest = Vec::new();
+        let read = client.read_to_end(&mut rest).await;
+        assert!(read.is_err() || rest.len() < 64 << 20, "{} bytes", rest.len());
     }
 
     #[tokio::test]

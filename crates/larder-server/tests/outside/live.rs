@@ -45,6 +45,10 @@ impl Socket {
         Ok(Self(socket))
     }
 
+    pub(crate) async fn send(&mut self, message: &Value) {
+        self.0.send(Message::text(message.to_string())).await.unwrap();
+    }
+
     /// The next message, aside of pings.
     pub(crate) async fn next(&mut self) -> Value {
         self.next_within(PATIENCE).await
@@ -326,7 +330,7 @@ async fn shout(acme: &Client, url: &str) {
     let data = "x".repeat(60_000);
     for id in 0..35 {
         let message = json!({"id": id, "type": "pub", "room": "r", "data": data});
-        socket.0.send(Message::text(message.to_string())).await.unwrap();
+        socket.send(&message).await;
         while socket.next().await["type"] != "ok" {}
     }
 }

@@ -6,6 +6,7 @@ mod cache;
 mod client;
 mod cluster;
 mod house;
+mod http2;
 mod input;
 mod live;
 #[path = "../../../../examples/tests/run/markdown.rs"]

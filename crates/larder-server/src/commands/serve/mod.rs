@@ -22,7 +22,7 @@ use super::out;
 use crate::cli::SettingFlags;
 use crate::config::{self, Config};
 use crate::failure::Failure;
-use crate::http::listen::{self, Ending, Open};
+use crate::http::listen::{self, Ending, Open, Patience};
 use crate::limits::{GRACE, LINGER};
 use crate::logging;
 
@@ -97,8 +97,8 @@ pub async fn run(
         watched.end();
         live.drain().await;
     };
-    let (finished, ()) =
-        tokio::join!(listen::serve(listener, routes, &open, shutdown, ending(&config)), drain);
+    let serving = listen::serve(listener, routes, &open, shutdown, Patience::default(), ending(&config));
+    let (finished, ()) = tokio::join!(serving, drain);
     if !finished {
         tracing::warn!(seconds = GRACE.as_secs(), "requests were still in flight and were cut off");
     }
