@@ -38,6 +38,9 @@ pub const DIRECT_GRACE: Duration = Duration::from_secs(2);
 pub const POLL_BUSY: Duration = Duration::from_millis(20);
 /// How often an idle relay looks for rows.
 pub const POLL_IDLE: Duration = Duration::from_millis(250);
+/// Statements on each of two connections by which a pooler in transaction mode gives itself away: an idle one does with the first, a
+/// busy one with the second as a rule, and every count of what waits looks again.
+pub const PROBES: usize = 3;
 /// How often a process that does not relay asks whether it may.
 pub const LOCK_EVERY: Duration = Duration::from_secs(1);
 /// How long a row lease lasts, which is how long a relay that was killed is waited for. It is renewed after a third.

@@ -95,8 +95,8 @@ pub struct OutboxBuilder {
 }
 
 impl OutboxBuilder {
-    /// What decides which process relays. Default: [`Lock::Advisory`] on PostgreSQL, [`Lock::Lease`] on SQLite, which has no
-    /// other.
+    /// What decides which process relays. Default: [`Lock::Advisory`] on PostgreSQL, unless a pooler in transaction mode is noticed;
+    /// [`Lock::Lease`] there, and on SQLite, which has no other.
     pub fn lock(mut self, lock: Lock) -> Self {
         self.lock = Some(lock);
         self

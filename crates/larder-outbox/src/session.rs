@@ -18,7 +18,7 @@ pub enum Dialect {
     Sqlite,
 }
 
-mod sealed {
+pub(crate) mod sealed {
     pub trait Sealed {}
 }
 

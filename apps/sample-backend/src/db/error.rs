@@ -83,7 +83,7 @@ pub enum StartError {
         source: sqlx::Error,
     },
     /// Its tables can't be brought up to date.
-    #[error("the tables of {url} can't be brought up to date: {source}")]
+    #[error("the tables of {url} can't be brought up to date: {source}{}", pooler(&source.to_string()))]
     Migrate {
         /// The URL without its password.
         url: String,
@@ -91,7 +91,7 @@ pub enum StartError {
         source: sqlx::migrate::MigrateError,
     },
     /// The sample rows or settings can't be written.
-    #[error("the database can't be prepared: {0:?}")]
+    #[error("the database can't be prepared: {0:?}{hint}", hint = pooler(&.0.0.to_string()))]
     Prepare(DbError),
     /// The configuration contradicts itself.
     #[error("{0}")]
@@ -99,6 +99,16 @@ pub enum StartError {
     /// The built-in seller-data API can't listen.
     #[error("the built-in seller-data API can't listen on loopback: {0}")]
     Listen(std::io::Error),
+}
+
+/// What to look at where the session of the server is another than that in which the driver has prepared its statement.
+fn pooler(said: &str) -> &'static str {
+    if said.contains("prepared statement \"sqlx_s_") {
+        "; is there a pooler in transaction mode? It has to follow prepared statements (PgBouncer 1.21 and later, \
+         max_prepared_statements above 0); an older one works in session mode"
+    } else {
+        ""
+    }
 }
 
 impl From<DbError> for StartError {

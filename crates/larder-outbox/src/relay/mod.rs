@@ -264,7 +264,8 @@ impl Relay {
     }
 
     async fn count(&mut self) -> Result<(), sqlx::Error> {
-        if !self.link.is_one_session().await? && !std::mem::replace(&mut self.warned, true) {
+        let is_settled = self.link.is_one_session().await? || self.link.lease_instead();
+        if !is_settled && !std::mem::replace(&mut self.warned, true) {
             tracing::warn!(
                 target: "larder::outbox",
                 "the outbox is relayed through a pooler in transaction mode, where its lock means nothing: give it a direct \
