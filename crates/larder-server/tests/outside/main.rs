@@ -3,6 +3,7 @@
 
 mod browser;
 mod cache;
+mod changes;
 mod client;
 mod cluster;
 mod house;
