@@ -81,6 +81,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
     use tokio::sync::oneshot;
 
     /// A task of the executor: its end, and what is dropped with it.
@@ -100,7 +101,8 @@ mod tests {
         assert!(Hangup::of_stream().is_none());
         let ((first, mut one), (second, mut other)) = (stream().await, stream().await);
         first.now();
-        assert!((&mut one).await.is_err(), "it is dropped, and all that it held");
+        let dropped = tokio::time::timeout(Duration::from_secs(30), &mut one).await.expect("it ends");
+        assert!(dropped.is_err(), "it is dropped, and all that it held");
         assert!(other.try_recv() == Err(oneshot::error::TryRecvError::Empty));
         second.now();
         assert!((&mut other).await.is_err());

@@ -1,6 +1,7 @@
 //! Every change of the backend is told to its tenant, and to nobody else.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -10,6 +11,9 @@ use crate::openapi::OpenApi;
 use crate::routes::{self, People, Route, a_campaign};
 use crate::shape::assert_shape;
 use crate::stack::{Stack, on_every_stack};
+
+/// Shorter than that of a socket, so that it is said what did not come.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 on_every_stack!(every_route_that_changes_data_tells_its_tenant_and_nobody_else);
 
@@ -129,7 +133,8 @@ async fn every_route_that_changes_data_tells_its_tenant_and_nobody_else(stack: S
         let answer = route.call(&people).await.expect(route.status);
         let Some(change) = CHANGES.iter().find(|change| change.operation == operation) else { continue };
         for (kind, shape) in (change.told)() {
-            let data = ours.expect(kind, &shape).await;
+            let told = tokio::time::timeout(PATIENCE, ours.expect(kind, &shape)).await;
+            let data = told.unwrap_or_else(|_| panic!("{operation} tells nothing of {kind}"));
             assert_is_of(&route, &people, &data);
             if kind.ends_with(".created") && kind != "notification.created" && kind != "order.created" {
                 assert_eq!(data["id"], answer.json()["id"], "{kind}");
