@@ -73,23 +73,53 @@ pub struct EntryPage {
     pub next: Option<String>,
 }
 
+/// Entries that a listing gathers before it drops those that are on a later page.
+const KEPT: usize = 1024;
+
+fn sort(entries: &mut [EntryInfo]) {
+    entries.sort_unstable_by(|a, b| (&a.key, &a.tenant).cmp(&(&b.key, &b.tenant)));
+}
+
+/// Where a page of at least so many ends: between names, since of two entries that look the same the next page would
+/// leave one out.
+fn page_end(sorted: &[EntryInfo], limit: usize) -> usize {
+    let cut = |at: &usize| at.checked_sub(1).is_none_or(|last| sorted[last].key != sorted[*at].key);
+    (limit..sorted.len()).find(cut).unwrap_or(sorted.len())
+}
+
+/// Keeps the page, and the first name of the next, which says that there is one.
+fn prune(entries: &mut Vec<EntryInfo>, limit: usize) {
+    sort(entries);
+    let next = page_end(entries, limit);
+    entries.truncate(page_end(entries, next + 1));
+}
+
 impl Buckets {
     /// Entries that would be served now, after `cursor`, at most `limit`; one more where the last looks like another.
     pub(crate) fn list(&self, filter: &EntryFilter, cursor: Option<&str>, limit: usize) -> EntryPage {
-        let mut entries = Vec::new();
+        let mut entries: Vec<EntryInfo> = Vec::new();
+        // Names behind this one are on no page that begins here.
+        let mut bound: Option<String> = None;
+        let spare = KEPT.max(limit.saturating_mul(4));
         self.first().l1.for_each(|key, entry| {
-            let wanted = filter.tenant.as_ref().is_none_or(|tenant| **tenant == *key.tenant);
-            if wanted && let Some(info) = self.home(&key.tenant).of(&key.key).describe(key.borrow(), entry) {
-                let matches = filter.pattern.as_ref().is_none_or(|pattern| matches(pattern, &info.key));
-                if matches && cursor.is_none_or(|cursor| info.key.as_str() > cursor) {
-                    entries.push(info);
-                }
+            if filter.tenant.as_ref().is_some_and(|tenant| **tenant != *key.tenant) {
+                return;
+            }
+            let name = key.key.render(&key.tenant);
+            let wanted = filter.pattern.as_ref().is_none_or(|pattern| matches(pattern, &name))
+                && cursor.is_none_or(|cursor| name.as_str() > cursor)
+                && bound.as_ref().is_none_or(|bound| name <= *bound);
+            if !wanted {
+                return;
+            }
+            entries.extend(self.home(&key.tenant).of(&key.key).describe(key.borrow(), entry));
+            if entries.len() > spare {
+                prune(&mut entries, limit);
+                bound = entries.last().map(|last| last.key.clone());
             }
         });
-        entries.sort_unstable_by(|a, b| (&a.key, &a.tenant).cmp(&(&b.key, &b.tenant)));
-        // A page ends between names: of two entries that look the same the next page would leave one out.
-        let cut = |at: &usize| at.checked_sub(1).is_none_or(|last| entries[last].key != entries[*at].key);
-        let end = (limit..entries.len()).find(cut).unwrap_or(entries.len());
+        sort(&mut entries);
+        let end = page_end(&entries, limit);
         let more = entries.len() > end;
         entries.truncate(end);
         let next = if more { entries.last().map(|last| last.key.clone()) } else { None };
@@ -269,6 +299,35 @@ mod tests {
             ("[a]", "[a]", true),
         ] {
             assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_many_entries_is_a_page_and_the_next_name() {
+        let named = |name: &&str| EntryInfo {
+            key: (*name).to_owned(),
+            tenant: String::new(),
+            tier: Tier::Memory,
+            size: 0,
+            ttl: Duration::ZERO,
+            age: Duration::ZERO,
+            tags: Vec::new(),
+            load: Duration::ZERO,
+            last: None,
+        };
+        for (there, limit, kept) in [
+            ("c b a d", 2, "a b c"),
+            ("a b b b c c d", 2, "a b b b c c"),
+            ("a a a", 2, "a a a"),
+            ("b a", 2, "a b"),
+            ("a", 2, "a"),
+            ("", 2, ""),
+        ] {
+            let mut entries: Vec<EntryInfo> =
+                there.split_whitespace().collect::<Vec<_>>().iter().map(named).collect();
+            prune(&mut entries, limit);
+            let names: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
+            assert_eq!(names.join(" "), kept, "{there}");
         }
     }
 

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::Ops;
 use super::gate::SignedIn;
+use super::keys::at_leisure;
 use crate::input::{self, Body, Errors, Fields};
 use crate::problem::Problem;
 use crate::who::{Identity, Role};
@@ -102,7 +103,8 @@ pub(super) async fn invalidate(
             Problem::internal()
         }
     };
-    let covered = ops.cache.covered(&part, selector.clone()).map_err(|error| refused(&error))?;
+    let (cache, of, these) = (ops.cache.clone(), part.clone(), selector.clone());
+    let covered = at_leisure(move || cache.covered(&of, these)).await?.map_err(|error| refused(&error))?;
     let mut deferred = false;
     if !what.dry_run {
         match part.invalidate(selector).acked().await {

@@ -152,11 +152,23 @@ pub(super) struct Keys {
     get, path = "/api/cache/keys", tag = "operations", operation_id = "list_cache_keys", params(Which),
     security(("bearer" = [])), responses((status = 200, description = "A page of keys", body = Keys))
 )]
-pub(super) async fn list(State(ops): State<Ops>, _: Admin, Query(which): Query<Which>) -> Json<Keys> {
+pub(super) async fn list(
+    State(ops): State<Ops>,
+    _: Admin,
+    Query(which): Query<Which>,
+) -> Result<Json<Keys>, Problem> {
     let mut filter = EntryFilter::default();
     filter.pattern = which.pattern;
-    let page = ops.cache.entries(&filter, which.cursor.as_deref(), PAGE);
-    Json(Keys { keys: page.entries.into_iter().map(Entry::from).collect(), cursor: page.next })
+    let (cache, cursor) = (ops.cache.clone(), which.cursor);
+    let page = at_leisure(move || cache.entries(&filter, cursor.as_deref(), PAGE)).await?;
+    Ok(Json(Keys { keys: page.entries.into_iter().map(Entry::from).collect(), cursor: page.next }))
+}
+
+/// Looks at every entry in memory, which takes a while where there are many: off the threads that answer requests.
+pub(super) async fn at_leisure<T: Send + 'static>(
+    look: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(look).await.map_err(|_| Problem::internal())
 }
 
 /// Shows one entry of this process's memory, or else of Redis; what was invalidated is as if it had never been.

@@ -3,7 +3,7 @@
 use larder::{key, tag};
 use serde_json::{Value, json};
 
-use crate::support::{Server, read};
+use crate::support::{Server, read, request};
 
 const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
 
@@ -101,4 +101,28 @@ async fn an_entry_is_shown_until_it_is_invalidated() {
             "{none}"
         );
     }
+}
+
+#[tokio::test]
+async fn who_looks_at_all_entries_keeps_nobody_waiting() {
+    let server = Server::start().await;
+    let acme = server.cache.tenant("acme");
+    for id in 0..20_000_u64 {
+        acme.set(key!("campaigns", id), id, larder::Policy::ttl(MINUTE)).await.unwrap();
+    }
+    // The test has one thread. Whoever looks on it has looked when it is asked for the first time.
+    let listing = server.get("admin@larder", "/api/cache/keys?pattern=*9");
+    let body = json!({"prefix": "campaigns", "dry_run": true}).to_string();
+    let asked =
+        request("POST", "owner@acme", "/api/cache/invalidate").header("content-type", "application/json");
+    let covering = server.send(asked.body(body.into()).unwrap());
+    let (mut listing, mut covering) = (std::pin::pin!(listing), std::pin::pin!(covering));
+    assert!(
+        futures_util::poll!(&mut listing).is_pending() && futures_util::poll!(&mut covering).is_pending()
+    );
+    let listed = listing.await.json();
+    assert_eq!(names(&listed).len(), 200);
+    let covered = covering.await;
+    assert_eq!(covered.status, 200, "{}", covered.text);
+    assert_eq!(covered.json()["entries"], 20_000);
 }

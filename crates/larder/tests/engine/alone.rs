@@ -347,3 +347,28 @@ async fn entries_that_look_the_same_are_both_found_and_both_listed() {
 fn a_policy_needs_a_ttl() {
     assert!(format!("{:?}", Policy::ttl(MINUTE)).contains("60s"));
 }
+
+#[tokio::test]
+async fn pages_of_many_entries_follow_each_other_without_a_gap() {
+    let cache = alone().await;
+    // Of every tenth name there are two: a shared entry, and one of acme that looks the same.
+    for id in 0..5_000_u64 {
+        cache.tenant("acme").set(key!("k", id), id, policy()).await.unwrap();
+        if id % 10 == 0 {
+            cache.shared().set(key!("k", "acme", id), id, policy()).await.unwrap();
+        }
+    }
+    let (mut names, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = cache.entries(&larder::EntryFilter::default(), cursor.as_deref(), 100);
+        assert!((100..=101).contains(&page.entries.len()) || page.next.is_none(), "{}", page.entries.len());
+        names.extend(page.entries.into_iter().map(|entry| (entry.key, entry.tenant)));
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert!(names.is_sorted() && names.len() == 5_500, "{}", names.len());
+    names.dedup();
+    assert_eq!(names.len(), 5_500);
+}
