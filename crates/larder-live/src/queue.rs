@@ -38,8 +38,8 @@ struct Inner {
     /// Somebody has been told of the end.
     told: bool,
     waker: Option<Waker>,
-    /// When somebody last asked what comes next.
-    asked: Instant,
+    /// Since when something waits that could be had, and nobody has asked for it.
+    left: Option<Instant>,
     dropped: u64,
 }
 
@@ -83,7 +83,7 @@ impl Queue {
             aborted: false,
             told: false,
             waker: None,
-            asked: Instant::now(),
+            left: None,
             dropped: 0,
         };
         Self { inner: Mutex::new(inner), max_bytes, max_frames }
@@ -99,7 +99,7 @@ impl Queue {
         let mut inner = self.inner.lock();
         if inner.close.is_none() {
             inner.missed = Some(Missed { events: missed.into_iter(), end });
-            inner.wake();
+            inner.offer();
         }
     }
 
@@ -136,7 +136,7 @@ impl Queue {
             Some(held) if may_hold => held.push_back(frame),
             _ => {
                 inner.frames.push_back(frame);
-                inner.wake();
+                inner.offer();
             }
         }
         if dropped == 0 { Pushed::Queued } else { Pushed::Dropped(dropped) }
@@ -166,19 +166,9 @@ impl Queue {
     /// The next frame; only one task asks.
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Next {
         let inner = &mut *self.inner.lock();
-        inner.asked = Instant::now();
-        if let Some(frame) = inner.frames.pop_front() {
-            inner.bytes -= frame.len();
-            inner.count -= 1;
+        if let Some(frame) = inner.take() {
+            inner.left = (!inner.frames.is_empty() || inner.missed.is_some()).then(Instant::now);
             return Next::Frame(frame);
-        }
-        if let Some(missed) = &mut inner.missed {
-            if let Some(event) = missed.events.next() {
-                return Next::Frame(Frame::logged(&event, true));
-            }
-            let end = inner.missed.take().expect("it was just looked at").end;
-            inner.frames = inner.held.take().unwrap_or_default();
-            return Next::Frame(end);
         }
         if let Some(code) = inner.close {
             return Next::Close(code);
@@ -198,11 +188,9 @@ impl Queue {
         inner.close.filter(|_| first)
     }
 
-    /// How long something has been waiting for which nobody asks.
+    /// How long something has been waiting for which nobody asks. What is held back can't be had, and counts for nothing here.
     pub(crate) fn stalled(&self) -> Duration {
-        let inner = self.inner.lock();
-        let waits = inner.count > 0 || inner.missed.is_some();
-        if waits { inner.asked.elapsed() } else { Duration::ZERO }
+        self.inner.lock().left.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Whether it ends now; to be asked by the task that can't take frames for the moment.
@@ -214,6 +202,26 @@ impl Queue {
 }
 
 impl Inner {
+    /// There is something that can be had.
+    fn offer(&mut self) {
+        self.left.get_or_insert_with(Instant::now);
+        self.wake();
+    }
+
+    fn take(&mut self) -> Option<Frame> {
+        if let Some(frame) = self.frames.pop_front() {
+            self.bytes -= frame.len();
+            self.count -= 1;
+            return Some(frame);
+        }
+        if let Some(event) = self.missed.as_mut()?.events.next() {
+            return Some(Frame::logged(&event, true));
+        }
+        let end = self.missed.take()?.end;
+        self.frames = self.held.take().unwrap_or_default();
+        Some(end)
+    }
+
     fn register(&mut self, cx: &Context<'_>) {
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.waker = Some(cx.waker().clone());
@@ -246,6 +254,7 @@ impl Inner {
         self.frames = VecDeque::new();
         self.missed = None;
         self.held = None;
+        self.left = None;
         self.aborted = true;
         (self.bytes, self.count) = (0, 0);
         self.wake();
@@ -360,6 +369,29 @@ mod tests {
         assert_eq!(queue.push(durable(3)), Pushed::Overflow);
         queue.start(Vec::new(), durable(9));
         assert_eq!(all(&queue), (vec![], Some(CloseCode::Slow)));
+    }
+
+    #[test]
+    fn only_what_can_be_had_and_is_not_asked_for_is_left() {
+        let queue = Queue::new(100_000, 10);
+        let left = |queue: &Queue| queue.inner.lock().left;
+        queue.hold();
+        queue.push(durable(3));
+        assert_eq!((left(&queue), queue.stalled()), (None, Duration::ZERO), "it is held back");
+        let idle = Instant::now();
+        queue.start(Vec::new(), durable(2));
+        assert!(left(&queue).unwrap() >= idle, "it waits from now on, however long nobody has asked");
+        let since = left(&queue);
+        queue.push_now(Frame::ok(None, ""));
+        assert_eq!(left(&queue), since);
+        let cx = Context::from_waker(noop_waker_ref());
+        assert!(matches!(queue.poll(&cx), Next::Frame(_)));
+        assert!(left(&queue) > since, "the rest waits since somebody has asked");
+        all(&queue);
+        assert_eq!(left(&queue), None);
+        queue.push(durable(4));
+        queue.abort(CloseCode::Slow);
+        assert_eq!(left(&queue), None);
     }
 
     #[test]

@@ -264,6 +264,21 @@ async fn an_idle_stream_is_kept_alive_by_comments_and_pings() {
 }
 
 #[tokio::test]
+async fn a_stream_that_was_quiet_for_longer_than_a_reader_may_take_is_not_taken_for_unread() {
+    let server = Server::with(|config| {
+        config.write_stall = Duration::from_millis(50);
+        config.ping = Duration::from_millis(300);
+    })
+    .await;
+    let (mut events, _) = open(&server, "", "42").await;
+    events.expect("synced").await;
+    for _ in 0..4 {
+        events.expect("ping").await;
+    }
+    assert!(!server.live.numbers().closes.contains(&(4003, 1)));
+}
+
+#[tokio::test]
 async fn a_full_or_going_server_answers_200_and_tells_to_come_later() {
     let server = Server::with(|config| config.node_connections = 1).await;
     let (_one, _) = open(&server, "", "1").await;
