@@ -3,6 +3,7 @@
 use crate::account::Account;
 use crate::audit::Auditor;
 use crate::clock::{Clock, Moment};
+use crate::closing::Closing;
 use crate::coherence::{Fence, Mirror};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
@@ -55,7 +56,7 @@ pub(crate) struct Engine {
     pub(crate) stats: Arc<Stats>,
     pub(crate) remote: Option<Arc<Remote>>,
     pub(crate) tasks: TaskTracker,
-    pub(crate) closing: CancellationToken,
+    pub(crate) closing: Closing,
     /// What serves the tasks, and ends after them.
     pub(crate) background: TaskTracker,
     pub(crate) ending: CancellationToken,
@@ -212,6 +213,11 @@ impl Engine {
             if_error: policy.stale_if_error,
             eager: policy.eager_refresh,
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn lock_pruning(&self) -> impl Sized + '_ {
+        self.pruning.lock()
     }
 
     /// Keeps the map of invalidated scopes within its bound.

@@ -50,6 +50,12 @@ impl Failures {
         None
     }
 
+    /// Keeps everybody away, as long as the answer is held.
+    #[cfg(test)]
+    pub(crate) fn lock(&self) -> impl Sized + '_ {
+        self.failed.lock()
+    }
+
     /// Remembers a failure, unless there are too many.
     pub(crate) fn add(&self, key: FullKey, failure: Failure, now: Moment, mirror: &Mirror) {
         let mut failed = self.failed.lock();

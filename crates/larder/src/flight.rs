@@ -193,6 +193,12 @@ impl Flights {
         });
     }
 
+    /// Keeps everybody away, as long as the answer is held.
+    #[cfg(test)]
+    pub(crate) fn lock(&self) -> impl Sized + '_ {
+        self.0.lock()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.lock().len()
     }

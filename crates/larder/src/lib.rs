@@ -39,6 +39,7 @@ mod cache;
 mod cancelling;
 mod caught_up;
 mod clock;
+mod closing;
 mod coherence;
 mod engine;
 mod envelope;

@@ -476,3 +476,5 @@ pub(crate) fn closed() -> Error {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unlocked;

@@ -64,6 +64,12 @@ impl Quota {
         allowed
     }
 
+    /// Keeps everybody away, as long as the answer is held.
+    #[cfg(test)]
+    pub(crate) fn lock(&self) -> impl Sized + '_ {
+        (self.scopes.lock(), self.order.lock())
+    }
+
     /// How many invalidations were widened.
     pub(crate) fn widened(&self) -> u64 {
         self.widened.load(Relaxed)

@@ -134,6 +134,12 @@ impl Recent {
         self.told.load(Relaxed)
     }
 
+    /// Keeps everybody away, as long as the answer is held.
+    #[cfg(test)]
+    pub(crate) fn lock(&self) -> impl Sized + '_ {
+        (self.made.lock(), self.heard.lock(), self.own.lock())
+    }
+
     /// The newest first.
     fn read(&self, now: Moment, wanted: impl Fn(&Change) -> bool, limit: usize) -> Vec<Change> {
         let made = self.made.lock();

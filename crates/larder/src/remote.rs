@@ -359,6 +359,13 @@ impl Remote {
         self.wakes.lock().len()
     }
 
+    /// Keeps everybody away, as long as the answer is held.
+    #[cfg(test)]
+    pub(crate) fn lock(&self) -> impl Sized + '_ {
+        let (journal, underway) = (self.journal.lock(), self.underway.lock());
+        (journal, underway, self.nodes.lock(), self.acks.lock(), self.wakes.lock())
+    }
+
     /// How many invalidations are under way, and how many wait for acknowledgements.
     #[cfg(test)]
     pub(crate) fn unfinished(&self) -> (usize, usize) {

@@ -224,6 +224,12 @@ impl Stats {
         counted.add(tenant, endpoint).unwrap_or_else(|| Arc::clone(&self.other))
     }
 
+    /// Keeps everybody away, as long as the answer is held.
+    #[cfg(test)]
+    pub(crate) fn lock(&self) -> impl Sized + '_ {
+        self.counters.write()
+    }
+
     pub(crate) fn count_load_time(&self, took: Duration) {
         let seconds = took.as_secs_f64();
         let bucket = LOAD_BUCKETS.iter().position(|bound| seconds <= *bound).unwrap_or(LOAD_BUCKETS.len());

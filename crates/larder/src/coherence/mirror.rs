@@ -512,6 +512,18 @@ impl Mirror {
         self.map.read().epoch_changes
     }
 
+    /// Keeps everybody away from the map, as long as the answer is held.
+    #[cfg(test)]
+    pub(crate) fn lock(&self) -> impl Sized + '_ {
+        self.map.write()
+    }
+
+    /// Keeps those away who would change the map.
+    #[cfg(test)]
+    pub(crate) fn lock_shared(&self) -> impl Sized + '_ {
+        self.map.read()
+    }
+
     /// How many scopes are blocked.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn blocked(&self) -> usize {

@@ -10,6 +10,7 @@ use super::queue::{Batch, Item, Queue};
 use super::topic::{Gap, Topic};
 use super::topics::{Kept, Topics};
 use crate::clock::{Clock, Moment};
+use crate::closing::Closing;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::limits::EVENT_BACKLOG;
@@ -27,7 +28,7 @@ use tokio_util::task::TaskTracker;
 #[derive(Clone, Default)]
 pub(crate) struct Ends {
     pub(crate) tasks: TaskTracker,
-    pub(crate) closing: CancellationToken,
+    pub(crate) closing: Closing,
     pub(crate) background: TaskTracker,
     pub(crate) ending: CancellationToken,
 }

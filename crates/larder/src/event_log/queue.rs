@@ -253,6 +253,12 @@ impl Queue {
         Some(Batch { counted, items, renew: std::mem::take(&mut line.renew) })
     }
 
+    /// Keeps everybody away, as long as the answer is held.
+    #[cfg(test)]
+    pub(crate) fn lock(&self) -> impl Sized + '_ {
+        self.lines.lock()
+    }
+
     /// How many events wait.
     pub(crate) fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)

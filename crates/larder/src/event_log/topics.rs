@@ -33,6 +33,12 @@ pub(crate) enum Kept {
 }
 
 impl Topics {
+    /// Keeps everybody away, as long as the answer is held.
+    #[cfg(test)]
+    pub(crate) fn lock(&self) -> impl Sized + '_ {
+        (self.topics.write(), self.swept.lock())
+    }
+
     pub(crate) fn get(&self, tenant: &str) -> Option<Arc<Topic>> {
         self.topics.read().get(tenant).cloned()
     }
