@@ -6,7 +6,7 @@ use pushes::Pushes;
 use std::borrow::Cow;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -80,6 +80,7 @@ pub struct TcpProxy {
     open: Arc<AtomicUsize>,
     accepted: Arc<AtomicUsize>,
     lost_pushes: Arc<AtomicUsize>,
+    turns: Arc<AtomicUsize>,
     acceptor: JoinHandle<()>,
 }
 
@@ -107,7 +108,8 @@ impl TcpProxy {
         let address = listener.local_addr().expect("a bound listener has an address");
         let (state, watched) = watch::channel(State::default());
         let (announce, listening) = watch::channel(true);
-        let (open, accepted, lost_pushes) = (Arc::default(), Arc::default(), Arc::default());
+        let (open, accepted) = (Arc::default(), Arc::default());
+        let (lost_pushes, turns) = (Arc::default(), Arc::default());
         let acceptor = Acceptor {
             upstream,
             address,
@@ -116,9 +118,10 @@ impl TcpProxy {
             open: Arc::clone(&open),
             accepted: Arc::clone(&accepted),
             lost_pushes: Arc::clone(&lost_pushes),
+            turns: Arc::clone(&turns),
         };
         let acceptor = tokio::spawn(acceptor.run(listener));
-        Self { address, state, listening, open, accepted, lost_pushes, acceptor }
+        Self { address, state, listening, open, accepted, lost_pushes, turns, acceptor }
     }
 
     /// Where clients connect.
@@ -186,6 +189,13 @@ impl TcpProxy {
     pub fn lost_pushes(&self) -> usize {
         self.lost_pushes.load(Ordering::SeqCst)
     }
+
+    /// How often a client has spoken after its server had, of all connections together; the first word of each counts. For
+    /// clients that ask and wait for the answer: how many round trips there were, however much was asked in each.
+    #[must_use]
+    pub fn turns(&self) -> usize {
+        self.turns.load(Ordering::SeqCst)
+    }
 }
 
 impl Drop for TcpProxy {
@@ -203,6 +213,7 @@ struct Acceptor {
     open: Arc<AtomicUsize>,
     accepted: Arc<AtomicUsize>,
     lost_pushes: Arc<AtomicUsize>,
+    turns: Arc<AtomicUsize>,
 }
 
 impl Acceptor {
@@ -233,10 +244,11 @@ impl Acceptor {
                     self.accepted.fetch_add(1, Ordering::SeqCst);
                     let open = Open::new(&self.open);
                     let (upstream, state) = (self.upstream.clone(), self.state.clone());
-                    let lost_pushes = Arc::clone(&self.lost_pushes);
+                    let (lost_pushes, turns) = (Arc::clone(&self.lost_pushes), Arc::clone(&self.turns));
                     connections.spawn(async move {
                         let _open = open;
-                        serve(client, from.ip(), &upstream, state, &lost_pushes).await;
+                        let counts = Counts { lost_pushes: &lost_pushes, turns: &turns, is_asked: AtomicBool::new(false) };
+                        serve(client, from.ip(), &upstream, state, &counts).await;
                     });
                 }
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
@@ -266,7 +278,7 @@ async fn serve(
     source: IpAddr,
     upstream: &OnceLock<String>,
     mut state: watch::Receiver<State>,
-    lost_pushes: &AtomicUsize,
+    counts: &Counts<'_>,
 ) {
     let cuts = state.borrow().cuts;
     // Nothing passes a partition, not even the wish to connect.
@@ -292,8 +304,8 @@ async fn serve(
     let reset = {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
-        let requests = pump(from_client, to_server, state.clone(), Direction::Request, source);
-        let replies = pump(from_server, to_client, state.clone(), Direction::Reply(lost_pushes), source);
+        let requests = pump(from_client, to_server, state.clone(), Direction::Request(counts), source);
+        let replies = pump(from_server, to_client, state.clone(), Direction::Reply(counts), source);
         tokio::select! {
             // An error of one direction resets both.
             done = async { tokio::try_join!(requests, replies) } => done.is_err(),
@@ -311,11 +323,19 @@ async fn until_reset(mut state: watch::Receiver<State>, born: u64) {
     let _ = state.wait_for(reset).await;
 }
 
+/// What is counted of one connection.
+struct Counts<'a> {
+    /// Messages that are lost.
+    lost_pushes: &'a AtomicUsize,
+    turns: &'a AtomicUsize,
+    /// The client was the last to speak.
+    is_asked: AtomicBool,
+}
+
 #[derive(Clone, Copy)]
 enum Direction<'a> {
-    Request,
-    /// Where messages are counted that are lost.
-    Reply(&'a AtomicUsize),
+    Request(&'a Counts<'a>),
+    Reply(&'a Counts<'a>),
 }
 
 async fn pump(
@@ -347,9 +367,16 @@ async fn pump(
             return to.shutdown().await;
         }
         let mut piece = Cow::from(&buffer[..length]);
-        if let Direction::Reply(lost_pushes) = direction {
-            piece = pushes.pass(&buffer[..length], fault == Fault::LosePushes);
-            lost_pushes.fetch_add(pushes.take_lost(), Ordering::SeqCst);
+        match direction {
+            Direction::Request(counts) => {
+                let turn = !counts.is_asked.swap(true, Ordering::SeqCst);
+                counts.turns.fetch_add(usize::from(turn), Ordering::SeqCst);
+            }
+            Direction::Reply(counts) => {
+                counts.is_asked.store(false, Ordering::SeqCst);
+                piece = pushes.pass(&buffer[..length], fault == Fault::LosePushes);
+                counts.lost_pushes.fetch_add(pushes.take_lost(), Ordering::SeqCst);
+            }
         }
         match fault {
             Fault::Drop => {}

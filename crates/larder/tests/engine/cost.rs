@@ -1,9 +1,10 @@
-//! What an invalidation costs Redis: the same, whatever it covers. Counted by the server itself.
+//! What calls cost: commands, counted by the server itself, and round trips, counted on the way to it.
 
-use crate::support::{node, policy};
-use larder::{Cache, Selection, all, glob, key, prefix, tag};
-use larder_testkit::{RedisServer, assert_eventually};
+use crate::support::{MINUTE, node, node_with, policy, unhurried};
+use larder::{Cache, CacheBuilder, Selection, all, glob, key, prefix, tag};
+use larder_testkit::{RedisServer, TcpProxy, assert_eventually};
 use std::convert::Infallible;
+use std::future::Future;
 use std::time::Duration;
 
 /// Puts entries in, until Redis holds them all.
@@ -79,4 +80,64 @@ async fn a_read_of_what_is_in_redis_is_one_round_trip_and_of_what_is_in_memory_n
         other.tenant("acme").get_or_load(key!("k"), policy().tag("t"), load).await.unwrap();
     }
     assert_eq!((asked("get"), asked("zscore")), (1, 1));
+}
+
+/// A read of what is in Redis by a node that has not got it, and in how many round trips.
+async fn trips<F: Future>(proxy: &TcpProxy, mut read: impl FnMut(u64) -> F) -> usize {
+    let mut least = usize::MAX;
+    // A heartbeat may come in between; it does not each time.
+    for id in 0..3 {
+        let before = proxy.turns();
+        read(id).await;
+        least = least.min(proxy.turns() - before);
+    }
+    least
+}
+
+#[tokio::test]
+async fn a_hit_in_redis_is_one_round_trip_and_a_second_where_it_has_tags_that_the_call_does_not_name() {
+    let redis = RedisServer::start();
+    let proxy = TcpProxy::start(format!("127.0.0.1:{}", redis.port())).await;
+    let rare = |builder: CacheBuilder| builder.coherence_lease(MINUTE);
+    let one = node_with(&redis, rare).await;
+    let url = format!("redis://{}", proxy.address());
+    let other = node_with(&redis, |builder| rare(builder.redis(unhurried(&url)))).await;
+    let (one, acme) = (one.tenant("acme"), other.tenant("acme"));
+    let load = || async { Ok::<_, Infallible>(1_u8) };
+    for id in 0..3_u64 {
+        one.get_or_load(key!("plain", id), policy(), load).await.unwrap();
+        for name in ["named", "unnamed"] {
+            one.get_or_load(key!(name, id), policy().tags(["t", "u"]), load).await.unwrap();
+        }
+        let values = (0..50).map(|place| (key!("many", id, place), 1_u8)).collect();
+        one.set_many(values, policy()).await.unwrap();
+    }
+    let hit = |found: larder::Fetched<u8>| assert_eq!(found.status.tier, larder::Tier::Redis);
+    let (acme, hit) = (&acme, &hit);
+    let named = trips(&proxy, |id| async move {
+        let never = std::future::pending::<Result<u8, Infallible>>;
+        hit(acme.fetch(key!("named", id), policy().tags(["t", "u"]), never).await.unwrap());
+    });
+    assert_eq!(named.await, 1);
+    assert_eq!(
+        trips(&proxy, |id| async move { hit(acme.get(key!("plain", id)).await.unwrap().unwrap()) }).await,
+        1
+    );
+    let many = trips(&proxy, |id| async move {
+        let keys: Vec<_> = (0..50).map(|place| key!("many", id, place)).collect();
+        acme.get_many(&keys).await.unwrap().into_iter().for_each(|found| hit(found.unwrap()));
+    });
+    assert_eq!(many.await, 1);
+    let unnamed =
+        trips(&proxy, |id| async move { hit(acme.get(key!("unnamed", id)).await.unwrap().unwrap()) });
+    assert_eq!(unnamed.await, 2);
+    // And the others: a load is a look, a lease and a fill; an invalidation is one, and so is what it takes to see it.
+    let load = trips(&proxy, |id| async move {
+        acme.get_or_load(key!("new", id), policy().tag("t"), load).await.unwrap();
+    });
+    assert_eq!(load.await, 3);
+    assert_eq!(trips(&proxy, |_| async move { acme.invalidate(tag("t")).await.unwrap() }).await, 1);
+    let in_memory =
+        trips(&proxy, |id| async move { acme.get::<u8>(key!("plain", id)).await.unwrap().unwrap() });
+    assert_eq!(in_memory.await, 0);
 }
