@@ -8,6 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 on_every_stack!(
+    unhurried
     every_lookup_is_counted_once,
     a_tenants_numbers_stand_still_while_another_works,
     a_pattern_clears_its_first_segment_and_no_longer_one,

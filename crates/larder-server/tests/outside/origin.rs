@@ -7,6 +7,7 @@ use larder_testkit::{Answer, Gate, RedisServer, StubHttp};
 use serde_json::json;
 
 on_every_stack!(
+    unhurried
     a_hit_asks_the_database_nothing,
     a_hundred_reads_of_a_list_cost_the_queries_of_one,
     a_thousand_requests_to_a_cold_chart_are_one_query,

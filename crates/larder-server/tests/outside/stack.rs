@@ -16,28 +16,30 @@ pub(crate) enum Kind {
     RedisPostgres,
 }
 
-/// Makes one test of each stack out of `async fn name(stack: Stack)`.
+/// Makes one test of each stack out of `async fn name(stack: Stack)`. `unhurried` before the names: see [`Stack::unhurried`].
 macro_rules! on_every_stack {
-    ($($name:ident),+ $(,)?) => { $(
+    (unhurried $($name:ident),+ $(,)?) => { $( on_every_stack!(@unhurried $name); )+ };
+    ($($name:ident),+ $(,)?) => { $( on_every_stack!(@start $name); )+ };
+    (@$start:ident $name:ident) => {
         mod $name {
             use crate::stack::{Kind, Stack};
 
             #[tokio::test]
             async fn on_memory_and_sqlite() {
-                super::$name(Stack::start(Kind::MemorySqlite).await).await;
+                super::$name(Stack::$start(Kind::MemorySqlite).await).await;
             }
 
             #[tokio::test]
             async fn on_redis_and_sqlite() {
-                super::$name(Stack::start(Kind::RedisSqlite).await).await;
+                super::$name(Stack::$start(Kind::RedisSqlite).await).await;
             }
 
             #[tokio::test]
             async fn on_redis_and_postgresql() {
-                super::$name(Stack::start(Kind::RedisPostgres).await).await;
+                super::$name(Stack::$start(Kind::RedisPostgres).await).await;
             }
         }
-    )+ };
+    };
 }
 pub(crate) use on_every_stack;
 
@@ -57,6 +59,13 @@ pub(crate) const CHAT: &str = "/v1/chat/completions";
 impl Stack {
     pub(crate) async fn start(kind: Kind) -> Self {
         Self::with(kind, RedisServer::builder(), &[]).await
+    }
+
+    /// For tests of what is a hit: a machine on which the server stands still for a second costs it its lease, and what it has
+    /// in memory is then no hit until Redis has answered, as it has to be. So the lease is long, and no answer of Redis is late.
+    pub(crate) async fn unhurried(kind: Kind) -> Self {
+        let more = [("COHERENCE_LEASE", "60s"), ("REDIS_READ_TIMEOUT", "30s")];
+        Self::with(kind, RedisServer::builder(), if kind == Kind::MemorySqlite { &[] } else { &more }).await
     }
 
     /// With other options of Redis, and more variables.

@@ -6,6 +6,7 @@ use crate::routes::{self, People, Who, sample};
 use crate::stack::{Stack, on_every_stack};
 
 on_every_stack!(
+    unhurried
     another_tenants_id_is_unknown_on_every_route,
     the_same_path_shows_each_tenant_its_own,
     one_tenants_writes_leave_the_other_alone

@@ -7,11 +7,11 @@ use crate::shape::assert_shape;
 use crate::stack::{Stack, on_every_stack};
 use std::collections::BTreeSet;
 
+on_every_stack!(unhurried every_cached_route_is_a_hit_on_its_second_read, a_generated_text_is_asked_for_once);
+
 on_every_stack!(
     every_operation_answers_as_the_contract_and_the_document_say,
-    every_cached_route_is_a_hit_on_its_second_read,
     every_secured_operation_wants_a_token_and_no_other_does,
-    a_generated_text_is_asked_for_once,
 );
 
 /// What stays open, and what is of use only while it does: the tests `live` call it.
