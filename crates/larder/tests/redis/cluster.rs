@@ -1,7 +1,7 @@
 //! Links into a Redis Cluster.
 
 use crate::support::LONG;
-use larder::store::redis::{RedisConfig, RedisConnector, check};
+use larder::store::redis::{CheckStep, RedisConfig, RedisConnector, check};
 use larder::store::{Connector, Link, Push, Recovered, StoreErrorKind};
 use larder_testkit::{RedisCluster, RedisServer, TlsFiles};
 use std::sync::Arc;
@@ -109,18 +109,52 @@ async fn a_user_of_the_recommended_access_list_can_do_everything() {
     for (rules, allowed) in [(format!("{ACL} +cluster|slots"), true), (ACL.to_owned(), false)] {
         let cluster = RedisCluster::builder().node(RedisServer::builder().acl(rules)).start();
         let config = config(&cluster.url().replace("://", "://app:pw@"));
+        cluster.nodes().iter().for_each(|node| node.need_replicas(1, 10));
         let steps = check(config.clone(), "ns").await;
         let failed: Vec<_> = steps.iter().filter(|step| step.result.is_err()).collect();
         assert_eq!(failed.is_empty(), allowed, "{failed:?}");
         let connector = RedisConnector::new(config, "ns").unwrap();
         if allowed {
             join_all(&connector).await;
+            // It may not ask for settings, and the check says so.
+            let replicas = steps.iter().find(|step| step.name.ends_with(" replicas")).unwrap();
+            let words = replicas.result.as_ref().unwrap();
+            let unread = "this can't be read: min-replicas-max-lag and cluster-node-timeout (access denied";
+            assert!(words.contains(unread) && words.contains("more than 2s below"), "{words}");
         } else {
             let error = connector.connect("n1", 0, false).await.err().expect("it may not ask who has what");
             assert_eq!(error.kind, StoreErrorKind::Denied);
             let words = failed[0].result.as_ref().unwrap_err();
             assert!(words.contains("+cluster|slots") && !words.contains("pw@"), "{words}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_primary_that_is_replaced_before_it_refuses_writes_is_advised_against() {
+    let cluster = RedisCluster::start();
+    cluster.nodes().iter().for_each(|node| node.need_replicas(1, 10));
+    for (timeout, advised) in [("12000", true), ("13000", false)] {
+        for node in cluster.nodes() {
+            node.command(&["CONFIG", "SET", "cluster-node-timeout", timeout]);
+        }
+        let connector = RedisConnector::new(config(&cluster.url()), "ns").unwrap();
+        let (link, _, _) = join(&connector, 0).await;
+        let told = link
+            .advice()
+            .iter()
+            .any(|advice| advice.starts_with("min-replicas-max-lag is 10s and cluster-node-timeout 12s: "));
+        assert_eq!((told, link.advice().len()), (advised, usize::from(advised)));
+        let steps = check(config(&cluster.url()), "ns").await;
+        let of_replicas = || steps.iter().filter(|step| step.name.ends_with(" replicas"));
+        let warned =
+            |step: &CheckStep| step.result.as_ref().unwrap().starts_with("warning: min-replicas-max-lag");
+        assert_eq!(
+            of_replicas().filter(|step| warned(step)).count(),
+            if advised { 3 } else { 0 },
+            "{steps:?}"
+        );
+        assert_eq!(of_replicas().count(), 3);
     }
 }
 

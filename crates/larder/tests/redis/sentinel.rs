@@ -163,7 +163,7 @@ async fn an_isolated_primary_is_left_also_by_a_node_that_hears_no_announcement()
 #[cfg(target_os = "linux")]
 async fn a_node_that_is_cut_off_with_the_old_primary_loses_it_to_min_replicas() {
     let server = RedisServer::builder().arg("min-replicas-to-write", "1").arg("min-replicas-max-lag", "1");
-    let all = RedisSentinel::builder().server(server).start();
+    let all = RedisSentinel::builder().server(server).down_after(Duration::from_secs(4)).start();
     let config = at(all.url_by("", &[0]));
     let mut node = try_join(config.clone(), "n1").await.unwrap();
     assert_eq!(node.link.advice(), <[String; 0]>::default());
@@ -214,7 +214,7 @@ async fn servers_and_sentinels_take_tls_and_logins_of_their_own() {
 
 #[tokio::test]
 async fn servers_that_may_be_replaced_and_do_not_need_their_replicas_are_advised_against() {
-    let all = RedisSentinel::start();
+    let all = RedisSentinel::builder().down_after(Duration::from_secs(13)).start();
     let by_name = node(&all, "n1").await;
     let direct = try_join(at(all.servers()[0].url()), "n2").await.unwrap();
     for advice in [by_name.link.advice(), direct.link.advice()] {
@@ -226,6 +226,32 @@ async fn servers_that_may_be_replaced_and_do_not_need_their_replicas_are_advised
     }
     let guarded = node(&all, "n3").await;
     assert!(guarded.link.advice().is_empty());
+    assert!(replicas(&all).await.contains("min-replicas-max-lag 10s, down-after-milliseconds 13s"));
+}
+
+/// What the check says of replicas.
+async fn replicas(all: &RedisSentinel) -> String {
+    let steps = check(at(all.url()), "ns").await;
+    let step = steps.iter().find(|step| step.name == "replicas");
+    step.unwrap_or_else(|| panic!("{steps:?}")).result.clone().unwrap()
+}
+
+#[tokio::test]
+async fn a_primary_that_is_replaced_before_it_refuses_writes_is_advised_against() {
+    let all = RedisSentinel::builder().down_after(Duration::from_secs(12)).start();
+    for server in all.servers() {
+        server.need_replicas(1, 10);
+    }
+    let node = node(&all, "n1").await;
+    let [advice] = node.link.advice() else { panic!("{:?}", node.link.advice()) };
+    assert!(advice.starts_with("min-replicas-max-lag is 10s and down-after-milliseconds 12s: "), "{advice}");
+    assert_eq!(replicas(&all).await, format!("warning: {advice}"));
+    // One Sentinel that stands still and one that is gone are no reason not to know.
+    all.sentinels()[0].pause();
+    all.sentinels()[1].kill();
+    let mut config = at(all.url());
+    config.connect_timeout = Duration::from_secs(5);
+    assert_eq!(try_join(config, "n2").await.unwrap().link.advice(), node.link.advice());
 }
 
 #[tokio::test]

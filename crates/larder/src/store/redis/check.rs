@@ -10,6 +10,7 @@ use super::{
     identity::Identity,
     keys::Keyspace,
     probe,
+    replicas::{self, Timing},
     reply::nonsense,
     sentinel,
     url::{Place, Sentinels, shown},
@@ -155,14 +156,8 @@ impl Steps {
             Some(advice) => format!("warning: {advice}"),
             None => policy.clone().unwrap_or_else(|| "not told by the server".into()),
         };
-        let replicas = match identity.advice_on_replicas(matches!(place, Place::Sentinels(_))) {
-            // A primary of a Cluster that is cut off from the others stops by itself.
-            _ if matches!(place, Place::Cluster(_)) => identity.replicas.to_string(),
-            Some(advice) => format!("warning: {advice}"),
-            None if identity.replicas == 0 => "none".to_owned(),
-            None => format!("{}, and writes are refused without", identity.replicas),
-        };
-        let _ = self.step("replicas", |()| replicas, async { Ok(()) }).await;
+        let replicas = async { Ok(replicas_of(&identity, place, &wire, dialer, within).await) };
+        let _ = self.step("replicas", Clone::clone, replicas).await;
         self.step("eviction policy", words, async { Ok(identity.policy) }).await.map(drop)
     }
 
@@ -264,6 +259,36 @@ impl Steps {
             }
         };
         self.step("delete", |()| "deleted".into(), delete).await
+    }
+}
+
+/// What becomes of writes where this server is replaced.
+async fn replicas_of(
+    identity: &Identity,
+    place: &Place,
+    wire: &Wire,
+    dialer: &Dialer,
+    within: Duration,
+) -> String {
+    let count = identity.replicas;
+    let timing = match place {
+        _ if !identity.guarded => None,
+        Place::Sentinels(sentinels) => Some(Timing::by_sentinels(wire, dialer, sentinels, within).await),
+        Place::Cluster(_) => Some(Timing::in_cluster(wire, within).await),
+        _ => None,
+    };
+    if let Some(timing) = timing {
+        return match timing.as_ref().ok().and_then(Timing::advice) {
+            Some(advice) => format!("warning: {advice}"),
+            None => format!("{count}, and writes are refused without; {}", replicas::words(&timing)),
+        };
+    }
+    match identity.advice_on_replicas(matches!(place, Place::Sentinels(_))) {
+        // A primary of a Cluster that is cut off from the others stops by itself.
+        _ if matches!(place, Place::Cluster(_)) => count.to_string(),
+        Some(advice) => format!("warning: {advice}"),
+        None if count == 0 => "none".to_owned(),
+        None => format!("{count}, and writes are refused without"),
     }
 }
 

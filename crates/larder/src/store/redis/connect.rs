@@ -4,10 +4,12 @@ use super::{
     cluster::{Caller, Cluster},
     config::{RedisConfig, Resolved},
     dial::{Address, Dialer},
-    generation::{Generation, Make, MakeLink, MakeLog},
+    generation::{Generation, Make, MakeLink, MakeLog, Purpose},
     identity::Identity,
     keys::{self, Keyspace},
-    probe, reply,
+    probe,
+    replicas::Timing,
+    reply,
     scripts::{Loaded, Script},
     sentinel,
     url::{Place, Sentinels, shown},
@@ -128,6 +130,13 @@ impl RedisConnector {
     ) -> Result<M::Made, StoreError> {
         let mut generation = Generation::open(&dialer, &self.config, false, node, M::PURPOSE).await?;
         generation.advice.extend(generation.identity.advice_on_replicas(named.is_some()));
+        if let Some((sentinels, _)) =
+            named.filter(|_| generation.identity.guarded && M::PURPOSE == Purpose::Cache)
+        {
+            let timing =
+                Timing::by_sentinels(generation.wire(), &dialer, sentinels, self.config.command_timeout);
+            generation.advice.extend(timing.await.ok().and_then(|timing| timing.advice()));
+        }
         if let Some((sentinels, address)) = named {
             let every = self.config.health_interval;
             let (sentinels, address, life) =

@@ -136,6 +136,11 @@ impl Generation {
         Ok(Self { life, identity, scripts, node, tls, advice, sink, coherence, data, within, tasks })
     }
 
+    /// A data connection.
+    pub(super) fn wire(&self) -> &Wire {
+        &self.data[0]
+    }
+
     /// Runs until the connections end.
     pub(super) fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(simulation::task(task));

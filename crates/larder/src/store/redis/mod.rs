@@ -32,6 +32,7 @@ mod link;
 mod log_link;
 mod msgpack;
 mod probe;
+mod replicas;
 mod reply;
 mod scripts;
 mod sentinel;

@@ -17,6 +17,7 @@ use super::{
     dial::{Address, Dialer},
     generation::{Generation, Make, Purpose},
     keys::Keyspace,
+    replicas::Timing,
     reply::nonsense,
     url::{Seeds, address, shown},
 };
@@ -155,10 +156,18 @@ impl Cluster {
             _ => {}
         }
         let there = dialer.to_server(primary);
-        let made = Generation::open(&there, caller.config, true, caller.node, purpose).await;
-        let made = made.map(Arc::new);
+        let made = Self::open(caller, &there, purpose).await.map(Arc::new);
         *last = Some((Instant::now(), made.as_ref().map(Arc::downgrade).map_err(StoreError::clone)));
         made
+    }
+
+    async fn open(caller: Caller<'_>, there: &Dialer, purpose: Purpose) -> Result<Generation, StoreError> {
+        let mut made = Generation::open(there, caller.config, true, caller.node, purpose).await?;
+        if made.identity.guarded && purpose == Purpose::Cache {
+            let timing = Timing::in_cluster(made.wire(), caller.config.command_timeout).await;
+            made.advice.extend(timing.ok().and_then(|timing| timing.advice()));
+        }
+        Ok(made)
     }
 
     fn place(&self, primary: &Address, node: &str) -> Place {
