@@ -40,6 +40,7 @@ static LOADS: AtomicU32 = AtomicU32::new(0);
 #[cached(tenant = tenant, key("user_name", id), ttl = "5m", tag = format!("user:{id}"))]
 async fn user_name(tenant: &Tenant, id: u64) -> Result<String, DbError> {
     LOADS.fetch_add(1, Relaxed);
+    tokio::time::sleep(Duration::from_millis(20)).await; // it is slow
     match id {
         13 => Err(DbError::Broken),
         _ => Ok(format!("user {id}")),

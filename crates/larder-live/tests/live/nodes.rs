@@ -257,4 +257,11 @@ async fn rooms_and_messages_to_a_user_cross_nodes() {
         let event = window.expect("event").await;
         assert_eq!((&event["room"], &event["data"]), (&json!("user:1"), &json!(8)));
     }
+    // Nobody else: what they hear next is what was told after it.
+    here.send(&json!({"id": 3, "type": "pub", "room": "orders", "data": 9, "key": "m"})).await;
+    let mut next = until(&mut there, "event").await;
+    if next["data"] == 7 {
+        next = until(&mut there, "event").await;
+    }
+    assert_eq!((&next["room"], &next["data"]), (&json!("orders"), &json!(9)));
 }

@@ -309,8 +309,13 @@ async fn tail_prints_what_it_missed_while_its_server_was_away() {
     acme.post("/api/v1/campaigns", a_campaign("before")).await.expect(201);
     tail.printed(1).await;
     node.program().kill();
+    let mut beside = Socket::open(&acme, stack.server.url(), "acme", "").await;
+    beside.expect("hello").await;
+    beside.expect("synced").await;
     for name in ["meanwhile", "and again"] {
         acme.post("/api/v1/campaigns", a_campaign(name)).await.expect(201);
+        // It enters the log when the lease of the killed node has run out: before that nothing has been missed.
+        beside.expect("event").await;
     }
     let _node = stack.another(&[("LISTEN", &address)]).await;
     let said = tail.printed(3).await;

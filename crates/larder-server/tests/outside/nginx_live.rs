@@ -44,6 +44,8 @@ struct Seen {
     last: AtomicU64,
     /// How many connections it took.
     connections: AtomicU64,
+    /// How often it was asked to come back.
+    byes: AtomicU64,
 }
 
 impl Follower {
@@ -76,7 +78,10 @@ async fn follow(client: Client, url: String, seen: Arc<Seen>) {
                     cursor = offset;
                     seen.last.store(offset.unwrap(), Ordering::Relaxed);
                 }
-                Some("bye") => pause = Duration::from_millis(message["retry_ms"].as_u64().unwrap()),
+                Some("bye") => {
+                    seen.byes.fetch_add(1, Ordering::Relaxed);
+                    pause = Duration::from_millis(message["retry_ms"].as_u64().unwrap());
+                }
                 Some("hello" | "synced") => {}
                 None if message.get("closed").is_some() => break,
                 _ => panic!("{message}"),
@@ -119,7 +124,8 @@ async fn a_rolling_restart_loses_no_request_and_no_event() {
     for follower in &followers {
         let here = || follower.seen.last.load(Ordering::Relaxed) >= last || follower.task.is_finished();
         assert_eventually!(here(), PATIENCE, "{} of {last}", follower.seen.last.load(Ordering::Relaxed));
-        assert!(connected(follower) > 1, "it was asked to come back");
+        let byes = follower.seen.byes.load(Ordering::Relaxed);
+        assert!(byes > 0 && connected(follower) > 1, "it was asked to come back: {byes}");
     }
     for follower in followers {
         follower.task.abort();
