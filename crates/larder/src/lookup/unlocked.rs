@@ -159,6 +159,8 @@ async fn a_hit_goes_through_while_code_of_the_users_stands_still_in_a_load_of_th
         for key in [key!("k"), key!("other")] {
             acme.get_or_load(key, policy().tag("t"), load_held).await.unwrap();
         }
+        // Who comes while a load has landed and not yet left would join it.
+        node.settled().await;
         // What is kept in memory alone is measured, what goes to Redis is written.
         let tiers = if step == Step::Measure { Tiers::Memory } else { Tiers::Both };
         let (reached, is_reached) = channel();
