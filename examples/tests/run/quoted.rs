@@ -141,6 +141,9 @@ fn the_rights_that_the_pages_ask_for_are_those_that_larder_is_tested_with() {
         let text = std::fs::read_to_string(root().join("docs").join(page)).unwrap();
         assert_eq!(rights(&text, "&ld1:larder:* "), tested, "{page}");
     }
+    let logs = root().join("crates/larder/tests/engine/event_log/servers.rs");
+    let logs = in_one_line(&std::fs::read_to_string(logs).unwrap());
+    assert_eq!(rights(&logs, "&ld1:test:* "), tested);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{Follower, SOON, publish, publish_of};
 use crate::support::{Row, policy, ready};
-use larder::{Cache, Gap, Position, key, tag};
+use larder::{Cache, Gap, Position, Replay, key, tag};
 use larder_testkit::{RedisCluster, RedisSentinel, RedisServer, assert_eventually};
 
 async fn node(url: &str) -> Cache {
@@ -106,4 +106,25 @@ async fn where_the_access_list_refuses_the_logs_the_cache_works_and_events_wait(
     acme.publish(super::numbered(1).invalidates([tag("t")])).await.unwrap();
     assert_eq!(*read().await.unwrap(), 1);
     assert_eq!(cache.stats().events.waiting, 1);
+}
+
+#[tokio::test]
+async fn the_access_list_of_the_documentation_is_enough_for_the_logs() {
+    let acl = "user app on >pw ~ld1:test:* &ld1:test:* +@read +@write +@pubsub +evalsha +script|load +hello -@dangerous +info +time \
+               +ping +select +scan";
+    let redis = RedisServer::builder().acl(acl).start();
+    let (one, other) = (node(&redis.url_of("app", "pw")).await, node(&redis.url_of("app", "pw")).await);
+    let mut follower = Follower::of(&other).await;
+    let places = publish(&one, 0..3).await;
+    follower.until(&places[2]).await;
+    assert_eq!((&follower.seen[..], follower.resets.len()), (&[0, 1, 2][..], 0));
+    let log = other.event_log();
+    let late = log.after("acme", &places[0], 10, 1 << 20).await.unwrap();
+    assert!(matches!(late, Replay::Events { events, .. } if events.len() == 2));
+    assert!(
+        log.claim("acme", "once", SOON).await.unwrap()
+            && !one.event_log().claim("acme", "once", SOON).await.unwrap()
+    );
+    one.event_log().join("acme", "room", "c", "7", bytes::Bytes::new()).await.unwrap();
+    assert_eq!(log.members("acme", "room", 9).await.unwrap().total, 1);
 }
