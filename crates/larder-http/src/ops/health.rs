@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
-use super::stats::percent;
+use super::numbers::percent;
 use super::{Database, Ops};
 
 /// A database that says nothing for so long is not connected.

@@ -20,6 +20,7 @@ mod health;
 mod invalidate;
 mod keys;
 mod metrics;
+mod numbers;
 mod overview;
 mod pattern;
 mod process;

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::gate::{Admin, Anyone};
 use super::health::{Backend, CacheStatus};
+use super::numbers::{mebibytes, percent};
 use super::{Endpoints, Ops};
 use crate::who::Role;
 
@@ -129,11 +130,6 @@ impl Totals {
     }
 }
 
-/// A part of one as a percentage, to two digits.
-pub(super) fn percent(rate: f64) -> f64 {
-    (rate * 1e4).round() / 1e2
-}
-
 /// How the cache is used, and how full it is.
 #[derive(Serialize, ToSchema)]
 pub(super) struct CacheMetrics {
@@ -241,9 +237,4 @@ pub(super) async fn metrics(State(ops): State<Ops>, _: Admin) -> Json<CacheMetri
             })
             .collect(),
     })
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a number for people")]
-fn mebibytes(bytes: u64) -> f64 {
-    (bytes as f64 / f64::from(1 << 20) * 1e3).round() / 1e3
 }

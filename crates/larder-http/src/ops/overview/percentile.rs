@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::shape::{ratio, rounded};
+use super::super::numbers::{ratio, rounded};
 
 /// How many bounds there are.
 const BOUNDS: usize = 36;

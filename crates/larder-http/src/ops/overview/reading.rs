@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use larder::Counts;
 
 use super::percentile::Spread;
-use super::shape::{Numbers, Rates, ratio, rounded};
+use super::shape::{Numbers, Rates};
+use crate::ops::numbers::{ratio, rounded};
 
 /// How far back rates and percentiles go.
 pub(super) const WINDOW: Duration = Duration::from_secs(60);

@@ -7,10 +7,13 @@ use larder::{Cache, Change, Counts, LOAD_BUCKETS, NodeInfo, RedisState, StatsSna
 use super::leaders::{LEADERS, Leaders};
 use super::percentile::Spread;
 use super::reading::{Reading, Spreads};
-use super::shape::{self, Connections, Outbox, Redis, RedisWord, Rows, Tenant, rounded};
-use super::view::CHANGES;
+use super::shape::{self, Connections, Outbox, Redis, RedisWord, Rows, Tenant};
 use crate::ops::Shared;
+use crate::ops::numbers::rounded;
 use crate::ops::process::Process;
+
+/// Changes that are shown.
+pub(super) const CHANGES: usize = 50;
 
 /// How long Redis is waited for: what it says is news, and news that is late is none.
 const PATIENCE: Duration = Duration::from_millis(500);

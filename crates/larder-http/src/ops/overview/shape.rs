@@ -5,6 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::super::health::CacheStatus;
+use super::super::numbers::{ratio, rounded};
 use super::super::process;
 use super::percentile::Percentiles;
 
@@ -449,12 +450,6 @@ impl Process {
     }
 }
 
-/// To so many digits after the point.
-pub(super) fn rounded(number: f64, digits: i32) -> f64 {
-    let unit = 10_f64.powi(digits);
-    (number * unit).round() / unit
-}
-
 impl Endpoint {
     pub(super) fn of(name: &'static str, counts: &Counts) -> Self {
         let load_s = counts.load_time.as_secs_f64();
@@ -476,9 +471,4 @@ impl Endpoint {
             loads_per_s: None,
         }
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "numbers for people")]
-pub(super) fn ratio(number: u64) -> f64 {
-    number as f64
 }

@@ -4,15 +4,14 @@ use larder::{Change, RedisState};
 
 use super::alerts::Alerts;
 use super::reading::{History, Reading};
-use super::sample::Sample;
+use super::sample::{CHANGES, Sample};
 use super::shape::{
-    As, Coherence, Endpoint, Events, Happened, Latency, Memory, Node, Overview, Redis, Viewed, rounded,
+    As, Coherence, Endpoint, Events, Happened, Latency, Memory, Node, Overview, Redis, Viewed,
 };
 use crate::ops::Shared;
 use crate::ops::health::CacheStatus;
+use crate::ops::numbers::{ratio, rounded};
 
-/// Changes that are shown.
-pub(super) const CHANGES: usize = 50;
 /// Nodes that are shown.
 const NODES: usize = 200;
 
@@ -197,7 +196,7 @@ fn endpoints(history: &History, reading: &Reading) -> Vec<Endpoint> {
         for endpoint in &mut endpoints {
             let before = first.endpoints.get(endpoint.name).copied().unwrap_or_default();
             let lookups = (endpoint.hits + endpoint.misses).saturating_sub(before.hits() + before.misses);
-            let rate = |count| Some(rounded(super::shape::ratio(count) / over, 3));
+            let rate = |count| Some(rounded(ratio(count) / over, 3));
             endpoint.lookups_per_s = rate(lookups);
             endpoint.loads_per_s = rate(endpoint.loads.saturating_sub(before.loads));
         }
