@@ -45,7 +45,7 @@ fn the_table_of_the_guide_says_what_its_steps_say() {
     }
 }
 
-/// What is neither run nor compared: a page for a browser, whose client has tests of its own in a browser.
+/// The script for a browser is run in one, by the tests of `larder-server` (`browser::guide`).
 #[test]
 fn every_block_of_the_guide_is_one_that_something_runs() {
     let mut rest: Vec<String> = blocks(&page()).into_iter().map(|block| block.info).collect();

@@ -1,9 +1,10 @@
 //! The pages in a real Chromium: the campaigns application at `/demo`, where what one window changes the others of its tenant see,
-//! and the dashboard.
+//! the dashboard, and the guide's script.
 
 mod chromium;
 mod dashboard;
 mod gate;
+mod guide;
 mod live;
 mod page;
 
