@@ -2,8 +2,10 @@
 
 use super::super::scene::Scene;
 use super::Trouble;
+use super::trouble::OF_A_WAY;
+use super::way::{break_network, lose_messages};
 use crate::chance::Chance;
-use larder_testkit::RedisServer;
+use larder_testkit::{RedisServer, TcpProxy};
 use std::time::{Duration, Instant};
 
 /// How long a command that a server refuses is repeated: it does while a replica is a moment late.
@@ -23,6 +25,22 @@ pub(super) struct Victim<'a> {
 }
 
 impl Victim<'_> {
+    /// What happens to a server among several, on the way to it, or on the ways to all.
+    pub(super) fn strike<'w>(
+        &self,
+        what: Trouble,
+        way: &TcpProxy,
+        all: impl Iterator<Item = &'w TcpProxy> + Clone,
+        chance: &Chance,
+        scene: &Scene,
+    ) {
+        match what {
+            Trouble::MessagesLost => lose_messages(all, "of all servers", chance, scene),
+            what if OF_A_WAY.contains(&what) => break_network(what, way, self.of, chance, scene),
+            what => self.suffer(what, chance, scene),
+        }
+    }
+
     /// One of [`OF_ONE`](super::trouble::OF_ONE).
     pub(super) fn suffer(&self, what: Trouble, chance: &Chance, scene: &Scene) {
         match what {

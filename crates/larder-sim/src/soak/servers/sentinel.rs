@@ -3,7 +3,6 @@
 use super::super::scene::Scene;
 use super::one::Victim;
 use super::trouble::{OF_A_WAY, OF_ONE, round};
-use super::way::{break_network, lose_messages};
 use super::{ONLY, Servers, Trouble, guard};
 use crate::chance::Chance;
 use larder_testkit::{Member, RedisSentinel, RedisServer, TcpProxy};
@@ -90,18 +89,9 @@ impl Sentinel {
 
     /// What a server alone suffers too.
     fn strike_primary(&self, what: Trouble, primary: usize, chance: &Chance, scene: &Scene) {
-        let of = format!("of primary {primary}");
-        match what {
-            Trouble::MessagesLost => lose_messages(self.proxies(), "of all servers", chance, scene),
-            what if OF_A_WAY.contains(&what) => {
-                break_network(what, self.servers.proxy(primary), &of, chance, scene);
-            }
-            what => {
-                let server = &self.servers.servers()[primary];
-                let (stops, downs) = (&[50, 300, 600], &[0, 300]);
-                Victim { server, of: &of, alone: false, stops, downs }.suffer(what, chance, scene);
-            }
-        }
+        let (server, of) = (&self.servers.servers()[primary], format!("of primary {primary}"));
+        let victim = Victim { server, of: &of, alone: false, stops: &[50, 300, 600], downs: &[0, 300] };
+        victim.strike(what, self.servers.proxy(primary), self.proxies(), chance, scene);
     }
 
     fn all(&self) -> impl Iterator<Item = &RedisServer> {
