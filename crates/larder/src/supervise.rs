@@ -314,6 +314,8 @@ impl Supervisor {
                 } else {
                     self.engine.flights.detach(&scopes);
                 }
+                // Not only at the next heartbeat: between two of them there is room for any number of messages.
+                self.engine.prune_if_full();
                 if let Some(to) = ack {
                     self.acknowledge(link, to);
                 }

@@ -1,9 +1,9 @@
 //! More distinct tags than the coherence state remembers, in Redis and on each node: it stays within its bounds, and what the
 //! forgotten ones had invalidated stays dead. (`cargo bench -p benches --bench tags` does this with a million, and weighs.)
 
-use crate::support::{Row, node, policy};
+use crate::support::{MINUTE, Row, node_with, policy};
 use larder::{Cache, Key, key, tag};
-use larder_testkit::RedisServer;
+use larder_testkit::{RedisServer, assert_eventually};
 use std::convert::Infallible;
 
 /// Below what a tenant may bring in a minute from one node.
@@ -22,6 +22,11 @@ async fn read(cache: &Cache, number: usize, row: &Row) -> u64 {
     *cache.tenant(tenant(number)).get_or_load(row_key(), policy().tag("tag-7"), load).await.unwrap()
 }
 
+/// A node whose heartbeats are rare: the bound is not to wait for one.
+async fn unhurried_node(redis: &RedisServer) -> Cache {
+    node_with(redis, |builder| builder.coherence_lease(MINUTE)).await
+}
+
 fn row_key() -> Key {
     key!("row")
 }
@@ -29,7 +34,7 @@ fn row_key() -> Key {
 #[tokio::test]
 async fn more_tags_than_anybody_remembers_leave_nothing_stale_and_nothing_unbounded() {
     let redis = RedisServer::start();
-    let (one, other) = (node(&redis).await, node(&redis).await);
+    let (one, other) = (unhurried_node(&redis).await, unhurried_node(&redis).await);
     let rows: Vec<Row> = (0..TENANTS).map(|_| Row::default()).collect();
     for (number, row) in rows.iter().enumerate() {
         for cache in [&one, &other] {
@@ -48,12 +53,13 @@ async fn more_tags_than_anybody_remembers_leave_nothing_stale_and_nothing_unboun
     let members = redis.command(&["ZCARD", "ld1:test:{0}:i"]).int().unwrap();
     assert!((150_000..201_000).contains(&members), "{members}");
     // Somebody who has never heard of any of it reads what lies in Redis.
-    let fresh = node(&redis).await;
+    let fresh = unhurried_node(&redis).await;
     for cache in [&fresh, &one, &other] {
         for (number, row) in rows.iter().enumerate() {
             assert_eq!(read(cache, number, row).await, 1, "of tenant {number}");
         }
-        assert!(cache.stats().scopes_remembered <= 65_536, "{}", cache.stats().scopes_remembered);
+        // What has been stamped and not yet arrived is not forgotten: the last messages may be on their way.
+        assert_eventually!(cache.stats().scopes_remembered <= 65_536, MINUTE / 6, "it is bounded");
         assert_eq!(cache.stats().epoch_bumps, 0);
     }
     // Each was loaded once before and once after, whoever asked.
