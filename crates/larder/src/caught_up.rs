@@ -28,7 +28,7 @@ impl Engine {
         let Some((remote, link)) = remote.and_then(|remote| Some((remote, remote.good_link()?))) else {
             return false;
         };
-        let reply = link.read(&[], &[], self.options.read_timeout).await;
+        let reply = link.read(&[], &[], false, self.options.read_timeout).await;
         remote.note(&link, &reply);
         let state = reply.ok().and_then(|reply| reply.state);
         state.is_some_and(|state| state.epoch != at.epoch && follows(state.epoch))

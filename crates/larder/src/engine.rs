@@ -19,6 +19,7 @@ use crate::scope::{EntryScopes, ScopeHash};
 use crate::stats::{Counters, Stats, StatsSnapshot};
 use crate::status::{LastOutcome, Tier};
 use crate::sync::Mutex;
+use crate::unnamed::UnnamedTags;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -61,6 +62,7 @@ pub(crate) struct Engine {
     pub(crate) background: TaskTracker,
     pub(crate) ending: CancellationToken,
     pruning: Mutex<()>,
+    pub(crate) unnamed: Arc<UnnamedTags>,
     pub(crate) loads: Arc<Semaphore>,
     pub(crate) auditor: Option<Arc<Auditor>>,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
@@ -94,6 +96,7 @@ impl Engine {
             background: ends.background,
             ending: ends.ending,
             pruning: Mutex::new(()),
+            unnamed: Arc::default(),
             loads: Arc::new(Semaphore::new(MAX_CONCURRENT_LOADS)),
             auditor,
             events: broadcast::channel(crate::limits::EVENT_BACKLOG).0,
@@ -116,6 +119,7 @@ impl Engine {
             background: self.background.clone(),
             ending: self.ending.clone(),
             pruning: Mutex::new(()),
+            unnamed: Arc::clone(&self.unnamed),
             loads: Arc::clone(&self.loads),
             auditor: self.auditor.clone(),
             events: self.events.clone(),

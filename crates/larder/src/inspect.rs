@@ -4,7 +4,7 @@ use crate::buckets::Buckets;
 use crate::engine::Engine;
 use crate::envelope;
 use crate::error::Error;
-use crate::job::local_expiry;
+use crate::job::{Stamps, local_expiry};
 use crate::key::{Key, decode};
 use crate::l1::{Entry, KeyRef};
 use crate::scope::{Covered, EntryScopes, Selection};
@@ -180,37 +180,30 @@ impl Engine {
         let remote = self.remote.as_ref()?;
         let name = [EntryName { tenant, key: key.as_str() }];
         let mut scopes = EntryScopes::of(tenant, key);
-        // Once for what is known of it by its key, once more with the tags that it turns out to have.
+        // Once more if something else has come between the value and the stamps of its tags.
         for _ in 0..2 {
             let (link, sent) = (remote.good_link()?, self.now());
             let asked = scopes.asked();
-            let reply = link.read(&name, &asked, self.options.read_timeout).await;
+            let reply = link.read(&name, &asked, true, self.options.read_timeout).await;
             remote.note(&link, &reply);
-            let reply = reply.ok()?;
+            let mut reply = reply.ok()?;
+            let stamps = Stamps::new(asked, &mut reply);
             let (state, bytes) = (reply.state?, reply.values.first()?.as_ref()?);
             let header = envelope::open(bytes, key.as_str())?.header;
-            if header.tags.iter().any(|tag| !scopes.shared().contains(tag)) {
-                header.tags.iter().for_each(|tag| scopes.add(*tag));
+            header.tags.iter().for_each(|tag| scopes.add(*tag));
+            if !stamps.know(&header.tags) {
                 continue;
             }
-            let later = |soft: bool| {
-                let stamps =
-                    asked.iter().zip(&reply.stamps).filter(move |(scope, _)| scope.is_soft() == soft);
-                stamps.filter_map(|(scope, stamp)| {
-                    stamp.filter(|stamp| {
-                        *stamp > header.ver
-                            && !self.is_spared(scope, key.as_str(), header.epoch, header.ver, *stamp)
-                    })
-                })
-            };
             let mut expiry = local_expiry(remote, &header, sent);
-            if let Some(stamp) = later(true).min() {
-                expiry = expiry.stale_from(remote.moment_of(stamp, sent));
+            let mut valid = header.epoch == state.epoch && header.ver >= state.floor;
+            for (scope, stamp) in stamps.later(scopes.all(), header.ver) {
+                if scope.is_soft() {
+                    expiry = expiry.stale_from(remote.moment_of(stamp, sent));
+                } else {
+                    valid &= self.is_spared(&scope, key.as_str(), header.epoch, header.ver, stamp);
+                }
             }
-            let valid = header.epoch == state.epoch
-                && header.ver >= state.floor
-                && later(false).next().is_none()
-                && self.now() < expiry.hard;
+            valid &= self.now() < expiry.hard;
             return valid.then(|| EntryInfo {
                 key: key.render(tenant),
                 tenant: tenant.to_owned(),

@@ -83,6 +83,7 @@ mod sync;
 mod tenant;
 #[cfg(test)]
 mod testing;
+mod unnamed;
 mod value;
 mod warm;
 

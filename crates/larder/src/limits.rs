@@ -49,6 +49,9 @@ pub const MAX_BULK_KEYS: usize = 1000;
 pub const MAX_FLIGHTS: usize = 100_000;
 /// Loaders that run at once on one node; further flights wait for a place within their time-out.
 pub const MAX_CONCURRENT_LOADS: usize = 1000;
+/// Hits in Redis in a row without a tag that the call did not name, after which a class of calls does not ask for such tags
+/// any more. If one has some after all, that read takes two round trips.
+pub const PLAIN_AFTER: u8 = 64;
 /// Scopes that the mirror remembers. Beyond it the oldest are forgotten and what they could have guarded is dropped.
 pub const MAX_MIRROR_SCOPES: usize = 65_536;
 /// Scopes of undelivered invalidations that stay blocked one by one; beyond it everything is blocked as one. They can't be

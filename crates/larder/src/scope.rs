@@ -219,6 +219,11 @@ impl EntryScopes {
         self.0[0]
     }
 
+    /// That of the first segment, across tenants.
+    pub(crate) fn first_segment(&self) -> ScopeHash {
+        self.0[2]
+    }
+
     /// What the mirror judges, of the entry with this key.
     pub(crate) fn subject<'a>(&'a self, key: &'a Key) -> Subject<'a> {
         Subject { scopes: &self.0, key: key.as_str() }

@@ -29,6 +29,7 @@ const TITLES: &[(&str, &str)] = &[
     ("lease", "-- Asks for the right to load"),
     ("fill", "-- Stores what was loaded"),
     ("release", "-- Gives a lease back"),
+    ("stamps", "-- Reads the stamps of scopes, and of the tags"),
     ("inv", "-- Invalidates:"),
     ("hb", "-- Heartbeat:"),
     ("recover", "-- Decides whether this server continues"),
@@ -45,6 +46,8 @@ const TITLES: &[(&str, &str)] = &[
 ///   a number is random and the floor above every stamp of before;
 /// * the blessing at an invalidation and at a heartbeat: no reader accepts a state that does not bless the server, and
 ///   every heartbeat asks for the replication id before it;
+/// * the blessing at a read: no entry of a server that is another by now is of an epoch that the reader follows, and the
+///   connection ends with the process;
 /// * `LT` at a registration: every heartbeat of this engine asks for a whole lease, so none is shorter than before;
 /// * the number of a log's last message: where it does not rise, logs are read more often than they need be;
 /// * the blessing at an append: nobody uses a server for its logs before it is blessed, or after it has become another;
@@ -112,6 +115,25 @@ pub(super) const SCRIPTS: &[Change] = &[
     Change::new("release", "anybody may give it back", "~= ARGV[1] then return 0", "== 0 then return 0"),
     Change::new("release", "the lease stays", "redis.call('DEL', lease)", ""),
     Change::new("release", "nobody is woken", "redis.call('SPUBLISH'", "string.format('%s%s'"),
+    Change::new(
+        "stamps",
+        "that a tag was invalidated is not read",
+        "ARGV[#ARGV + 1] = tags[j]",
+        "ARGV[#ARGV + 1] = '!z'",
+    ),
+    Change::new(
+        "stamps",
+        "that a tag was expired is not read",
+        "ARGV[#ARGV + 1] = 'x' .. string.sub(tags[j], 2)",
+        "ARGV[#ARGV + 1] = '!z'",
+    ),
+    Change::new(
+        "stamps",
+        "what the reader knows is not read",
+        "ARGV[1] = '!i' .. ARGV[1]",
+        "ARGV[1] = '!i' .. ARGV[1] for j = 2, #ARGV do ARGV[j] = '!z' end",
+    ),
+    Change::new("stamps", "the floor is not read", "'!e', '!h', '!f', unpack", "'!e', '!h', '!b', unpack"),
     Change::new("inv", "scopes get no stamp", "for j = 1, scopes do", "for j = 1, 0 do"),
     Change::new(
         "inv",

@@ -17,19 +17,29 @@ pub(super) struct Hold {
     mark: Arc<()>,
 }
 
-/// Whether a command is a call of a script with an entry among its keys: a lease, a fill, or the invalidation of a key.
-pub fn of_an_entry(command: &Command) -> bool {
-    is(command, b"EVALSHA") && command.iter().any(|word| word.windows(3).any(|three| three == b":e:"))
+/// Whether a command is a call of a script with an entry among its keys.
+fn names_an_entry(command: &Command) -> bool {
+    is(command, b"EVALSHA") && command.iter().any(|word| contains(word, b":e:"))
 }
 
-/// The last of the three commands of a read.
+/// Whether a command is a call of a script on an entry and its lease: a lease, a fill, or the invalidation of a key.
+pub fn of_an_entry(command: &Command) -> bool {
+    names_an_entry(command) && command.iter().any(|word| contains(word, b":l:"))
+}
+
+/// The last of the three commands of a read: for the scopes that it names, or also for the tags that it finds.
 pub fn reads_stamps(command: &Command) -> bool {
-    is(command, b"ZMSCORE") && command.len() > 5
+    is(command, b"ZMSCORE") && command.len() > 5 || reads_tags(command)
+}
+
+/// The same of a read that does not know all tags.
+fn reads_tags(command: &Command) -> bool {
+    names_an_entry(command) && !of_an_entry(command)
 }
 
 /// A call of a script on the state alone: a heartbeat, the invalidation of scopes.
 pub fn of_the_state(command: &Command) -> bool {
-    is(command, b"EVALSHA") && !of_an_entry(command)
+    is(command, b"EVALSHA") && !names_an_entry(command)
 }
 
 /// The invalidation of scopes.

@@ -21,6 +21,8 @@ use tokio::time::{Instant, Sleep};
 pub struct Limits {
     /// Scopes that a node remembers.
     pub mirror_scopes: usize,
+    /// Hits after which a read asks for no tags that its call does not name.
+    pub plain_after: usize,
     /// Members of the coherence state in Redis.
     pub state: usize,
     /// Scopes in invalidations that wait for Redis.
@@ -41,6 +43,7 @@ impl Limits {
     /// The usual ones.
     pub const USUAL: Self = Self {
         mirror_scopes: 100_000,
+        plain_after: 64,
         state: 200_000,
         undelivered: 10_000,
         tenant_rules: 64,
@@ -199,6 +202,7 @@ impl Simulator for Simulated {
     fn limit(&self, limit: Limit) -> Option<usize> {
         Some(match limit {
             Limit::MirrorScopes => self.0.limits.mirror_scopes,
+            Limit::PlainAfter => self.0.limits.plain_after,
             Limit::State => self.0.limits.state,
             Limit::Undelivered => self.0.limits.undelivered,
             Limit::TenantRules => self.0.limits.tenant_rules,

@@ -10,6 +10,8 @@ use std::time::Duration;
 pub(super) const ALL: &[Schedule] = &[
     Schedule::new("what was expired is not fresh in memory", play!(in_memory)),
     Schedule::new("what was expired is not fresh in Redis", play!(in_redis)),
+    Schedule::new("what was expired by a tag that the call does not name", play!(by_an_unnamed_tag)),
+    Schedule::plain("the same, plainly", play!(by_an_unnamed_tag)),
     Schedule::new("what runs out while it is read is not fresh", play!(run_out)),
     Schedule::new("what was expired is loaded again", play!(loaded_again)),
     Schedule::new("what is expired during its load is not fresh", play!(during_a_load)),
@@ -36,6 +38,14 @@ async fn in_redis(stage: Arc<Stage>) -> Seen {
     stage.read(&a).await;
     let needed = stage.outdate(&a, the_key()).await;
     (stage.fresh(&b).await, needed)
+}
+
+async fn by_an_unnamed_tag(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    let needed = stage.outdate(&a, tag("late")).await;
+    let third = stage.node(2).await;
+    (stage.fresh(&b).await.min(stage.fresh(&third).await), needed)
 }
 
 /// It was fresh when it was judged, and not any more when it is handed out.

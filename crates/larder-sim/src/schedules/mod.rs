@@ -31,19 +31,41 @@ use play;
 pub struct Schedule {
     /// What holds in it.
     pub name: &'static str,
-    small: bool,
+    limits: Limits,
     topology: Topology,
     play: Play,
 }
 
+/// Bounds that are met at once.
+const SMALL: Limits = Limits {
+    mirror_scopes: 2,
+    state: 8,
+    undelivered: 4,
+    waiting_events: 2,
+    event_history: 3,
+    ..FEW_PATTERNS
+};
+
+/// Room for two patterns, and for one of each tenant.
+const FEW_PATTERNS: Limits = Limits { tenant_rules: 1, rules: 2, ..Limits::USUAL };
+
 impl Schedule {
     const fn new(name: &'static str, play: Play) -> Self {
-        Self { name, small: false, topology: Topology::Single, play }
+        Self { name, limits: Limits::USUAL, topology: Topology::Single, play }
+    }
+
+    const fn within(limits: Limits, name: &'static str, play: Play) -> Self {
+        Self { limits, ..Self::new(name, play) }
     }
 
     /// With bounds that are met at once.
     const fn small(name: &'static str, play: Play) -> Self {
-        Self { small: true, ..Self::new(name, play) }
+        Self::within(SMALL, name, play)
+    }
+
+    /// Whose reads of Redis ask for no tags that they do not name.
+    const fn plain(name: &'static str, play: Play) -> Self {
+        Self::within(Limits { plain_after: 0, ..Limits::USUAL }, name, play)
     }
 
     /// On a Cluster of two servers with two buckets: acme's rows are in both, beta's in one.
@@ -58,21 +80,7 @@ impl Schedule {
 
     /// Plays it. Whether what it is about holds.
     pub fn holds(&self, options: &Options) -> bool {
-        let limits = if self.small {
-            Limits {
-                mirror_scopes: 2,
-                state: 8,
-                undelivered: 4,
-                tenant_rules: 1,
-                rules: 2,
-                waiting_events: 2,
-                event_history: 3,
-                ..Limits::USUAL
-            }
-        } else {
-            Limits::USUAL
-        };
-        Stage::play(options, limits, self.topology, self.play)
+        Stage::play(options, self.limits, self.topology, self.play)
     }
 }
 

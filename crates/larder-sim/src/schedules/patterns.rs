@@ -1,7 +1,7 @@
 //! Invalidations by patterns of keys.
 
 use super::stage::{LEASE, Seen, Stage};
-use super::{Schedule, play};
+use super::{FEW_PATTERNS, Schedule, play};
 use larder::{Selector, glob};
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ pub(super) const ALL: &[Schedule] = &[
     Schedule::new("an own pattern is ahead of another's", play!(ahead)),
     Schedule::new("a pattern that was not delivered", play!(deferred)),
     Schedule::small("a pattern that is forgotten for want of room", play!(forgotten)),
-    Schedule::small("patterns that are forgotten for want of room", play!(all_forgotten)),
+    Schedule::within(FEW_PATTERNS, "patterns that are forgotten for want of room", play!(all_forgotten)),
     Schedule::small("more patterns at once than are remembered", play!(many)),
 ];
 

@@ -11,9 +11,19 @@ pub(super) const ALL: &[Schedule] = &[
     Schedule::new("s02 a fill that a late tag's invalidation overtook", play!(overtaken, Some("late"))),
     Schedule::new("s03 a value has the version of its lease", play!(version_of_the_lease)),
     Schedule::new("s04 an invalidation between value and stamps of a read", play!(within_a_read)),
+    Schedule::plain("s04 the same where no tags are asked for but the call's own", play!(within_a_read)),
+    Schedule::new("another entry between value and stamps of a read", play!(replaced_within_a_read)),
+    Schedule::new("a tag that the call does not name", play!(unnamed, false)),
+    Schedule::plain("a tag that the call does not name, and does not ask for", play!(unnamed, false)),
+    Schedule::new("a tag that the call does not name, on a node that was there", play!(unnamed, true)),
+    Schedule::plain("the same, and that the call does not ask for", play!(unnamed, true)),
+    Schedule::small("a tag that the call does not name, and that is forgotten", play!(unnamed_forgotten)),
     Schedule::new("s05 a push overtakes the reply of a read", play!(push_overtakes_reply)),
+    Schedule::plain("s05 a push overtakes the reply of a read, plainly", play!(push_overtakes_reply)),
     Schedule::new("s06 a push is missed while a reply is under way", play!(missed_push)),
+    Schedule::plain("s06 a push is missed while a reply is under way, plainly", play!(missed_push)),
     Schedule::new("s07 nobody joins a flight from before an own invalidation", play!(no_join)),
+    Schedule::plain("s07 nobody joins a flight from before an own invalidation, plainly", play!(no_join)),
     Schedule::new("s07 nobody waits for a load from before an own invalidation", play!(no_wait)),
     Schedule::new("s07 a joined flight brings what a late tag has invalidated", play!(late_join)),
     Schedule::new("s10 an old snapshot comes back", play!(old_snapshot)),
@@ -63,6 +73,44 @@ async fn within_a_read(stage: Arc<Stage>) -> Seen {
     stage.let_go(reading).await;
     stage.pass(5).await;
     (stage.read(&b).await, needed)
+}
+
+/// What the stamps are read with are the new entry's tags. The old one's are not among them.
+async fn replaced_within_a_read(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    // It has the value, and does not hear what happens to it.
+    let reading = stage.asking(&b, reads_stamps).await;
+    stage.network.miss_a_push(1);
+    let needed = stage.change(&a, tag("late")).await;
+    stage.without_late_tags();
+    stage.read(&a).await;
+    stage.network.release();
+    let (read, _) = reading.await.expect("it runs to its end");
+    stage.pass(5).await;
+    // The first began before the change, and yet must not have taken the old value for valid after it.
+    (read.min(stage.read(&b).await), needed)
+}
+
+async fn unnamed(stage: Arc<Stage>, was_there: bool) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    let needed = stage.change(&a, tag("late")).await;
+    let reader = if was_there { b } else { stage.node(2).await };
+    let named = stage.read(&reader).await;
+    // And of a value that was put there again by somebody else.
+    (named.min(stage.fresh(&a).await), needed)
+}
+
+async fn unnamed_forgotten(stage: Arc<Stage>) -> Seen {
+    let (a, _) = stage.two().await;
+    stage.read(&a).await;
+    let needed = stage.change(&a, tag("late")).await;
+    for other in 0..100 {
+        stage.tell(&a, tag(format!("other {other}"))).await;
+    }
+    let third = stage.node(2).await;
+    (stage.read(&third).await, needed)
 }
 
 async fn push_overtakes_reply(stage: Arc<Stage>) -> Seen {

@@ -89,6 +89,7 @@ impl World {
         }
         // Small bounds half of the time: the map is pruned, the floor rises, what is undelivered collapses, patterns are
         // forgotten.
+        let plain_after = chance.pick(&[0, 2, 64]);
         let limits = if chance.below(2) == 0 {
             Limits {
                 mirror_scopes: chance.pick(&[2, 3, 6, 12]),
@@ -98,10 +99,11 @@ impl World {
                 rules: chance.pick(&[1, 3, 6]),
                 waiting_events: chance.pick(&[2, 4, 16]),
                 event_history: chance.pick(&[3, 8, 40]),
+                plain_after,
                 ..Limits::USUAL
             }
         } else {
-            Limits::USUAL
+            Limits { plain_after, ..Limits::USUAL }
         };
         let fault_rate = chance.pick(&[20, 60, 150]);
         let settings = Settings {

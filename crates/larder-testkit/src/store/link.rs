@@ -33,9 +33,10 @@ impl Link for FaultyLink {
         &'a self,
         entries: &'a [EntryName<'a>],
         scopes: &'a [ScopeHash],
+        and_tags: bool,
         within: Duration,
     ) -> StoreFuture<'a, ReadReply> {
-        self.pass(Call::Read, within, self.inner.read(entries, scopes, within))
+        self.pass(Call::Read, within, self.inner.read(entries, scopes, and_tags, within))
     }
 
     fn lease<'a>(

@@ -31,7 +31,7 @@ async fn invalidate(link: &dyn Link, within: Duration) -> Result<(), StoreErrorK
 }
 
 async fn invalidated(link: &dyn Link) -> bool {
-    link.read(&[], &[scope()], LONG).await.unwrap().stamps[0].is_some()
+    link.read(&[], &[scope()], false, LONG).await.unwrap().stamps[0].is_some()
 }
 
 #[tokio::test]

@@ -8,9 +8,11 @@ mod given;
 mod lease;
 mod load;
 mod read;
+mod stamps;
 mod touch;
 
 pub(crate) use read::local_expiry;
+pub(crate) use stamps::Stamps;
 
 use crate::clock::Moment;
 use crate::coherence::{Fence, Stamped};

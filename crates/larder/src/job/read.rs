@@ -1,5 +1,6 @@
 //! Reading Redis: one pipeline, and a judgement of what it brought.
 
+use super::stamps::Stamps;
 use super::{Job, Pending, all_corrupt};
 use crate::clock::Moment;
 use crate::coherence::{Fence, Stamped};
@@ -13,6 +14,7 @@ use crate::scope::ScopeHash;
 use crate::simulation::{Mutant, is};
 use crate::status::Tier;
 use crate::store::{EntryName, Link, ReadReply, StateReply, StoreErrorKind};
+use crate::unnamed::{Class, UnnamedTags};
 use crate::value::{Value, shielded};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -26,8 +28,7 @@ pub(crate) type Missing<T> = (Vec<Pending<T>>, Vec<Pending<T>>);
 struct Read {
     reply: ReadReply,
     state: StateReply,
-    /// The scopes whose stamps were asked for.
-    asked: Vec<ScopeHash>,
+    stamps: Stamps,
     sent: Moment,
     /// The mirror's change counter before it.
     change: u64,
@@ -44,7 +45,8 @@ impl Read {
 enum Judgement {
     Landed,
     Missing,
-    MoreTags(Vec<ScopeHash>),
+    /// It has tags whose stamps were not asked for.
+    MoreTags,
     Corrupt,
 }
 
@@ -59,17 +61,18 @@ impl<T: Value> Job<T> {
         let change = self.engine.mirror.change();
         let sent = self.engine.now();
         let scopes = union(&pending);
+        let unnamed = pending.iter().any(|one| self.engine.unnamed.are_expected(self.class_of(one)));
         let reply = {
             let names: Vec<EntryName<'_>> = pending.iter().map(Pending::name).collect();
             // Once more within the deadline if the first try is not answered in half of it.
             let first = self.budget / 2;
-            let mut reply = self.call(remote, link, link.read(&names, &scopes, first)).await;
+            let mut reply = self.call(remote, link, link.read(&names, &scopes, unnamed, first)).await;
             if matches!(&reply, Err(error) if error.kind == StoreErrorKind::Timeout) {
-                reply = self.call(remote, link, link.read(&names, &scopes, self.budget)).await;
+                reply = self.call(remote, link, link.read(&names, &scopes, unnamed, self.budget)).await;
             }
             reply
         };
-        let reply = match reply {
+        let mut reply = match reply {
             Ok(reply) => reply,
             Err(error) if error.kind == StoreErrorKind::Protocol => {
                 // A key of another type; of several, nobody knows which.
@@ -82,7 +85,8 @@ impl<T: Value> Job<T> {
             remote.lose_link(link, "the coherence state is gone");
             return Err(pending);
         };
-        let read = Read { reply, state, asked: scopes, sent, change };
+        let stamps = Stamps::new(scopes, &mut reply);
+        let read = Read { reply, state, stamps, sent, change };
         let (mut missing, mut again) = (Vec::new(), Vec::new());
         for (index, mut one) in pending.into_iter().enumerate() {
             (one.fence, one.corrupt, one.previous) = (read.fence(state.epoch), false, None);
@@ -96,10 +100,7 @@ impl<T: Value> Job<T> {
             match self.judge(remote, &mut one, bytes, &read) {
                 Judgement::Landed => {}
                 Judgement::Missing => missing.push(one),
-                Judgement::MoreTags(tags) => {
-                    tags.into_iter().for_each(|tag| one.scopes.add(tag));
-                    again.push(one);
-                }
+                Judgement::MoreTags => again.push(one),
                 Judgement::Corrupt => {
                     self.engine.stats.corrupt.fetch_add(1, Ordering::Relaxed);
                     one.corrupt = true;
@@ -108,6 +109,11 @@ impl<T: Value> Job<T> {
             }
         }
         Ok((missing, again))
+    }
+
+    /// What is expected of the tags of what Redis holds under a key.
+    fn class_of(&self, one: &Pending<T>) -> Class {
+        UnnamedTags::class(&one.scopes.first_segment(), !self.policy.tags.is_empty())
     }
 
     /// Judges what Redis holds under a key; lands and admits it if it may be served.
@@ -122,20 +128,17 @@ impl<T: Value> Job<T> {
         {
             return Judgement::Missing;
         }
-        let unknown: Vec<_> = header.tags.iter().copied().filter(|tag| !read.asked.contains(tag)).collect();
-        if !unknown.is_empty() {
-            return Judgement::MoreTags(unknown);
+        self.engine.unnamed.met(self.class_of(one), !read.stamps.name(&header.tags));
+        header.tags.iter().for_each(|tag| one.scopes.add(*tag));
+        // The stamps are from a moment after the value: what was put into its place between the two has its own tags.
+        if !read.stamps.know(&header.tags) && !is(Mutant::UnnamedTagsIgnored) {
+            return Judgement::MoreTags;
         }
-        let concerns = |scope: &ScopeHash| {
-            let hard = scope.hard();
-            one.scopes.all().contains(&hard) || header.tags.contains(&hard)
-        };
         let lasting = local_expiry(remote, &header, read.sent);
         let mut stale_from = Moment::FOREVER;
-        for (scope, stamp) in read.asked.iter().zip(&read.reply.stamps) {
-            let Some(stamp) = stamp.filter(|stamp| *stamp > header.ver && concerns(scope)) else { continue };
+        for (scope, stamp) in read.stamps.later(one.scopes.all(), header.ver) {
             let key = one.key.key.as_str();
-            if self.engine.is_spared(scope, key, header.epoch, header.ver, stamp) {
+            if self.engine.is_spared(&scope, key, header.epoch, header.ver, stamp) {
                 continue;
             }
             if is(Mutant::StampsIgnored) || scope.is_soft() && is(Mutant::StoredExpirationsIgnored) {
@@ -155,8 +158,7 @@ impl<T: Value> Job<T> {
         let decoded = shielded(|| opened.payload.as_deref().map(T::decode).transpose());
         let Some(Ok(value)) = decoded else { return Judgement::Corrupt };
         let value = value.map(Arc::new);
-        let mut scopes = one.scopes.clone();
-        header.tags.iter().for_each(|tag| scopes.add(*tag));
+        let scopes = one.scopes.clone();
         let payload_len = opened.payload.as_ref().map_or(0, Bytes::len);
         let landed =
             Landed { value, tier: Tier::Redis, expiry, load: Some(header.load), scopes, change: read.change };

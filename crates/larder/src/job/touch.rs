@@ -94,7 +94,7 @@ impl Job<()> {
     ) -> Option<Longer> {
         let name = [EntryName { tenant: &key.tenant, key: key.key.as_str() }];
         let sent = self.engine.now();
-        let reply = self.call(remote, link, link.read(&name, &[], self.budget)).await.ok()?;
+        let reply = self.call(remote, link, link.read(&name, &[], false, self.budget)).await.ok()?;
         let opened = envelope::open(reply.values.first()?.as_ref()?, key.key.as_str())?;
         let mut header = opened.header;
         let now = self.engine.now();

@@ -53,6 +53,8 @@ pub enum Place {
 pub enum Limit {
     /// Scopes that a node remembers.
     MirrorScopes,
+    /// Hits after which a read asks for no tags that its call does not name.
+    PlainAfter,
     /// Members of the coherence state in Redis.
     State,
     /// Scopes in invalidations that wait for Redis.

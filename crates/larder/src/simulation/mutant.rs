@@ -64,6 +64,8 @@ pub enum Mutant {
     JoinAny,
     /// Readers of Redis do not look at stamps.
     StampsIgnored,
+    /// Readers of Redis do not miss the stamps of tags that an entry has beside those that they asked for.
+    UnnamedTagsIgnored,
     /// Readers of Redis do not look at the epoch.
     StoredEpochIgnored,
     /// Readers of Redis do not look at the floor.
@@ -186,6 +188,7 @@ impl Mutant {
         Self::JoinedUnchecked,
         Self::JoinAny,
         Self::StampsIgnored,
+        Self::UnnamedTagsIgnored,
         Self::StoredEpochIgnored,
         Self::FloorIgnored,
         Self::VersionOfTheFill,

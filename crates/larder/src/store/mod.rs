@@ -49,6 +49,9 @@ pub struct ReadReply {
     pub state: Option<StateReply>,
     /// The stamp of each scope asked, `None` where it was never invalidated (or forgotten below the floor).
     pub stamps: Vec<Option<u64>>,
+    /// Where they were asked for: the other tags that the entries carried when the stamps were read, each as it is and
+    /// [softly](ScopeHash::soft), with its stamp. The values are from a moment before, and may carry others.
+    pub tags: Vec<(ScopeHash, Option<u64>)>,
 }
 
 /// Epoch, head and floor of the coherence state.
@@ -336,11 +339,13 @@ pub trait Connector: Send + Sync + 'static {
 
 /// One generation of connections to one server process.
 pub trait Link: Send + Sync + 'static {
-    /// Reads entries: head, values, then epoch, floor and the stamps of `scopes`, pipelined in this order.
+    /// Reads entries: head, values, then epoch, floor and the stamps of `scopes`, pipelined in this order. With `and_tags`
+    /// the last step, which is atomic, also looks up what else the entries carry.
     fn read<'a>(
         &'a self,
         entries: &'a [EntryName<'a>],
         scopes: &'a [ScopeHash],
+        and_tags: bool,
         within: Duration,
     ) -> StoreFuture<'a, ReadReply>;
     /// Asks for the right to load, for each request (pipelined).

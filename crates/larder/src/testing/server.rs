@@ -5,6 +5,7 @@ mod link;
 use super::chance::Chance;
 use super::gate::{Gate, Rule, Rules};
 use crate::clock::{Clock, ManualClock};
+use crate::envelope;
 use crate::scope::ScopeHash;
 use crate::store::{
     AckTo, BarrierReply, BarrierRequest, Connector, EntryName, FillReply, FillRequest, HeartbeatReply,
@@ -563,14 +564,22 @@ impl State {
         Ok(if valid { FillReply::Stored { head, expired } } else { FillReply::Invalidated })
     }
 
-    fn read(&mut self, entries: &[EntryName<'_>], scopes: &[ScopeHash]) -> ReadReply {
-        let values = entries.iter().map(|entry| self.entries.get(&name(*entry)).cloned()).collect();
+    fn read(&mut self, entries: &[EntryName<'_>], scopes: &[ScopeHash], and_tags: bool) -> ReadReply {
+        let values: Vec<_> = entries.iter().map(|entry| self.entries.get(&name(*entry)).cloned()).collect();
         let head_before = self.coherence.as_ref().map(|coherence| coherence.head);
         let Some(coherence) = self.blessed() else {
-            return ReadReply { head_before, values, state: None, stamps: vec![None; scopes.len()] };
+            let stamps = vec![None; scopes.len()];
+            return ReadReply { head_before, values, state: None, stamps, tags: Vec::new() };
         };
         let state = StateReply { epoch: coherence.epoch, head: coherence.head, floor: coherence.floor };
-        let stamps = scopes.iter().map(|scope| coherence.stamps.get(scope).copied()).collect();
-        ReadReply { head_before, values, state: Some(state), stamps }
+        let stamp = |scope: &ScopeHash| coherence.stamps.get(scope).copied();
+        let stamps = scopes.iter().map(stamp).collect();
+        let carried = entries.iter().zip(&values).filter(|_| and_tags).flat_map(|(entry, value)| {
+            let opened = value.as_ref().and_then(|bytes| envelope::open(bytes, entry.key));
+            opened.map_or_else(Vec::new, |opened| opened.header.tags)
+        });
+        let others = carried.filter(|tag| !scopes.contains(tag)).flat_map(|tag| [tag, tag.soft()]);
+        let tags = others.map(|tag| (tag, stamp(&tag))).collect();
+        ReadReply { head_before, values, state: Some(state), stamps, tags }
     }
 }

@@ -13,9 +13,12 @@ async fn a_value_of_another_type_is_no_entry_and_is_overwritten() {
         assert!(!server.command(make).is_error());
         // No bytes are no envelope, so that the engine counts it; of several keys Redis calls it absent.
         assert_eq!(node.value().await.as_deref(), Some(&[][..]));
-        let many = node.link.read(&[ENTRY, EntryName { tenant: "", key: "k" }], &[], LONG).await.unwrap();
+        let many =
+            node.link.read(&[ENTRY, EntryName { tenant: "", key: "k" }], &[], false, LONG).await.unwrap();
         assert_eq!(many.values, [None, None]);
         assert!(many.state.is_some());
+        let tags = node.link.read(&[ENTRY], &[scope(1)], true, LONG).await.unwrap();
+        assert!(tags.state.is_some() && tags.tags.is_empty());
         node.store(&[scope(1)]).await;
         assert!(node.value().await.is_some());
     }
@@ -34,6 +37,8 @@ async fn an_envelope_that_is_damaged_is_loaded_anew() {
     newer[0] = b'M';
     for bytes in cuts.into_iter().chain([many_tags, newer, b"hello".to_vec(), vec![0xff; 600]]) {
         server.command(&[b"SET".as_slice(), RAW.as_bytes(), &bytes]);
+        let read = node.link.read(&[ENTRY], &[scope(3)], true, LONG).await.unwrap();
+        assert!(read.values[0].as_deref() == Some(&*bytes) && read.state.is_some() && read.tags.len() <= 64);
         let grant = node.granted("u").await;
         assert!(matches!(node.fill("u", grant, &[]).await.unwrap(), FillReply::Stored { .. }), "{bytes:?}");
     }
@@ -87,4 +92,18 @@ async fn keys_of_any_bytes_are_kept_apart() {
     node.invalidate_both(&[], &[(names[1], scope(1))]).await;
     let reply = node.lease_with(|ask| ask.entry = names[0]).await;
     assert!(matches!(reply, LeaseReply::Wait(_)), "its neighbour's lease went with it: {reply:?}");
+}
+
+#[tokio::test]
+async fn a_coherence_state_that_is_gone_or_of_another_type_is_none() {
+    let server = RedisServer::start();
+    let node = join(&server, "n1").await;
+    node.store(&[scope(1)]).await;
+    for break_it in [&["DEL", STATE][..], &["SET", STATE, "x"]] {
+        server.command(break_it);
+        for and_tags in [false, true] {
+            let read = node.link.read(&[ENTRY], &[scope(2)], and_tags, LONG).await.unwrap();
+            assert!(read.state.is_none() && read.values[0].is_some(), "{break_it:?} {and_tags}");
+        }
+    }
 }

@@ -181,7 +181,7 @@ impl Node {
     }
 
     pub(crate) async fn value(&self) -> Option<Bytes> {
-        self.link.read(&[ENTRY], &[], LONG).await.expect("the server answers").values.remove(0)
+        self.link.read(&[ENTRY], &[], false, LONG).await.expect("the server answers").values.remove(0)
     }
 
     /// The next push. Waits for it.

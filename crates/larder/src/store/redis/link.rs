@@ -61,62 +61,8 @@ pub(super) struct RedisLink {
 }
 
 impl RedisLink {
-    fn wire(&self) -> &Wire {
+    pub(super) fn wire(&self) -> &Wire {
         &self.data[self.next.fetch_add(1, Ordering::Relaxed) % self.data.len()]
-    }
-
-    async fn read_all(
-        &self,
-        entries: &[EntryName<'_>],
-        scopes: &[ScopeHash],
-        within: Duration,
-    ) -> Result<ReadReply, StoreError> {
-        let mut commands = Pipeline::with_capacity(3);
-        commands.add_command(command(&["ZSCORE", self.keys.state(), "!h"]));
-        if let [entry] = entries {
-            commands.add_command(command(&["GET", &self.keys.entry(*entry)]));
-        } else if !entries.is_empty() {
-            let mut get = cmd("MGET");
-            for entry in entries {
-                get.arg(self.keys.entry(*entry));
-            }
-            commands.add_command(get);
-        }
-        let blessed = format!("!i{}", self.generation.identity.label);
-        let mut stamps = command(&["ZMSCORE", self.keys.state(), "!e", "!h", "!f", &blessed]);
-        for scope in scopes {
-            stamps.arg(scope.as_bytes());
-        }
-        commands.add_command(stamps);
-
-        let wire = self.wire();
-        let mut answers = wire.ask(&commands, within).await?;
-        let stamps = answers.pop().ok_or_else(|| nonsense("answers are missing"))?;
-        let values = answers.drain(1..).next();
-        let head = answers.pop().ok_or_else(|| nonsense("answers are missing"))?;
-        let values = match values {
-            None => Vec::new(),
-            // No bytes are the bytes of no entry: a key of another type is counted as corrupt. MGET calls it absent.
-            Some(Value::ServerError(error)) if entries.len() == 1 && error.code() == "WRONGTYPE" => {
-                vec![Some(Bytes::new())]
-            }
-            Some(value) if entries.len() == 1 => vec![reply::stored(wire.accept(value)?)],
-            Some(values) => match wire.accept(values)? {
-                Value::Array(values) if values.len() == entries.len() => {
-                    values.into_iter().map(reply::stored).collect()
-                }
-                _ => return Err(nonsense("MGET answered no array of that length")),
-            },
-        };
-        let head_before = reply::stamp(&or_absent(wire, head)?)?;
-        let (state, stamps) = match or_absent(wire, stamps)? {
-            Value::Array(all) if all.len() == 4 + scopes.len() => {
-                (state(&all)?, all[4..].iter().map(reply::stamp).collect::<Result<_, _>>()?)
-            }
-            Value::Nil => (None, vec![None; scopes.len()]),
-            _ => return Err(nonsense("ZMSCORE answered no array of that length")),
-        };
-        Ok(ReadReply { head_before, values, state, stamps })
     }
 
     fn lease_call(&self, ask: &LeaseRequest<'_>) -> Cmd {
@@ -341,9 +287,11 @@ impl Link for RedisLink {
         &'a self,
         entries: &'a [EntryName<'a>],
         scopes: &'a [ScopeHash],
+        and_tags: bool,
         within: Duration,
     ) -> StoreFuture<'a, ReadReply> {
-        Box::pin(self.read_all(entries, scopes, within).instrument(call_span!("redis read", entries.len())))
+        let span = call_span!("redis read", entries.len());
+        Box::pin(self.read_all(entries, scopes, and_tags, within).instrument(span))
     }
 
     fn lease<'a>(
@@ -440,27 +388,6 @@ impl Link for RedisLink {
     }
 }
 
-/// A value of another type under our key is as good as none; the engine then loads and overwrites it.
-fn or_absent(wire: &Wire, answer: Value) -> Result<Value, StoreError> {
-    match answer {
-        Value::ServerError(error) if error.code() == "WRONGTYPE" => Ok(Value::Nil),
-        answer => wire.accept(answer),
-    }
-}
-
-/// From the scores of `!e`, `!h`, `!f` and `!i<label>`: nothing unless all are there.
-fn state(scores: &[Value]) -> Result<Option<StateReply>, StoreError> {
-    // The epoch's number is kept negated.
-    let epoch = reply::score(&scores[0])?.map(|epoch| reply::exact(-epoch));
-    let (head, floor) = (reply::stamp(&scores[1])?, reply::stamp(&scores[2])?);
-    match (epoch, head, floor, &scores[3]) {
-        (Some(None), ..) => Err(nonsense("the epoch is no exact integer")),
-        (_, _, _, Value::Nil) => Ok(None),
-        (Some(Some(epoch)), Some(head), Some(floor), _) => Ok(Some(StateReply { epoch, head, floor })),
-        _ => Ok(None),
-    }
-}
-
 fn lease_reply(wire: &Wire, answer: Value) -> Result<LeaseReply, StoreError> {
     let answer = match wire.accept(answer) {
         Err(error) if error.kind == StoreErrorKind::OutOfMemory => return Ok(LeaseReply::Full),
@@ -523,16 +450,12 @@ pub(crate) fn fuzz(bytes: &[u8]) {
     let _ = fill_reply(&value);
     let _ = heartbeat_reply(&value);
     let _ = Answer::new(&value).and_then(|answer| holders(&answer));
-    if let Value::Array(scores) = &value
-        && scores.len() >= 4
-    {
-        let _ = state(scores);
-    }
     let _ = reply::info(&value);
+    super::read::fuzz(&value);
     super::log_link::fuzz(&value);
 }
 
-fn with_scopes(mut call: Cmd, scopes: &[ScopeHash]) -> Cmd {
+pub(super) fn with_scopes(mut call: Cmd, scopes: &[ScopeHash]) -> Cmd {
     for scope in scopes {
         call.arg(scope.as_bytes());
     }

@@ -9,7 +9,7 @@
 //! | `cluster/` | which primary of a Cluster has a bucket, and the connections that buckets share |
 //! | `identity`, `probe`, `generation`, `connect` | who the server is, what it can do, and the making of a link |
 //! | `health` | whether a link lives, and what is pushed on it |
-//! | `scripts`, `link` | the atomic steps (Lua), and the calls of [`Link`](super::Link) |
+//! | `scripts`, `link`, `read` | the atomic steps (Lua), and the calls of [`Link`](super::Link) |
 //! | `log_link` | the calls of [`LogLink`](super::log::LogLink) |
 //! | `error`, `reply`, `msgpack` | reading answers and telling failures apart |
 //! | `check` | `larder check` |
@@ -32,6 +32,7 @@ mod link;
 mod log_link;
 mod msgpack;
 mod probe;
+mod read;
 mod replicas;
 mod reply;
 mod scripts;

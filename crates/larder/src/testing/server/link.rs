@@ -52,11 +52,11 @@ impl Link for MemoryLink {
         &'a self,
         entries: &'a [EntryName<'a>],
         scopes: &'a [ScopeHash],
+        and_tags: bool,
         within: Duration,
     ) -> StoreFuture<'a, ReadReply> {
-        Box::pin(
-            self.server.run(Call::Read, &self.alive, within, move |state, _| state.read(entries, scopes)),
-        )
+        let run = move |state: &mut State, _| state.read(entries, scopes, and_tags);
+        Box::pin(self.server.run(Call::Read, &self.alive, within, run))
     }
 
     fn lease<'a>(
