@@ -24,8 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Tenant {
-    /// The values of `keys`, in their order, `None` where no tier has one fresh. One round trip; a second for
-    /// entries that have tags. At most 1,000 keys.
+    /// The values of `keys`, in their order, `None` where no tier has one fresh. One round trip. At
+    /// most 1,000 keys.
     ///
     /// # Errors
     /// `InvalidKey`, `InvalidTenant`, `InvalidRequest` (too many keys), `Closed`. A failing Redis is a miss.
