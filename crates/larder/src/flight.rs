@@ -128,7 +128,26 @@ pub(crate) enum Boarding<T> {
     Full,
 }
 
+fn joinable<T: Send + Sync + 'static>(
+    found: Arc<dyn AnyFlight>,
+    may_join: impl FnOnce(&Flight<T>) -> bool,
+) -> Option<Arc<Flight<T>>> {
+    let found: Arc<dyn Any + Send + Sync> = found;
+    let flight = found.downcast::<Flight<T>>().ok()?;
+    (!flight.is_detached() && !flight.has_failed() && may_join(&flight)).then_some(flight)
+}
+
 impl Flights {
+    /// Joins the flight of the key, if there is one and `may_join` allows it.
+    pub(crate) fn join<T: Send + Sync + 'static>(
+        &self,
+        key: &FullKey,
+        may_join: impl FnOnce(&Flight<T>) -> bool,
+    ) -> Option<Arc<Flight<T>>> {
+        let found = Arc::clone(self.0.lock().get(&(key.clone(), TypeId::of::<T>()))?);
+        joinable(found, may_join)
+    }
+
     /// Joins the flight of the key if `may_join` allows it, else begins one in its place.
     pub(crate) fn board<T: Send + Sync + 'static>(
         &self,
@@ -138,15 +157,8 @@ impl Flights {
     ) -> Boarding<T> {
         let key = (key.clone(), TypeId::of::<T>());
         let mut flights = self.0.lock();
-        if let Some(found) = flights.get(&key) {
-            let found: Arc<dyn Any + Send + Sync> = Arc::clone(found) as _;
-            if let Ok(flight) = found.downcast::<Flight<T>>()
-                && !flight.is_detached()
-                && !flight.has_failed()
-                && may_join(&flight)
-            {
-                return Boarding::Join(flight);
-            }
+        if let Some(flight) = flights.get(&key).and_then(|found| joinable(Arc::clone(found), may_join)) {
+            return Boarding::Join(flight);
         }
         if flights.len() >= MAX_FLIGHTS {
             return Boarding::Full;

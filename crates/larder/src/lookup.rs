@@ -116,7 +116,7 @@ impl Engine {
         self.check_open()?;
         policy.check(self.options.load_timeout)?;
         if !self.options.enabled {
-            return self.bypass(keys, policy, loader()).await;
+            return Box::pin(self.bypass(keys, policy, loader())).await;
         }
         let mut answers: Vec<Option<Answer<T>>> = Vec::with_capacity(keys.len());
         let (mut stale, mut ahead) = (Vec::new(), Vec::new());
@@ -241,15 +241,21 @@ impl Engine {
         let hurry = Hurry::of_caller();
         for index in wanted {
             let key = &keys[index];
+            let mut join = |flight: Arc<Flight<T>>| {
+                if is_within_a_load() {
+                    flight.hurry.up();
+                }
+                boarded.seats.push(Seat { index, flight, joined: true });
+            };
+            // Who joins needs no scopes, and most do: hashing them is worth a second look for who does not.
+            if let Some(flight) = self.flights.join(key, &may_join) {
+                join(flight);
+                continue;
+            }
             let scopes = scopes_of(key, policy);
             match self.flights.board(key, &may_join, || self.take_off(&scopes, &hurry)) {
                 Boarding::Full => boarded.full.push(index),
-                Boarding::Join(flight) => {
-                    if is_within_a_load() {
-                        flight.hurry.up();
-                    }
-                    boarded.seats.push(Seat { index, flight, joined: true });
-                }
+                Boarding::Join(flight) => join(flight),
                 Boarding::Begin(flight, sender) => {
                     let counters = self.stats.counters(&key.tenant, key.key.first_segment());
                     let (seat, change) = (Arc::clone(&flight), self.mirror.change());

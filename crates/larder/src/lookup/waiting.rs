@@ -59,7 +59,8 @@ impl Engine {
     /// another. Asked again: what was valid before the load may have been invalidated during it.
     async fn instead<T: Value>(self: &Arc<Self>, key: &FullKey, policy: &Policy) -> Option<Answer<T>> {
         if policy.tiers == Tiers::Redis {
-            return self.instead_from_redis(key, policy).await;
+            // On the heap: what is rarely needed makes the future of every lookup no larger.
+            return Box::pin(self.instead_from_redis(key, policy)).await;
         }
         let (entry, expiry) = self.valid_entry(key.borrow())?;
         let now = self.now();
