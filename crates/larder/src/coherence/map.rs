@@ -106,6 +106,13 @@ pub(super) struct Map {
     left: VecDeque<u64>,
     scopes: HashMap<ScopeHash, Record, BuildHasherDefault<TakeEight>>,
     rules: Rules,
+    /// How many scopes there may be before it is worth trying again to forget some: beyond the bound only where the last try
+    /// found too few that could be forgotten.
+    room: usize,
+}
+
+fn most_scopes() -> usize {
+    limit(Limit::MirrorScopes, MAX_MIRROR_SCOPES)
 }
 
 /// Epochs remembered as over. A message of an epoch arrives within a lease of its end, a bump takes a reconnect.
@@ -247,7 +254,7 @@ impl Map {
                 record.is_blocked()
             });
             self.rules.clear();
-            self.known = 0;
+            (self.known, self.room) = (0, 0);
         }
         // What was missed has left no record: whatever was read or loaded before this is in doubt.
         self.guard_floor = change;
@@ -260,7 +267,7 @@ impl Map {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.scopes.len() > limit(Limit::MirrorScopes, MAX_MIRROR_SCOPES)
+        self.scopes.len() > self.room.max(most_scopes())
     }
 
     /// The stamp below which half of the records can be forgotten.
@@ -291,6 +298,8 @@ impl Map {
             keep
         });
         self.guard_floor = floor;
+        // A walk through all of memory for each eighth of the bound, at most.
+        self.room = self.scopes.len() + most_scopes() / 8;
     }
 
     #[cfg(any(test, feature = "simulation"))]

@@ -468,7 +468,7 @@ impl Mirror {
         result
     }
 
-    /// Whether the map has outgrown its bound: time for [`Mirror::prune`].
+    /// Whether the map has outgrown its bound, and by more than could not be forgotten last time: time for [`Mirror::prune`].
     pub(crate) fn is_full(&self) -> bool {
         self.map.read().is_full()
     }

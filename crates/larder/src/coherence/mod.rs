@@ -4,6 +4,8 @@
 //! makes a [`Fence`], without which nothing gets into memory.
 
 #[cfg(test)]
+mod bound;
+#[cfg(test)]
 mod expirations;
 mod map;
 mod mirror;

@@ -4,7 +4,6 @@
 use super::pause::Place;
 use super::{Fence, Judged, Mirror, Stamped, Ticket};
 use crate::clock::ManualClock;
-use crate::limits::MAX_MIRROR_SCOPES;
 use crate::scope::ScopeHash;
 use crate::store::StateReply;
 use std::sync::Arc;
@@ -579,21 +578,4 @@ fn a_reply_of_an_epoch_that_was_left_settles_nothing() {
     assert!(world.mirror.admit(young, &scopes()).is_none(), "still blocked");
     assert!(world.mirror.settle_ahead(&[tag("t")], unknown));
     assert!(!world.mirror.resync(8, 3000), "what the stream still brings of the old epoch is history");
-}
-
-#[test]
-fn the_map_stays_bounded_while_invalidations_are_blocked() {
-    let world = World::new();
-    let scopes: Vec<_> = (0..MAX_MIRROR_SCOPES).map(|i| tag(&i.to_string())).collect();
-    world.mirror.block(&scopes[..100]);
-    let head = world.state().head;
-    world.mirror.apply(EPOCH, head, head + 1, &scopes[..]);
-    world.head.fetch_add(1, Ordering::SeqCst);
-    for _ in 0..3 {
-        world.invalidated("other")();
-    }
-    assert!(world.mirror.is_full());
-    world.mirror.prune(|_| {});
-    assert!(!world.mirror.is_full());
-    assert!(world.mirror.scopes_remembered() >= 100, "a block is never forgotten");
 }
