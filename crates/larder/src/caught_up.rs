@@ -4,6 +4,7 @@ use crate::coherence::Stamped;
 use crate::engine::Engine;
 use crate::simulation::{Mutant, is};
 use crate::stamp::Stamp;
+use crate::store::Tags;
 
 impl Engine {
     /// Whether what this node has in memory, and the flights that it may join, reflect `stamp`. Waits a moment for the
@@ -28,7 +29,7 @@ impl Engine {
         let Some((remote, link)) = remote.and_then(|remote| Some((remote, remote.good_link()?))) else {
             return false;
         };
-        let reply = link.read(&[], &[], false, self.options.read_timeout).await;
+        let reply = link.read(&[], &[], Tags::Named, self.options.read_timeout).await;
         remote.note(&link, &reply);
         let state = reply.ok().and_then(|reply| reply.state);
         state.is_some_and(|state| state.epoch != at.epoch && follows(state.epoch))

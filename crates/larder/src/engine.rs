@@ -224,12 +224,23 @@ impl Engine {
         self.pruning.lock()
     }
 
-    /// Keeps the map of invalidated scopes within its bound.
+    /// Brings the map of invalidated scopes back within its bound.
     pub(crate) fn prune_if_full(&self) {
+        if self.mirror.is_full() {
+            self.prune();
+        }
+    }
+
+    /// The same where it has grown, after an invalidation.
+    pub(crate) fn prune_if_grown_full(&self) {
+        if self.mirror.has_grown_full() {
+            self.prune();
+        }
+    }
+
+    fn prune(&self) {
         // One at a time: it goes through all of memory.
-        if self.mirror.is_full()
-            && let Some(_alone) = self.pruning.try_lock()
-        {
+        if let Some(_alone) = self.pruning.try_lock() {
             self.mirror.prune(|restamp| self.l1.sweep(restamp));
         }
     }

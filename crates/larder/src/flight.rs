@@ -144,8 +144,10 @@ impl Flights {
         key: &FullKey,
         may_join: impl FnOnce(&Flight<T>) -> bool,
     ) -> Option<Arc<Flight<T>>> {
-        let found = Arc::clone(self.0.lock().get(&(key.clone(), TypeId::of::<T>()))?);
-        joinable(found, may_join)
+        let key = (key.clone(), TypeId::of::<T>());
+        // All under the lock, which detaching takes: who finds the lease valid must also find what was detached before.
+        let flights = self.0.lock();
+        joinable(Arc::clone(flights.get(&key)?), may_join)
     }
 
     /// Joins the flight of the key if `may_join` allows it, else begins one in its place.

@@ -9,7 +9,7 @@ use crate::key::{Key, decode};
 use crate::l1::{Entry, KeyRef};
 use crate::scope::{Covered, EntryScopes, Selection};
 use crate::status::{Outcome, Tier};
-use crate::store::EntryName;
+use crate::store::{EntryName, Tags};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -184,14 +184,14 @@ impl Engine {
         for _ in 0..2 {
             let (link, sent) = (remote.good_link()?, self.now());
             let asked = scopes.asked();
-            let reply = link.read(&name, &asked, true, self.options.read_timeout).await;
+            let reply = link.read(&name, &asked, Tags::Carried, self.options.read_timeout).await;
             remote.note(&link, &reply);
             let mut reply = reply.ok()?;
             let stamps = Stamps::new(asked, &mut reply);
             let (state, bytes) = (reply.state?, reply.values.first()?.as_ref()?);
             let header = envelope::open(bytes, key.as_str())?.header;
             header.tags.iter().for_each(|tag| scopes.add(*tag));
-            if !stamps.know(&header.tags) {
+            if !stamps.knows_all(&header.tags) {
                 continue;
             }
             let mut expiry = local_expiry(remote, &header, sent);

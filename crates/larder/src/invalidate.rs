@@ -242,7 +242,7 @@ impl Engine {
                 sync::spawn(&self.tasks, work).await.unwrap_or_else(|_| Err(crate::lookup::closed()))
             }
         };
-        self.prune_if_full();
+        self.prune_if_grown_full();
         result
     }
 

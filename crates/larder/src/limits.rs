@@ -49,10 +49,15 @@ pub const MAX_BULK_KEYS: usize = 1000;
 pub const MAX_FLIGHTS: usize = 100_000;
 /// Loaders that run at once on one node; further flights wait for a place within their time-out.
 pub const MAX_CONCURRENT_LOADS: usize = 1000;
-/// Hits in Redis in a row without a tag that the call did not name, after which a class of calls does not ask for such tags
-/// any more. If one has some after all, that read takes two round trips.
+/// Reads in a row whose hits in Redis had no tag that the call did not name, after which calls for keys with the same first
+/// segment (those that name tags and those that name none apart) ask for no such tags, until one is met. That read takes a
+/// second round trip.
 pub const PLAIN_AFTER: u8 = 64;
-/// Scopes that the mirror remembers. Beyond it the oldest are forgotten and what they could have guarded is dropped.
+/// Entries of one read of Redis of which it is asked for tags that the call does not name: some microseconds each, in which it
+/// serves nobody else. Of more at once, those that have such tags take a second round trip.
+pub const MAX_TAGS_OF_ENTRIES: usize = 32;
+/// Scopes that the mirror remembers. Beyond it the older half is forgotten, and what it could have guarded is dropped: at the
+/// next heartbeat or invalidation, of twice as many at once.
 pub const MAX_MIRROR_SCOPES: usize = 65_536;
 /// Scopes of undelivered invalidations that stay blocked one by one; beyond it everything is blocked as one. They can't be
 /// forgotten, so they must leave room in the mirror for those that can.

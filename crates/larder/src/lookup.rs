@@ -13,7 +13,7 @@ use crate::log;
 use crate::nested::{Hurry, is_within_a_load};
 use crate::policy::{Policy, Tiers};
 use crate::scope::EntryScopes;
-use crate::simulation::{Mutant, is};
+use crate::simulation::{Mutant, Place, is, pause};
 use crate::status::{Outcome, Status, Tier};
 use crate::sync;
 use crate::value::Value;
@@ -171,7 +171,7 @@ impl Engine {
         caught_up: bool,
         loader: &mut (dyn FnMut() -> Box<dyn Loader<T>> + Send),
     ) -> Result<(), Error> {
-        let (asked_at, began) = (self.mirror.change(), Instant::now());
+        let began = Instant::now();
         for attempt in 0..=MAX_JOINS {
             // The last attempt joins nobody: its own load is good enough by itself.
             let may_join = |flight: &Flight<T>| caught_up && attempt < MAX_JOINS && self.may_join(flight);
@@ -181,7 +181,7 @@ impl Engine {
             for index in full {
                 answers[index] = Some(self.fall_back(&keys[index], policy, too_many(), caught_up).await?);
             }
-            for Seat { index, flight, joined } in seats {
+            for Seat { index, flight, joined, asked_at } in seats {
                 let key = &keys[index];
                 let landing = match self.wait_for(&flight, key, policy, (began, caught_up)).await {
                     Waited::Landed(Some(landing)) => landing,
@@ -239,15 +239,19 @@ impl Engine {
         let mut boarded = Boarded { seats: Vec::new(), full: Vec::new() };
         let mut begun = Vec::new();
         let hurry = Hurry::of_caller();
+        let arrived = self.mirror.change();
+        pause(Place::Boarding);
         for index in wanted {
             let key = &keys[index];
             let mut join = |flight: Arc<Flight<T>>| {
                 if is_within_a_load() {
                     flight.hurry.up();
                 }
-                boarded.seats.push(Seat { index, flight, joined: true });
+                let early = if is(Mutant::AskedBeforeTheLease) { arrived } else { u64::MAX };
+                let asked_at = self.mirror.change().min(early);
+                boarded.seats.push(Seat { index, flight, joined: true, asked_at });
             };
-            // Who joins needs no scopes, and most do: hashing them is worth a second look for who does not.
+            // Most callers join, and who joins needs no scopes: hashing them is worth a second look where nobody flies.
             if let Some(flight) = self.flights.join(key, &may_join) {
                 join(flight);
                 continue;
@@ -261,7 +265,7 @@ impl Engine {
                     let (seat, change) = (Arc::clone(&flight), self.mirror.change());
                     let pending = Pending::new(key.clone(), scopes, flight, sender, counters, change);
                     begun.push(pending.refreshing(purpose.refresh_below));
-                    boarded.seats.push(Seat { index, flight: seat, joined: false });
+                    boarded.seats.push(Seat { index, flight: seat, joined: false, asked_at: change });
                 }
             }
         }
@@ -420,6 +424,8 @@ pub(crate) struct Seat<T> {
     pub(crate) flight: Arc<Flight<T>>,
     /// Whether another lookup began it.
     pub(crate) joined: bool,
+    /// The mirror's change counter, after it was seen that the lease is valid: what was applied before that must be reflected.
+    asked_at: u64,
 }
 
 type NewFlight<T> = (Arc<Flight<T>>, tokio::sync::watch::Sender<Option<crate::flight::Landing<T>>>);

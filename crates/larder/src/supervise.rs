@@ -314,11 +314,11 @@ impl Supervisor {
                 } else {
                     self.engine.flights.detach(&scopes);
                 }
-                // Not only at the next heartbeat: between two of them there is room for any number of messages.
-                self.engine.prune_if_full();
                 if let Some(to) = ack {
                     self.acknowledge(link, to);
                 }
+                // Memory is gone through at the next heartbeat; until then there is room for any number of messages.
+                self.engine.mirror.forget_if_overfull();
                 None
             }
             Some(Push::Epoch { epoch, head }) => {

@@ -2,8 +2,8 @@
 //!
 //! A call that names no tags, or not those that the loader brought, learns from the entry what else could have invalidated
 //! it. To ask for the stamps of that would be a second round trip; a script reads both in one, and costs Redis some
-//! microseconds more. So the script is asked where such tags are to be expected: at first everywhere, and no more by a class
-//! of calls that has met none for a while.
+//! microseconds more for each entry. So it is asked for few entries at once, and where such tags are to be expected: at first
+//! everywhere, and no more by a class of calls whose hits have had none for a while, until one has.
 
 use crate::limits::PLAIN_AFTER;
 use crate::scope::ScopeHash;
@@ -14,12 +14,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// microseconds or a round trip and nothing else.
 const CLASSES: usize = 1024;
 
-/// For each class of calls: how many hits in Redis in a row had no tag that the call did not name.
+/// For each class of calls: after how many reads in a row the hits had no tag that the call did not name.
 #[derive(Debug)]
 pub(crate) struct UnnamedTags(Box<[AtomicU8]>);
 
 /// Calls for keys with the same first segment that all name tags, or all name none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Class(usize);
 
 impl Default for UnnamedTags {
@@ -40,14 +40,19 @@ impl UnnamedTags {
         usize::from(self.0[class.0].load(Ordering::Relaxed)) < limit(Limit::PlainAfter, PLAIN_AFTER.into())
     }
 
-    /// A hit of this class had a tag that the call did not name, or none.
-    pub(crate) fn met(&self, class: Class, unnamed: bool) {
-        let place = &self.0[class.0];
-        let so_far = place.load(Ordering::Relaxed);
-        let now = if unnamed { 0 } else { so_far.saturating_add(1) };
-        // Of two at once one may be lost: it is an expectation, not a count.
-        if now != so_far {
-            place.store(now, Ordering::Relaxed);
+    /// What one read has met: hits of these classes, each with a tag that the call did not name, or with none. However many
+    /// hits of a class there are, they count as one.
+    pub(crate) fn met(&self, mut hits: Vec<(Class, bool)>) {
+        hits.sort_unstable();
+        for of_class in hits.chunk_by(|(one, _), (other, _)| one == other) {
+            let Some(&(class, unnamed)) = of_class.last() else { continue };
+            let place = &self.0[class.0];
+            let so_far = place.load(Ordering::Relaxed);
+            let now = if unnamed { 0 } else { so_far.saturating_add(1) };
+            // Of two at once one may be lost: it is an expectation, not a count.
+            if now != so_far {
+                place.store(now, Ordering::Relaxed);
+            }
         }
     }
 }
@@ -75,13 +80,13 @@ mod tests {
         for round in 0..3 {
             for hit in 0..PLAIN_AFTER {
                 assert!(unnamed.are_expected(class), "{round} {hit}");
-                unnamed.met(class, false);
+                unnamed.met(vec![(class, false)]);
             }
             for _ in 0..1000 {
                 assert!(!unnamed.are_expected(class));
-                unnamed.met(class, false);
+                unnamed.met(vec![(class, false)]);
             }
-            unnamed.met(class, true);
+            unnamed.met(vec![(class, true), (class, false)]);
         }
     }
 }

@@ -23,6 +23,8 @@ pub struct Limits {
     pub mirror_scopes: usize,
     /// Hits after which a read asks for no tags that its call does not name.
     pub plain_after: usize,
+    /// Entries of one read that are asked for their tags.
+    pub tags_of_entries: usize,
     /// Members of the coherence state in Redis.
     pub state: usize,
     /// Scopes in invalidations that wait for Redis.
@@ -44,6 +46,7 @@ impl Limits {
     pub const USUAL: Self = Self {
         mirror_scopes: 100_000,
         plain_after: 64,
+        tags_of_entries: 32,
         state: 200_000,
         undelivered: 10_000,
         tenant_rules: 64,
@@ -203,6 +206,7 @@ impl Simulator for Simulated {
         Some(match limit {
             Limit::MirrorScopes => self.0.limits.mirror_scopes,
             Limit::PlainAfter => self.0.limits.plain_after,
+            Limit::TagsOfEntries => self.0.limits.tags_of_entries,
             Limit::State => self.0.limits.state,
             Limit::Undelivered => self.0.limits.undelivered,
             Limit::TenantRules => self.0.limits.tenant_rules,

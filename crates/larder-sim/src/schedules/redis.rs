@@ -3,6 +3,7 @@
 use super::stage::{LEASE, Seen, Stage, the_key};
 use super::{Schedule, play};
 use crate::network::{of_an_entry, reads_stamps};
+use larder::simulation::Place;
 use larder::{prefix, tag};
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ pub(super) const ALL: &[Schedule] = &[
     Schedule::plain("s07 nobody joins a flight from before an own invalidation, plainly", play!(no_join)),
     Schedule::new("s07 nobody waits for a load from before an own invalidation", play!(no_wait)),
     Schedule::new("s07 a joined flight brings what a late tag has invalidated", play!(late_join)),
+    Schedule::new("nobody joins under a lease that was renewed after he looked", play!(join_across_a_lapse)),
     Schedule::new("s10 an old snapshot comes back", play!(old_snapshot)),
     Schedule::new("s10 and what it held is in nobody's epoch", play!(old_entry)),
     Schedule::new("s11 the coherence state alone is lost", play!(state_lost)),
@@ -168,6 +170,25 @@ async fn late_join(stage: Arc<Stage>) -> Seen {
     let old = stage.loading(&a).await;
     let needed = stage.change(&a, tag("late")).await;
     let new = stage.reading(&a);
+    stage.pass(20).await;
+    stage.let_go(old).await;
+    (new.await.expect("it runs to its end").0, needed)
+}
+
+/// The message of the invalidation names a tag that nobody but the loader knows: so the flight stays on the board.
+async fn join_across_a_lapse(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let old = stage.loading(&b).await;
+    // What is sent to it is late, by more than a lease.
+    stage.network.cut(1, false, true);
+    let needed = stage.change(&a, tag("late")).await;
+    stage.until(|| !b.inside().good).await;
+    stage.pass(10).await;
+    let new = stage.stopped_at(&b, Place::Boarding).await;
+    stage.network.join(1);
+    stage.good(&b).await;
+    stage.pass(20).await;
+    b.host.go_on();
     stage.pass(20).await;
     stage.let_go(old).await;
     (new.await.expect("it runs to its end").0, needed)

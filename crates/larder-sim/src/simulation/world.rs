@@ -89,7 +89,7 @@ impl World {
         }
         // Small bounds half of the time: the map is pruned, the floor rises, what is undelivered collapses, patterns are
         // forgotten.
-        let plain_after = chance.pick(&[0, 2, 64]);
+        let (plain_after, tags_of_entries) = (chance.pick(&[0, 2, 64]), chance.pick(&[1, 32]));
         let limits = if chance.below(2) == 0 {
             Limits {
                 mirror_scopes: chance.pick(&[2, 3, 6, 12]),
@@ -100,10 +100,11 @@ impl World {
                 waiting_events: chance.pick(&[2, 4, 16]),
                 event_history: chance.pick(&[3, 8, 40]),
                 plain_after,
+                tags_of_entries,
                 ..Limits::USUAL
             }
         } else {
-            Limits { plain_after, ..Limits::USUAL }
+            Limits { plain_after, tags_of_entries, ..Limits::USUAL }
         };
         let fault_rate = chance.pick(&[20, 60, 150]);
         let settings = Settings {

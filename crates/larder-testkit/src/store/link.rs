@@ -5,7 +5,7 @@ use bytes::Bytes;
 use larder::ScopeHash;
 use larder::store::{
     AckTo, BarrierReply, BarrierRequest, EntryName, FillReply, FillRequest, HeartbeatReply, InvalidateReply,
-    InvalidateRequest, LeaseReply, LeaseRequest, Link, Push, ReadReply, StoreError, StoreFuture,
+    InvalidateRequest, LeaseReply, LeaseRequest, Link, Push, ReadReply, StoreError, StoreFuture, Tags,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,10 +33,10 @@ impl Link for FaultyLink {
         &'a self,
         entries: &'a [EntryName<'a>],
         scopes: &'a [ScopeHash],
-        and_tags: bool,
+        tags: Tags,
         within: Duration,
     ) -> StoreFuture<'a, ReadReply> {
-        self.pass(Call::Read, within, self.inner.read(entries, scopes, and_tags, within))
+        self.pass(Call::Read, within, self.inner.read(entries, scopes, tags, within))
     }
 
     fn lease<'a>(

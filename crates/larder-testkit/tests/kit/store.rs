@@ -1,6 +1,6 @@
 use larder::store::Connector as _;
 use larder::store::redis::{RedisConfig, RedisConnector};
-use larder::store::{InvalidateRequest, Link, StoreErrorKind};
+use larder::store::{InvalidateRequest, Link, StoreErrorKind, Tags};
 use larder::{Cache, Clock as _, ManualClock, Policy, ScopeHash, Tier, key};
 use larder_testkit::store::{Call, CallFault};
 use larder_testkit::{FaultyStore, RedisServer};
@@ -31,7 +31,7 @@ async fn invalidate(link: &dyn Link, within: Duration) -> Result<(), StoreErrorK
 }
 
 async fn invalidated(link: &dyn Link) -> bool {
-    link.read(&[], &[scope()], false, LONG).await.unwrap().stamps[0].is_some()
+    link.read(&[], &[scope()], Tags::Named, LONG).await.unwrap().stamps[0].is_some()
 }
 
 #[tokio::test]

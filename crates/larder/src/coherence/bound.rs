@@ -33,19 +33,31 @@ fn the_map_stays_bounded_while_invalidations_are_blocked() {
 }
 
 #[test]
-fn what_cannot_be_forgotten_yet_is_not_gone_through_again_for_each_message() {
+fn what_cannot_be_forgotten_yet_is_not_gone_through_again_after_each_invalidation() {
     let (mirror, tags) = (following(), tags(MAX_MIRROR_SCOPES * 5 / 4));
     let (first, more) = tags.split_at(MAX_MIRROR_SCOPES + 1);
     mirror.block(first);
-    assert!(mirror.is_full());
+    assert!(mirror.has_grown_full());
     mirror.prune(|_| {});
-    assert!(mirror.scopes_remembered() > MAX_MIRROR_SCOPES, "all are blocked");
-    assert!(!mirror.is_full(), "and will be a moment later");
+    assert!(mirror.is_full(), "all are blocked; a heartbeat tries again");
+    assert!(!mirror.has_grown_full(), "and an invalidation does not");
     mirror.block(more);
-    assert!(mirror.is_full(), "it is tried again");
+    assert!(mirror.has_grown_full());
     mirror.unblock(&tags);
     mirror.prune(|_| {});
     assert!(mirror.scopes_remembered() <= MAX_MIRROR_SCOPES);
     mirror.block(&tags[..=MAX_MIRROR_SCOPES]);
-    assert!(mirror.is_full(), "and the bound is the old one");
+    assert!(mirror.has_grown_full(), "the bound is the old one");
+}
+
+#[test]
+fn between_two_heartbeats_there_are_never_more_than_twice_as_many() {
+    let (mirror, tags) = (following(), tags(5 * MAX_MIRROR_SCOPES));
+    let mut most = 0;
+    for (stamp, message) in (HEAD..).zip(tags.chunks(1000)) {
+        mirror.apply(EPOCH, stamp, stamp + 1, message);
+        mirror.forget_if_overfull();
+        most = most.max(mirror.scopes_remembered());
+    }
+    assert!((MAX_MIRROR_SCOPES..=2 * MAX_MIRROR_SCOPES).contains(&most), "{most}");
 }

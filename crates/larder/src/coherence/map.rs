@@ -106,8 +106,8 @@ pub(super) struct Map {
     left: VecDeque<u64>,
     scopes: HashMap<ScopeHash, Record, BuildHasherDefault<TakeEight>>,
     rules: Rules,
-    /// How many scopes there may be before it is worth trying again to forget some: beyond the bound only where the last try
-    /// found too few that could be forgotten.
+    /// How many scopes there may be before it is worth trying again to forget some: beyond the bound where the last try found
+    /// too few that could be forgotten.
     room: usize,
 }
 
@@ -267,7 +267,17 @@ impl Map {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.scopes.len() > self.room.max(most_scopes())
+        self.scopes.len() > most_scopes()
+    }
+
+    /// Whether it is full, and has grown since something was last forgotten.
+    pub(super) fn has_grown_full(&self) -> bool {
+        self.is_full() && self.scopes.len() > self.room
+    }
+
+    /// Whether it is so full that something is to be forgotten at once.
+    pub(super) fn is_overfull(&self) -> bool {
+        self.has_grown_full() && self.scopes.len() > 2 * most_scopes()
     }
 
     /// The stamp below which half of the records can be forgotten.
@@ -298,7 +308,6 @@ impl Map {
             keep
         });
         self.guard_floor = floor;
-        // A walk through all of memory for each eighth of the bound, at most.
         self.room = self.scopes.len() + most_scopes() / 8;
     }
 

@@ -468,9 +468,22 @@ impl Mirror {
         result
     }
 
-    /// Whether the map has outgrown its bound, and by more than could not be forgotten last time: time for [`Mirror::prune`].
+    /// Whether the map has outgrown its bound: time for [`Mirror::prune`].
     pub(crate) fn is_full(&self) -> bool {
         self.map.read().is_full()
+    }
+
+    /// The same for those who would ask often: not again while that which could not be forgotten last time is most of it.
+    pub(crate) fn has_grown_full(&self) -> bool {
+        self.map.read().has_grown_full()
+    }
+
+    /// Keeps the map below twice its bound, at no more than a walk through the map: entries in memory that the forgotten half
+    /// could concern grow cold, since nobody looks at them before.
+    pub(crate) fn forget_if_overfull(&self) {
+        if self.map.read().is_overfull() {
+            self.prune(|_| {});
+        }
     }
 
     /// Forgets the older half of the map. `sweep` is given a function that re-stamps an entry that is still valid, and

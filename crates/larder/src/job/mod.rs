@@ -49,6 +49,8 @@ pub(crate) struct Pending<T: Value> {
     pub(crate) change: u64,
     /// What was found in Redis is no value of ours: it is dropped before a lease is asked for.
     corrupt: bool,
+    /// A read has told which tags it has, and it is read again with them.
+    told_its_tags: bool,
     /// Where a value loaded after the last read of Redis stands.
     fence: Option<Stamped>,
     /// Set for a refresh: a value with less fresh time left than this is loaded again.
@@ -74,6 +76,7 @@ impl<T: Value> Pending<T> {
             counters,
             change,
             corrupt: false,
+            told_its_tags: false,
             fence: None,
             refresh_below: None,
             previous: None,

@@ -9,11 +9,12 @@ use crate::envelope::{self, Header};
 use crate::flight::Landed;
 use crate::freshness::{Expiry, Freshness, freshness, is_due_early};
 use crate::l1::ahead_below;
+use crate::limits::MAX_TAGS_OF_ENTRIES;
 use crate::remote::{Remote, random_part};
 use crate::scope::ScopeHash;
-use crate::simulation::{Mutant, is};
+use crate::simulation::{Limit, Mutant, is, limit};
 use crate::status::Tier;
-use crate::store::{EntryName, Link, ReadReply, StateReply, StoreErrorKind};
+use crate::store::{EntryName, Link, ReadReply, StateReply, StoreErrorKind, Tags};
 use crate::unnamed::{Class, UnnamedTags};
 use crate::value::{Value, shielded};
 use bytes::Bytes;
@@ -45,7 +46,7 @@ impl Read {
 enum Judgement {
     Landed,
     Missing,
-    /// It has tags whose stamps were not asked for.
+    /// It has tags whose stamps are not among those that were read.
     MoreTags,
     Corrupt,
 }
@@ -61,14 +62,16 @@ impl<T: Value> Job<T> {
         let change = self.engine.mirror.change();
         let sent = self.engine.now();
         let scopes = union(&pending);
-        let unnamed = pending.iter().any(|one| self.engine.unnamed.are_expected(self.class_of(one)));
+        let few = pending.len() <= limit(Limit::TagsOfEntries, MAX_TAGS_OF_ENTRIES);
+        let expected = |one: &Pending<T>| self.engine.unnamed.are_expected(self.class_of(one));
+        let tags = if few && pending.iter().any(expected) { Tags::Carried } else { Tags::Named };
         let reply = {
             let names: Vec<EntryName<'_>> = pending.iter().map(Pending::name).collect();
             // Once more within the deadline if the first try is not answered in half of it.
             let first = self.budget / 2;
-            let mut reply = self.call(remote, link, link.read(&names, &scopes, unnamed, first)).await;
+            let mut reply = self.call(remote, link, link.read(&names, &scopes, tags, first)).await;
             if matches!(&reply, Err(error) if error.kind == StoreErrorKind::Timeout) {
-                reply = self.call(remote, link, link.read(&names, &scopes, unnamed, self.budget)).await;
+                reply = self.call(remote, link, link.read(&names, &scopes, tags, self.budget)).await;
             }
             reply
         };
@@ -87,7 +90,7 @@ impl<T: Value> Job<T> {
         };
         let stamps = Stamps::new(scopes, &mut reply);
         let read = Read { reply, state, stamps, sent, change };
-        let (mut missing, mut again) = (Vec::new(), Vec::new());
+        let (mut missing, mut again, mut met) = (Vec::new(), Vec::new(), Vec::new());
         for (index, mut one) in pending.into_iter().enumerate() {
             (one.fence, one.corrupt, one.previous) = (read.fence(state.epoch), false, None);
             if is(Mutant::HeadAfterTheValue) {
@@ -97,10 +100,13 @@ impl<T: Value> Job<T> {
                 missing.push(one);
                 continue;
             };
-            match self.judge(remote, &mut one, bytes, &read) {
+            match self.judge(remote, &mut one, bytes, &read, &mut met) {
                 Judgement::Landed => {}
                 Judgement::Missing => missing.push(one),
-                Judgement::MoreTags => again.push(one),
+                Judgement::MoreTags => {
+                    one.told_its_tags = true;
+                    again.push(one);
+                }
                 Judgement::Corrupt => {
                     self.engine.stats.corrupt.fetch_add(1, Ordering::Relaxed);
                     one.corrupt = true;
@@ -108,6 +114,7 @@ impl<T: Value> Job<T> {
                 }
             }
         }
+        self.engine.unnamed.met(met);
         Ok((missing, again))
     }
 
@@ -117,7 +124,14 @@ impl<T: Value> Job<T> {
     }
 
     /// Judges what Redis holds under a key; lands and admits it if it may be served.
-    fn judge(&self, remote: &Remote, one: &mut Pending<T>, bytes: &Bytes, read: &Read) -> Judgement {
+    fn judge(
+        &self,
+        remote: &Remote,
+        one: &mut Pending<T>,
+        bytes: &Bytes,
+        read: &Read,
+        met: &mut Vec<(Class, bool)>,
+    ) -> Judgement {
         let Some(opened) = envelope::open(bytes, one.key.key.as_str()) else { return Judgement::Corrupt };
         let header = opened.header;
         if header.codec != T::CODEC as u8 {
@@ -128,10 +142,13 @@ impl<T: Value> Job<T> {
         {
             return Judgement::Missing;
         }
-        self.engine.unnamed.met(self.class_of(one), !read.stamps.name(&header.tags));
+        // Not of a call that names what the read before has just told it.
+        if !one.told_its_tags {
+            met.push((self.class_of(one), !read.stamps.names_all(&header.tags)));
+        }
         header.tags.iter().for_each(|tag| one.scopes.add(*tag));
         // The stamps are from a moment after the value: what was put into its place between the two has its own tags.
-        if !read.stamps.know(&header.tags) && !is(Mutant::UnnamedTagsIgnored) {
+        if !read.stamps.knows_all(&header.tags) && !is(Mutant::UnnamedTagsIgnored) {
             return Judgement::MoreTags;
         }
         let lasting = local_expiry(remote, &header, read.sent);

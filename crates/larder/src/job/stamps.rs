@@ -30,12 +30,12 @@ impl Stamps {
     }
 
     /// Whether it is known of all of these.
-    pub(crate) fn know(&self, scopes: &[ScopeHash]) -> bool {
+    pub(crate) fn knows_all(&self, scopes: &[ScopeHash]) -> bool {
         scopes.iter().all(|scope| self.find(scope).is_some())
     }
 
     /// Whether the call named all of these.
-    pub(super) fn name(&self, scopes: &[ScopeHash]) -> bool {
+    pub(super) fn names_all(&self, scopes: &[ScopeHash]) -> bool {
         scopes.iter().all(|scope| self.find(scope).is_some_and(|known| known.named))
     }
 

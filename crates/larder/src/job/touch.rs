@@ -16,7 +16,7 @@ use crate::policy::{Policy, Tiers};
 use crate::remote::{Remote, random_name};
 use crate::scope::EntryScopes;
 use crate::simulation::{Mutant, Place, is, pause};
-use crate::store::{EntryName, FillReply, FillRequest, LeaseReply, LeaseRequest, Link};
+use crate::store::{EntryName, FillReply, FillRequest, LeaseReply, LeaseRequest, Link, Tags};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,7 +94,7 @@ impl Job<()> {
     ) -> Option<Longer> {
         let name = [EntryName { tenant: &key.tenant, key: key.key.as_str() }];
         let sent = self.engine.now();
-        let reply = self.call(remote, link, link.read(&name, &[], false, self.budget)).await.ok()?;
+        let reply = self.call(remote, link, link.read(&name, &[], Tags::Named, self.budget)).await.ok()?;
         let opened = envelope::open(reply.values.first()?.as_ref()?, key.key.as_str())?;
         let mut header = opened.header;
         let now = self.engine.now();

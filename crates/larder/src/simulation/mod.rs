@@ -44,6 +44,8 @@ pub enum Place {
     Sweeping,
     /// A life is to be lengthened in memory: the value was judged, and its entry is not yet made anew.
     Touching,
+    /// A lookup has not found it in memory, and has not yet looked for a flight.
+    Boarding,
     /// The map is about to change. Locks may be held: nothing may wait here.
     Changing,
 }
@@ -55,6 +57,8 @@ pub enum Limit {
     MirrorScopes,
     /// Hits after which a read asks for no tags that its call does not name.
     PlainAfter,
+    /// Entries of one read that are asked for their tags.
+    TagsOfEntries,
     /// Members of the coherence state in Redis.
     State,
     /// Scopes in invalidations that wait for Redis.

@@ -62,6 +62,8 @@ pub enum Mutant {
     JoinedUnchecked,
     /// Every flight may be joined.
     JoinAny,
+    /// Who joins a flight accepts what it brings as of before the look at the lease.
+    AskedBeforeTheLease,
     /// Readers of Redis do not look at stamps.
     StampsIgnored,
     /// Readers of Redis do not miss the stamps of tags that an entry has beside those that they asked for.
@@ -187,6 +189,7 @@ impl Mutant {
         Self::FlightsStay,
         Self::JoinedUnchecked,
         Self::JoinAny,
+        Self::AskedBeforeTheLease,
         Self::StampsIgnored,
         Self::UnnamedTagsIgnored,
         Self::StoredEpochIgnored,

@@ -38,6 +38,15 @@ pub struct EntryName<'a> {
     pub key: &'a str,
 }
 
+/// Of which tags a [`Link::read`] brings the stamps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tags {
+    /// Of those among the scopes that are asked for.
+    Named,
+    /// Also of those that the entries carry. The server does more for it, for each entry.
+    Carried,
+}
+
 /// The answer to [`Link::read`].
 #[derive(Clone, Debug)]
 pub struct ReadReply {
@@ -339,13 +348,13 @@ pub trait Connector: Send + Sync + 'static {
 
 /// One generation of connections to one server process.
 pub trait Link: Send + Sync + 'static {
-    /// Reads entries: head, values, then epoch, floor and the stamps of `scopes`, pipelined in this order. With `and_tags`
-    /// the last step, which is atomic, also looks up what else the entries carry.
+    /// Reads entries: head, values, then epoch, floor and the stamps of `scopes`, pipelined in this order. Where
+    /// [`Tags::Carried`] are wanted, the last step, which is atomic, also looks up what else the entries carry.
     fn read<'a>(
         &'a self,
         entries: &'a [EntryName<'a>],
         scopes: &'a [ScopeHash],
-        and_tags: bool,
+        tags: Tags,
         within: Duration,
     ) -> StoreFuture<'a, ReadReply>;
     /// Asks for the right to load, for each request (pipelined).

@@ -10,7 +10,7 @@ use crate::scope::ScopeHash;
 use crate::store::{
     AckTo, BarrierReply, BarrierRequest, Connector, EntryName, FillReply, FillRequest, HeartbeatReply,
     Holders, InvalidateReply, InvalidateRequest, LeaseReply, LeaseRequest, Link, Push, ReadReply, Recovered,
-    StateReply, StoreError, StoreErrorKind, StoreFuture,
+    StateReply, StoreError, StoreErrorKind, StoreFuture, Tags,
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -564,7 +564,7 @@ impl State {
         Ok(if valid { FillReply::Stored { head, expired } } else { FillReply::Invalidated })
     }
 
-    fn read(&mut self, entries: &[EntryName<'_>], scopes: &[ScopeHash], and_tags: bool) -> ReadReply {
+    fn read(&mut self, entries: &[EntryName<'_>], scopes: &[ScopeHash], tags: Tags) -> ReadReply {
         let values: Vec<_> = entries.iter().map(|entry| self.entries.get(&name(*entry)).cloned()).collect();
         let head_before = self.coherence.as_ref().map(|coherence| coherence.head);
         let Some(coherence) = self.blessed() else {
@@ -574,10 +574,11 @@ impl State {
         let state = StateReply { epoch: coherence.epoch, head: coherence.head, floor: coherence.floor };
         let stamp = |scope: &ScopeHash| coherence.stamps.get(scope).copied();
         let stamps = scopes.iter().map(stamp).collect();
-        let carried = entries.iter().zip(&values).filter(|_| and_tags).flat_map(|(entry, value)| {
-            let opened = value.as_ref().and_then(|bytes| envelope::open(bytes, entry.key));
-            opened.map_or_else(Vec::new, |opened| opened.header.tags)
-        });
+        let carried =
+            entries.iter().zip(&values).filter(|_| tags == Tags::Carried).flat_map(|(entry, value)| {
+                let opened = value.as_ref().and_then(|bytes| envelope::open(bytes, entry.key));
+                opened.map_or_else(Vec::new, |opened| opened.header.tags)
+            });
         let others = carried.filter(|tag| !scopes.contains(tag)).flat_map(|tag| [tag, tag.soft()]);
         let tags = others.map(|tag| (tag, stamp(&tag))).collect();
         ReadReply { head_before, values, state: Some(state), stamps, tags }

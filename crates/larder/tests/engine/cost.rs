@@ -110,7 +110,7 @@ async fn a_hit_in_redis_is_one_round_trip_whatever_tags_it_has() {
             one.get_or_load(key!(name, id), policy().tags(["t", "u"]), load).await.unwrap();
         }
         for (name, policy) in [("many", policy()), ("tagged", policy().tag("t"))] {
-            let values = (0..50).map(|place| (key!(name, id, place), 1_u8)).collect();
+            let values = (0..30).map(|place| (key!(name, id, place), 1_u8)).collect();
             one.set_many(values, policy).await.unwrap();
         }
     }
@@ -127,7 +127,7 @@ async fn a_hit_in_redis_is_one_round_trip_whatever_tags_it_has() {
     );
     for name in ["many", "tagged"] {
         let many = trips(&proxy, |id| async move {
-            let keys: Vec<_> = (0..50).map(|place| key!(name, id, place)).collect();
+            let keys: Vec<_> = (0..30).map(|place| key!(name, id, place)).collect();
             acme.get_many(&keys).await.unwrap().into_iter().for_each(|found| hit(found.unwrap()));
         });
         assert_eq!(many.await, 1, "{name}");
@@ -176,4 +176,29 @@ async fn a_tag_where_there_was_none_for_long_costs_one_read_a_second_round_trip(
     other.invalidate(tag("t")).await.unwrap();
     assert!(other.get::<u8>(key!("row", 70)).await.unwrap().is_none(), "as ever");
     assert!(other.get::<u8>(key!("row", 72)).await.unwrap().is_none());
+}
+
+/// However the tagged lie among the others, they are read in one round trip, each time.
+#[tokio::test]
+async fn a_few_tags_among_many_entries_are_asked_for_each_time() {
+    let redis = RedisServer::start();
+    let (one, other) = (node(&redis).await, node(&redis).await);
+    let (one, other) = (one.tenant("acme"), other.tenant("acme"));
+    for round in 0..10_u64 {
+        one.set_many(vec![(key!("row", round, 0), 1_u8)], policy().tag("t")).await.unwrap();
+        let rest = (1..30_u64).map(|place| (key!("row", round, place), 1_u8)).collect();
+        one.set_many(rest, policy()).await.unwrap();
+    }
+    redis.reset_calls();
+    for round in 0..10_u64 {
+        let keys: Vec<_> = (0..30_u64).map(|place| key!("row", round, place)).collect();
+        assert!(other.get_many::<u8>(&keys).await.unwrap().iter().all(Option::is_some));
+    }
+    assert_eq!((redis.calls_of("mget"), redis.calls_of("getrange")), (10, 300));
+    // More at once would keep Redis from others: those with tags are read again, with their stamps.
+    let third = node(&redis).await;
+    redis.reset_calls();
+    let keys: Vec<_> = (0..300_u64).map(|place| key!("row", place / 30, place % 30)).collect();
+    assert!(third.tenant("acme").get_many::<u8>(&keys).await.unwrap().iter().all(Option::is_some));
+    assert_eq!((redis.calls_of("mget"), redis.calls_of("getrange")), (2, 10));
 }

@@ -1,7 +1,7 @@
 //! Heartbeats and pushes.
 
 use crate::support::*;
-use larder::store::{HeartbeatReply, Push, StoreErrorKind};
+use larder::store::{HeartbeatReply, Push, StoreErrorKind, Tags};
 use larder_testkit::RedisServer;
 use std::time::Duration;
 
@@ -123,7 +123,7 @@ async fn two_databases_of_one_server_do_not_hear_each_other() {
     one.link.heartbeat(LEASE, false, LONG).await.unwrap();
     let heard = one.queued();
     assert!(matches!(&heard[..], [Push::Invalidated { scopes, .. }] if *scopes == [scope(1)]), "{heard:?}");
-    assert_eq!(two.link.read(&[], &[scope(1)], false, LONG).await.unwrap().stamps, [None]);
+    assert_eq!(two.link.read(&[], &[scope(1)], Tags::Named, LONG).await.unwrap().stamps, [None]);
 }
 
 #[tokio::test]

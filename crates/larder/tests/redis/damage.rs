@@ -1,7 +1,7 @@
 //! Foreign types and damaged bytes under our keys: misses, never errors.
 
 use crate::support::*;
-use larder::store::{EntryName, FillReply, LeaseReply};
+use larder::store::{EntryName, FillReply, LeaseReply, Tags};
 use larder_testkit::RedisServer;
 
 #[tokio::test]
@@ -13,11 +13,14 @@ async fn a_value_of_another_type_is_no_entry_and_is_overwritten() {
         assert!(!server.command(make).is_error());
         // No bytes are no envelope, so that the engine counts it; of several keys Redis calls it absent.
         assert_eq!(node.value().await.as_deref(), Some(&[][..]));
-        let many =
-            node.link.read(&[ENTRY, EntryName { tenant: "", key: "k" }], &[], false, LONG).await.unwrap();
+        let many = node
+            .link
+            .read(&[ENTRY, EntryName { tenant: "", key: "k" }], &[], Tags::Named, LONG)
+            .await
+            .unwrap();
         assert_eq!(many.values, [None, None]);
         assert!(many.state.is_some());
-        let tags = node.link.read(&[ENTRY], &[scope(1)], true, LONG).await.unwrap();
+        let tags = node.link.read(&[ENTRY], &[scope(1)], Tags::Carried, LONG).await.unwrap();
         assert!(tags.state.is_some() && tags.tags.is_empty());
         node.store(&[scope(1)]).await;
         assert!(node.value().await.is_some());
@@ -37,7 +40,7 @@ async fn an_envelope_that_is_damaged_is_loaded_anew() {
     newer[0] = b'M';
     for bytes in cuts.into_iter().chain([many_tags, newer, b"hello".to_vec(), vec![0xff; 600]]) {
         server.command(&[b"SET".as_slice(), RAW.as_bytes(), &bytes]);
-        let read = node.link.read(&[ENTRY], &[scope(3)], true, LONG).await.unwrap();
+        let read = node.link.read(&[ENTRY], &[scope(3)], Tags::Carried, LONG).await.unwrap();
         assert!(read.values[0].as_deref() == Some(&*bytes) && read.state.is_some() && read.tags.len() <= 64);
         let grant = node.granted("u").await;
         assert!(matches!(node.fill("u", grant, &[]).await.unwrap(), FillReply::Stored { .. }), "{bytes:?}");
@@ -101,9 +104,9 @@ async fn a_coherence_state_that_is_gone_or_of_another_type_is_none() {
     node.store(&[scope(1)]).await;
     for break_it in [&["DEL", STATE][..], &["SET", STATE, "x"]] {
         server.command(break_it);
-        for and_tags in [false, true] {
-            let read = node.link.read(&[ENTRY], &[scope(2)], and_tags, LONG).await.unwrap();
-            assert!(read.state.is_none() && read.values[0].is_some(), "{break_it:?} {and_tags}");
+        for tags in [Tags::Named, Tags::Carried] {
+            let read = node.link.read(&[ENTRY], &[scope(2)], tags, LONG).await.unwrap();
+            assert!(read.state.is_none() && read.values[0].is_some(), "{break_it:?} {tags:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Servers and connections that go away.
 
 use crate::support::*;
-use larder::store::{Push, StoreErrorKind};
+use larder::store::{Push, StoreErrorKind, Tags};
 use larder_testkit::{RedisServer, assert_eventually};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ async fn every_call_on_a_paused_server_ends_within_its_deadline_and_the_link_sur
     let scopes = [scope(1)];
     let what = larder::store::InvalidateRequest { scopes: &scopes, keys: &[], globs: &[], ack: None };
     let results = [
-        node.link.read(&entries, &[], false, within).await.map(drop),
+        node.link.read(&entries, &[], Tags::Named, within).await.map(drop),
         node.link.invalidate(what, within).await.map(drop),
         node.link.heartbeat(LEASE, false, within).await.map(drop),
         node.link.ping(within).await,
@@ -45,7 +45,7 @@ async fn a_time_out_says_nothing_of_whether_it_was_done() {
     assert!(node.link.invalidate(what, Duration::from_millis(50)).await.is_err());
     server.resume();
     assert_eventually!(
-        node.link.read(&[], &scopes, false, LONG).await.unwrap().stamps[0].is_some(),
+        node.link.read(&[], &scopes, Tags::Named, LONG).await.unwrap().stamps[0].is_some(),
         LONG,
         "the command runs after all"
     );
@@ -59,7 +59,7 @@ async fn a_killed_server_ends_the_link_at_once_and_tells_once() {
     assert_eq!(node.push().await, Push::Lost);
     let started = Instant::now();
     for _ in 0..100 {
-        let error = node.link.read(&[ENTRY], &[], false, LONG).await.unwrap_err();
+        let error = node.link.read(&[ENTRY], &[], Tags::Named, LONG).await.unwrap_err();
         assert_eq!(error.kind, StoreErrorKind::Disconnected);
         let error = node.link.heartbeat(LEASE, false, LONG).await.unwrap_err();
         assert_eq!(error.kind, StoreErrorKind::Disconnected);

@@ -2,7 +2,9 @@
 
 use crate::support::*;
 use larder::ScopeHash;
-use larder::store::{EntryName, FillReply, FillRequest, LeaseReply, LeaseRequest, Push, StoreErrorKind};
+use larder::store::{
+    EntryName, FillReply, FillRequest, LeaseReply, LeaseRequest, Push, StoreErrorKind, Tags,
+};
 use larder_testkit::{RedisServer, assert_eventually};
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ async fn what_is_filled_under_a_lease_is_read_back_with_its_state() {
     let server = RedisServer::start();
     let node = join(&server, "n1").await;
     let stored = node.store(&[scope(1)]).await;
-    let reply = node.link.read(&[ENTRY], &[scope(1), scope(2)], false, LONG).await.unwrap();
+    let reply = node.link.read(&[ENTRY], &[scope(1), scope(2)], Tags::Named, LONG).await.unwrap();
     assert_eq!(reply.values[0].as_ref().unwrap()[..19], stored[..19]);
     let state = reply.state.unwrap();
     assert_eq!(state.epoch, node.recovered.epoch);
@@ -29,10 +31,10 @@ async fn several_entries_are_read_in_order_and_absent_ones_are_absent() {
     let node = join(&server, "n1").await;
     node.store(&[]).await;
     let absent = EntryName { tenant: "acme", key: "absent" };
-    let reply = node.link.read(&[absent, ENTRY, absent], &[], false, LONG).await.unwrap();
+    let reply = node.link.read(&[absent, ENTRY, absent], &[], Tags::Named, LONG).await.unwrap();
     let found: Vec<_> = reply.values.iter().map(Option::is_some).collect();
     assert_eq!(found, [false, true, false]);
-    let none = node.link.read(&[], &[scope(1)], false, LONG).await.unwrap();
+    let none = node.link.read(&[], &[scope(1)], Tags::Named, LONG).await.unwrap();
     assert!(none.values.is_empty() && none.state.is_some() && none.stamps == [None]);
 }
 
@@ -43,7 +45,7 @@ async fn a_read_that_does_not_know_the_tags_of_entries_gets_their_stamps_as_well
     node.store(&[scope(1), scope(2), scope(3)]).await;
     let absent = EntryName { tenant: "acme", key: "absent" };
     let read = async |scopes: &[ScopeHash]| {
-        let reply = node.link.read(&[absent, ENTRY], scopes, true, LONG).await.unwrap();
+        let reply = node.link.read(&[absent, ENTRY], scopes, Tags::Carried, LONG).await.unwrap();
         assert!(reply.values[1].is_some() && reply.state.is_some() && reply.head_before.is_some());
         assert_eq!(reply.stamps, vec![None; scopes.len()]);
         reply.tags
@@ -59,7 +61,7 @@ async fn a_read_that_does_not_know_the_tags_of_entries_gets_their_stamps_as_well
     let after = [(scope(1), Some(hard)), (scope(1).soft(), None)];
     assert_eq!(read(&[scope(2)]).await[..2], after);
     assert_eq!(read(&many).await[4..], [(scope(3), None), (scope(3).soft(), Some(soft))]);
-    assert_eq!(node.link.read(&[ENTRY], &[], false, LONG).await.unwrap().tags, []);
+    assert_eq!(node.link.read(&[ENTRY], &[], Tags::Named, LONG).await.unwrap().tags, []);
     // As a plain read it is answered where nothing may be written.
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
     assert_eq!(read(&[scope(2)]).await.len(), 4);
@@ -90,7 +92,7 @@ async fn a_fill_after_a_scope_was_invalidated_is_refused_also_if_only_the_loader
     let grant = node.granted("u").await;
     node.invalidate(&[scope(8)]).await;
     let stored = node.fill("u", grant, &[scope(7)]).await.unwrap();
-    let head = node.link.read(&[], &[], false, LONG).await.unwrap().head_before.unwrap();
+    let head = node.link.read(&[], &[], Tags::Named, LONG).await.unwrap().head_before.unwrap();
     assert_eq!(stored, FillReply::Stored { head, expired: None });
 }
 
@@ -206,7 +208,7 @@ async fn a_lease_is_refused_while_a_fresh_value_is_there_unless_forced() {
 async fn what_is_stale_of_another_epoch_or_below_the_floor_may_be_loaded_anew() {
     let server = RedisServer::start();
     let node = join(&server, "n1").await;
-    let state = node.link.read(&[], &[], false, LONG).await.unwrap().state.unwrap();
+    let state = node.link.read(&[], &[], Tags::Named, LONG).await.unwrap().state.unwrap();
     let put = |bytes: &[u8]| {
         server.command(&["DEL", RAW_LEASE]);
         server.command(&[b"SET".as_slice(), RAW.as_bytes(), bytes]);

@@ -1,7 +1,7 @@
 //! Invalidations.
 
 use crate::support::*;
-use larder::store::{EntryName, Push};
+use larder::store::{EntryName, Push, Tags};
 use larder_testkit::RedisServer;
 
 #[tokio::test]
@@ -11,7 +11,7 @@ async fn a_scope_gets_the_stamp_that_is_the_new_head() {
     let (epoch, first) = node.invalidate(&[scope(1), scope(2)]).await;
     let (_, second) = node.invalidate(&[scope(2)]).await;
     assert!(second > first && epoch == node.recovered.epoch);
-    let reply = node.link.read(&[], &[scope(1), scope(2), scope(3)], false, LONG).await.unwrap();
+    let reply = node.link.read(&[], &[scope(1), scope(2), scope(3)], Tags::Named, LONG).await.unwrap();
     assert_eq!(reply.stamps, [Some(first), Some(second), None]);
     assert_eq!(reply.head_before, Some(second));
 }
@@ -76,7 +76,7 @@ async fn more_than_a_batch_is_invalidated_in_several_and_the_stamp_covers_all() 
         .map(|(n, name)| (EntryName { tenant: "acme", key: name }, numbered_scope(n)))
         .collect();
     let (_, stamp) = node.invalidate_both(&scopes, &keys).await;
-    let reply = node.link.read(&[], &scopes, false, LONG).await.unwrap();
+    let reply = node.link.read(&[], &scopes, Tags::Named, LONG).await.unwrap();
     assert!(reply.stamps.iter().all(|its| its.is_some_and(|its| its <= stamp)));
     assert_eq!(reply.head_before, Some(stamp));
     let mut told = Vec::new();
@@ -110,7 +110,7 @@ async fn the_cost_of_a_scope_does_not_depend_on_what_it_covers() {
 async fn stamps_that_no_entry_can_need_are_forgotten_and_the_floor_rises() {
     let server = RedisServer::start();
     let node = join(&server, "n1").await;
-    let floor = node.link.read(&[], &[], false, LONG).await.unwrap().state.unwrap().floor;
+    let floor = node.link.read(&[], &[], Tags::Named, LONG).await.unwrap().state.unwrap().floor;
     let old = (now_ms() - 31 * 24 * 3_600_000) * 1_000;
     for (member, at) in [("s000000000000001", old - 5), ("s000000000000002", old)] {
         server.command(&["ZADD", STATE, &at.to_string(), member]);
@@ -118,7 +118,7 @@ async fn stamps_that_no_entry_can_need_are_forgotten_and_the_floor_rises() {
     // A state that is as old as they are.
     server.command(&["ZADD", STATE, &(old - 9).to_string(), "!f"]);
     let (_, stamp) = node.invalidate(&[scope(3)]).await;
-    let reply = node.link.read(&[], &[scope(1), scope(2), scope(3)], false, LONG).await.unwrap();
+    let reply = node.link.read(&[], &[scope(1), scope(2), scope(3)], Tags::Named, LONG).await.unwrap();
     assert_eq!(reply.stamps, [None, None, Some(stamp)]);
     assert_eq!(reply.state.unwrap().floor, old);
     assert!(floor > old);
@@ -138,7 +138,7 @@ async fn the_state_has_a_cap_beyond_which_the_oldest_stamps_become_the_floor() {
     let (_, stamp) = node.invalidate(&[scope(2)]).await;
     let members = server.command(&["ZCARD", STATE]).int().unwrap();
     assert!(members <= 200_000, "{members}");
-    let reply = node.link.read(&[], &[scope(1), scope(2)], false, LONG).await.unwrap();
+    let reply = node.link.read(&[], &[scope(1), scope(2)], Tags::Named, LONG).await.unwrap();
     let floor = reply.state.unwrap().floor;
     assert_eq!(reply.stamps, [None, Some(stamp)]);
     assert!(floor >= before && floor < stamp, "{floor}");

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use larder::store::{
-    FillReply, HeartbeatReply, InvalidateReply, InvalidateRequest, LeaseReply, Push, StoreErrorKind,
+    FillReply, HeartbeatReply, InvalidateReply, InvalidateRequest, LeaseReply, Push, StoreErrorKind, Tags,
 };
 use larder_testkit::{RedisServer, assert_eventually};
 
@@ -35,7 +35,7 @@ async fn a_restart_with_all_data_begins_a_new_epoch_with_a_later_head() {
     let again = join(&server, "n1").await;
     assert!(again.recovered.bumped);
     assert!(again.value().await.is_some(), "the bytes are still there");
-    let state = again.link.read(&[], &[], false, LONG).await.unwrap().state.unwrap();
+    let state = again.link.read(&[], &[], Tags::Named, LONG).await.unwrap().state.unwrap();
     assert_eq!((state.head, state.floor), (future + 1, future + 1));
     // They are of an epoch that is over: a lease is granted over them.
     again.granted("t").await;
@@ -101,7 +101,7 @@ async fn a_state_that_is_blessed_for_another_server_is_a_state_that_is_gone() {
 }
 
 async fn assert_everything_says_recover(node: &Node, grant: (u64, u64)) {
-    let read = node.link.read(&[ENTRY], &[scope(1)], false, LONG).await.unwrap();
+    let read = node.link.read(&[ENTRY], &[scope(1)], Tags::Named, LONG).await.unwrap();
     assert_eq!(read.state, None);
     assert_eq!(node.lease("u").await, LeaseReply::Recover);
     assert_eq!(node.fill("t", grant, &[]).await.unwrap(), FillReply::Recover);
@@ -122,7 +122,7 @@ async fn a_forced_epoch_is_told_to_all_nodes_and_keeps_their_registrations() {
     // Of the old epoch nothing is left: no stamp, and no other server's blessing.
     let label = blessing(&server);
     assert!(!label.contains("0000000000000000"), "{label}");
-    assert_eq!(two.link.read(&[], &[scope(1)], false, LONG).await.unwrap().stamps, [None]);
+    assert_eq!(two.link.read(&[], &[scope(1)], Tags::Named, LONG).await.unwrap().stamps, [None]);
     let push = one.push().await;
     let Push::Epoch { epoch, head } = push else { panic!("{push:?}") };
     assert!(server.command(&["ZSCORE", STATE, "!nn1"]).int().is_some());

@@ -5,7 +5,7 @@ use larder::{
     ScopeHash,
     store::{
         Connector, EntryName, FillReply, FillRequest, InvalidateReply, InvalidateRequest, LeaseReply,
-        LeaseRequest, Link, Push, Recovered, StoreError,
+        LeaseRequest, Link, Push, Recovered, StoreError, Tags,
         redis::{RedisConfig, RedisConnector},
     },
 };
@@ -181,7 +181,7 @@ impl Node {
     }
 
     pub(crate) async fn value(&self) -> Option<Bytes> {
-        self.link.read(&[ENTRY], &[], false, LONG).await.expect("the server answers").values.remove(0)
+        self.link.read(&[ENTRY], &[], Tags::Named, LONG).await.expect("the server answers").values.remove(0)
     }
 
     /// The next push. Waits for it.

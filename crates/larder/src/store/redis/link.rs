@@ -15,7 +15,7 @@ use crate::{
     store::{
         AckTo, BarrierReply, BarrierRequest, EntryName, FillReply, FillRequest, HeartbeatReply, Holders,
         InvalidateReply, InvalidateRequest, LeaseReply, LeaseRequest, Link, Push, ReadReply, StateReply,
-        StoreError, StoreErrorKind, StoreFuture,
+        StoreError, StoreErrorKind, StoreFuture, Tags,
     },
 };
 use bytes::Bytes;
@@ -287,11 +287,11 @@ impl Link for RedisLink {
         &'a self,
         entries: &'a [EntryName<'a>],
         scopes: &'a [ScopeHash],
-        and_tags: bool,
+        tags: Tags,
         within: Duration,
     ) -> StoreFuture<'a, ReadReply> {
         let span = call_span!("redis read", entries.len());
-        Box::pin(self.read_all(entries, scopes, and_tags, within).instrument(span))
+        Box::pin(self.read_all(entries, scopes, tags, within).instrument(span))
     }
 
     fn lease<'a>(

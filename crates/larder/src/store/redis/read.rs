@@ -8,32 +8,29 @@ use super::{
 };
 use crate::{
     scope::ScopeHash,
-    store::{EntryName, ReadReply, StateReply, StoreError},
+    store::{EntryName, ReadReply, StateReply, StoreError, Tags},
 };
 use bytes::Bytes;
 use redis::{Cmd, Pipeline, Value, cmd};
-use std::time::Duration;
+use std::{iter, time::Duration};
 
 impl RedisLink {
     pub(super) async fn read_all(
         &self,
         entries: &[EntryName<'_>],
         scopes: &[ScopeHash],
-        and_tags: bool,
+        wanted: Tags,
         within: Duration,
     ) -> Result<ReadReply, StoreError> {
         let mut commands = Pipeline::with_capacity(3);
         commands.add_command(command(&["ZSCORE", self.keys.state(), "!h"]));
-        if let [entry] = entries {
-            commands.add_command(command(&["GET", &self.keys.entry(*entry)]));
-        } else if !entries.is_empty() {
-            let mut get = cmd("MGET");
-            for entry in entries {
-                get.arg(self.keys.entry(*entry));
-            }
+        let names: Vec<String> = entries.iter().map(|entry| self.keys.entry(*entry)).collect();
+        if !names.is_empty() {
+            let mut get = cmd(if names.len() == 1 { "GET" } else { "MGET" });
+            get.arg(&names);
             commands.add_command(get);
         }
-        commands.add_command(self.stamps_call(entries, scopes, and_tags));
+        commands.add_command(self.stamps_call(&names, scopes, wanted));
 
         let wire = self.wire();
         let mut answers = wire.ask(&commands, within).await?;
@@ -55,20 +52,19 @@ impl RedisLink {
             },
         };
         let head_before = reply::stamp(&or_absent(wire, head)?)?;
-        let (state, stamps, tags) = stamps_reply(or_absent(wire, stamps)?, scopes.len(), and_tags)?;
+        let (state, stamps, tags) = stamps_reply(or_absent(wire, stamps)?, scopes.len(), wanted)?;
         Ok(ReadReply { head_before, values, state, stamps, tags })
     }
 
     /// The last command of a read.
-    fn stamps_call(&self, entries: &[EntryName<'_>], scopes: &[ScopeHash], and_tags: bool) -> Cmd {
+    fn stamps_call(&self, names: &[String], scopes: &[ScopeHash], wanted: Tags) -> Cmd {
         let label = &self.generation.identity.label;
-        if !and_tags {
+        if wanted == Tags::Named {
             let blessed = format!("!i{label}");
             let call = command(&["ZMSCORE", self.keys.state(), "!e", "!h", "!f", &blessed]);
             return with_scopes(call, scopes);
         }
-        let mut keys = vec![self.keys.state().to_owned()];
-        keys.extend(entries.iter().map(|entry| self.keys.entry(*entry)));
+        let keys: Vec<&str> = iter::once(self.keys.state()).chain(names.iter().map(String::as_str)).collect();
         let mut call = self.generation.scripts.call(Script::Stamps, &keys);
         call.arg(label);
         with_scopes(call, scopes)
@@ -99,11 +95,11 @@ fn state(scores: &[Value]) -> Result<Option<StateReply>, StoreError> {
 /// What the last command of a read says: the state, the stamps of so many scopes, those of tags.
 type Stamps = (Option<StateReply>, Vec<Option<u64>>, Vec<(ScopeHash, Option<u64>)>);
 
-fn stamps_reply(answer: Value, scopes: usize, and_tags: bool) -> Result<Stamps, StoreError> {
+fn stamps_reply(answer: Value, scopes: usize, wanted: Tags) -> Result<Stamps, StoreError> {
     let wrong = || nonsense("a read of stamps answered no array of that length");
     let (all, tags) = match answer {
         Value::Nil => return Ok((None, vec![None; scopes], Vec::new())),
-        Value::Array(parts) if and_tags => match <[Value; 2]>::try_from(parts) {
+        Value::Array(parts) if wanted == Tags::Carried => match <[Value; 2]>::try_from(parts) {
             Ok([Value::Array(all), Value::Array(tags)]) => (all, tags),
             _ => return Err(wrong()),
         },
@@ -128,7 +124,7 @@ fn stamps_reply(answer: Value, scopes: usize, and_tags: bool) -> Result<Stamps, 
 #[cfg(feature = "simulation")]
 pub(super) fn fuzz(value: &Value) {
     for scopes in 0..4 {
-        let _ = stamps_reply(value.clone(), scopes, false);
-        let _ = stamps_reply(value.clone(), scopes, true);
+        let _ = stamps_reply(value.clone(), scopes, Tags::Named);
+        let _ = stamps_reply(value.clone(), scopes, Tags::Carried);
     }
 }

@@ -52,10 +52,10 @@ impl Link for MemoryLink {
         &'a self,
         entries: &'a [EntryName<'a>],
         scopes: &'a [ScopeHash],
-        and_tags: bool,
+        tags: Tags,
         within: Duration,
     ) -> StoreFuture<'a, ReadReply> {
-        let run = move |state: &mut State, _| state.read(entries, scopes, and_tags);
+        let run = move |state: &mut State, _| state.read(entries, scopes, tags);
         Box::pin(self.server.run(Call::Read, &self.alive, within, run))
     }
 
