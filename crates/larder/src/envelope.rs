@@ -2,8 +2,8 @@
 //!
 //! Big endian: `'L'`, flags, number of tags, then eight bytes each of version, epoch, soft and hard expiry (server
 //! time, ms), load time (ms, 4 bytes), TTL (s, 3 bytes) and codec (1 byte); 16 bytes per tag; where the flag says so,
-//! the length (2 bytes) and bytes of the key; the payload; eight bytes of the BLAKE3 hash of all that. The lease script
-//! reads the header, so its layout is fixed.
+//! the length (2 bytes) and bytes of the key; the payload; eight bytes of the BLAKE3 hash of all that. The scripts `lease`
+//! and `stamps` read the header, so its layout is fixed.
 
 use crate::limits::{MAX_PAYLOAD_BYTES, MAX_TAGS};
 use crate::scope::ScopeHash;

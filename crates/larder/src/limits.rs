@@ -57,7 +57,7 @@ pub const PLAIN_AFTER: u8 = 64;
 /// serves nobody else. Of more at once, those that have such tags take a second round trip.
 pub const MAX_TAGS_OF_ENTRIES: usize = 32;
 /// Scopes that the mirror remembers. Beyond it the older half is forgotten, and what it could have guarded is dropped: at the
-/// next heartbeat or invalidation, of twice as many at once.
+/// next heartbeat or invalidation of this node's, and at once where there are twice as many.
 pub const MAX_MIRROR_SCOPES: usize = 65_536;
 /// Scopes of undelivered invalidations that stay blocked one by one; beyond it everything is blocked as one. They can't be
 /// forgotten, so they must leave room in the mirror for those that can.
