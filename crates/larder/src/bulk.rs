@@ -1,5 +1,6 @@
 //! Many keys at once: one round trip, one loader call, the same flights.
 
+use crate::caught_up::Reach;
 use crate::coherence::{Made, Watch};
 use crate::engine::Engine;
 use crate::error::{BoxError, Error, ErrorKind};
@@ -237,11 +238,11 @@ impl Engine {
         }
         let mut out = Vec::with_capacity(keys.len());
         let mut missing = Vec::new();
-        let caught_up = self.caught_up(at_least).await;
+        let reach = self.reach(at_least).await;
         for (index, full) in keys.iter().enumerate() {
-            let recalled = match caught_up {
-                true => self.recall::<T>(full.borrow(), Windows::default()),
-                false => Remembered::Fallback(None),
+            let recalled = match reach {
+                Reach::Memory => self.recall::<T>(full.borrow(), Windows::default()),
+                Reach::Redis | Reach::Origin => Remembered::Fallback(None),
             };
             out.push(match recalled {
                 Remembered::Fresh(answer, _) | Remembered::Stale(answer, _) => present(answer),
@@ -257,7 +258,10 @@ impl Engine {
         let wanted: Vec<FullKey> = missing.iter().map(|index| keys[*index].clone()).collect();
         // A loader that finds nothing: what Redis has is read and admitted in the same way, nothing is stored.
         let policy = Policy::ttl(Duration::from_secs(1));
-        let found = self.read_only::<T>(&wanted, &policy).await;
+        let found = match reach {
+            Reach::Memory | Reach::Redis => self.read_only::<T>(&wanted, &policy).await,
+            Reach::Origin => wanted.iter().map(|_| None).collect(),
+        };
         for (index, landed) in missing.into_iter().zip(found) {
             let counters = self.stats.counters(&keys[index].tenant, keys[index].key.first_segment());
             let now = self.now();

@@ -6,32 +6,53 @@ use crate::simulation::{Mutant, is};
 use crate::stamp::Stamp;
 use crate::store::Tags;
 
+/// Where a lookup finds nothing older than what it must reflect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// In memory, and in the flights that it may join.
+    Memory,
+    /// In Redis.
+    Redis,
+    /// At the origin only: this node's Redis knows nothing of that epoch, and may be a primary that another has replaced.
+    Origin,
+}
+
 impl Engine {
-    /// Whether what this node has in memory, and the flights that it may join, reflect `stamp`. Waits a moment for the
-    /// message that is on its way.
-    pub(crate) async fn caught_up(&self, stamp: Option<&Stamp>) -> bool {
-        let Some(at) = stamp.and_then(|stamp| stamp.of(self.mirror.bucket)) else { return true };
+    /// How far a lookup that must reflect `stamp` has to reach. Waits a moment for the message that is on its way.
+    pub(crate) async fn reach(&self, stamp: Option<&Stamp>) -> Reach {
+        let Some(at) = stamp.and_then(|stamp| stamp.of(self.mirror.bucket)) else { return Reach::Memory };
         if is(Mutant::StampsOfCallersIgnored) || self.mirror.has_applied(at) {
-            return true;
+            return Reach::Memory;
         }
         if self.is_history(at).await {
-            return self.mirror.is_good();
+            return if self.mirror.is_good() { Reach::Memory } else { Reach::Redis };
         }
         let _ = tokio::time::timeout(self.options.read_timeout, self.mirror.applied(at)).await;
-        self.mirror.has_applied(at)
+        if self.mirror.has_applied(at) {
+            Reach::Memory
+        } else if self.follows(at.epoch) || is(Mutant::UnknownEpochsTrusted) {
+            Reach::Redis
+        } else {
+            Reach::Origin
+        }
+    }
+
+    fn follows(&self, epoch: u64) -> bool {
+        self.mirror.fence_alone().epoch == epoch
     }
 
     /// Whether `at` is of an epoch that this node has never followed, and that is over: Redis is in the epoch that this
-    /// node follows, and none comes back. Else it may be of one that this node has not heard of yet.
+    /// node follows, and that began after it. A later one may have begun elsewhere, of which this node has not heard yet.
     async fn is_history(&self, at: Stamped) -> bool {
-        let follows = |epoch| self.mirror.fence_alone().epoch == epoch;
-        let remote = self.remote.as_ref().filter(|_| !follows(at.epoch));
+        let remote = self.remote.as_ref().filter(|_| !self.follows(at.epoch));
         let Some((remote, link)) = remote.and_then(|remote| Some((remote, remote.good_link()?))) else {
             return false;
         };
         let reply = link.read(&[], &[], Tags::Named, self.options.read_timeout).await;
         remote.note(&link, &reply);
         let state = reply.ok().and_then(|reply| reply.state);
-        state.is_some_and(|state| state.epoch != at.epoch && follows(state.epoch))
+        // Whatever an epoch stamps is later than its first floor, and floors only rise.
+        let before = |floor: u64| at.stamp < floor || is(Mutant::UnknownEpochsTrusted);
+        state.is_some_and(|state| state.epoch != at.epoch && self.follows(state.epoch) && before(state.floor))
     }
 }

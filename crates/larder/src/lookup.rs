@@ -1,5 +1,6 @@
 //! A lookup: memory, then the flight of the key.
 
+use crate::caught_up::Reach;
 use crate::clock::Moment;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
@@ -120,9 +121,9 @@ impl Engine {
         }
         let mut answers: Vec<Option<Answer<T>>> = Vec::with_capacity(keys.len());
         let (mut stale, mut ahead) = (Vec::new(), Vec::new());
-        let caught_up = self.caught_up(policy.at_least.as_ref()).await;
+        let reach = self.reach(policy.at_least.as_ref()).await;
         for (index, full) in keys.iter().enumerate() {
-            if !caught_up || policy.tiers == Tiers::Redis {
+            if reach != Reach::Memory || policy.tiers == Tiers::Redis {
                 answers.push(None);
                 continue;
             }
@@ -145,7 +146,7 @@ impl Engine {
             self.refresh(ahead.iter().map(|(index, _)| &keys[*index]), policy, Some(below), loader);
         }
         if answers.iter().any(Option::is_none) {
-            self.fly(keys, &mut answers, policy, caught_up, loader).await?;
+            self.fly(keys, &mut answers, policy, reach, loader).await?;
         }
         Ok(answers.into_iter().map(|answer| answer.expect("every key has been answered")).collect())
     }
@@ -168,16 +169,16 @@ impl Engine {
         keys: &[FullKey],
         answers: &mut [Option<Answer<T>>],
         policy: &Policy,
-        caught_up: bool,
+        reach: Reach,
         loader: &mut (dyn FnMut() -> Box<dyn Loader<T>> + Send),
     ) -> Result<(), Error> {
-        let began = Instant::now();
+        let (began, caught_up) = (Instant::now(), reach == Reach::Memory);
         for attempt in 0..=MAX_JOINS {
             // The last attempt joins nobody: its own load is good enough by itself.
             let may_join = |flight: &Flight<T>| caught_up && attempt < MAX_JOINS && self.may_join(flight);
             let missing = (0..keys.len()).filter(|index| answers[*index].is_none());
             let Boarded { seats, full } =
-                self.board(keys, missing, policy, may_join, loader, Purpose::asked(None));
+                self.board(keys, missing, policy, may_join, loader, Purpose::of_lookup(reach));
             for index in full {
                 answers[index] = Some(self.fall_back(&keys[index], policy, too_many(), caught_up).await?);
             }
@@ -272,7 +273,8 @@ impl Engine {
         if !begun.is_empty() {
             // Before the loader is made: that runs code of the caller's, which may panic.
             let leave = LeaveBoard::of(self, &begun);
-            let job = Job::new(Arc::clone(self), policy.clone(), loader(), hurry);
+            let mut job = Job::new(Arc::clone(self), policy.clone(), loader(), hurry);
+            job.past_redis = purpose.past_redis;
             sync::spawn(&self.tasks, job.run(begun, leave).instrument(purpose.within));
         }
         boarded
@@ -385,6 +387,8 @@ impl Engine {
 pub(crate) struct Purpose {
     /// A value with less fresh time left than this is loaded again; `None`: what is not fresh.
     refresh_below: Option<Duration>,
+    /// What Redis has may be older than what is wanted.
+    past_redis: bool,
     /// The span that it is a part of.
     within: Span,
 }
@@ -392,12 +396,17 @@ pub(crate) struct Purpose {
 impl Purpose {
     /// Whoever asks waits for it.
     pub(crate) fn asked(refresh_below: Option<Duration>) -> Self {
-        Self { refresh_below, within: Span::current() }
+        Self { refresh_below, past_redis: false, within: Span::current() }
+    }
+
+    /// A lookup waits for it that has to reach so far.
+    fn of_lookup(reach: Reach) -> Self {
+        Self { past_redis: reach == Reach::Origin, ..Self::asked(None) }
     }
 
     /// Nobody waits for it. It is no part of what the asker does, whose span would last as long.
     fn behind(refresh_below: Option<Duration>) -> Self {
-        Self { refresh_below, within: Span::none() }
+        Self { refresh_below, past_redis: false, within: Span::none() }
     }
 }
 

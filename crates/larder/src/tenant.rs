@@ -2,6 +2,7 @@
 
 use crate::account::TenantStats;
 use crate::buckets::Home;
+use crate::caught_up::Reach;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::invalidate::Invalidation;
 use crate::key::Key;
@@ -187,8 +188,10 @@ impl Tenant {
         self.check_key(&key)?;
         let engine = self.home.of(&key);
         engine.check_open()?;
-        let caught_up = engine.caught_up(self.at_least.as_ref()).await;
-        let found = engine.find_one(&self.name, &key, caught_up).await;
+        let found = match engine.reach(self.at_least.as_ref()).await {
+            Reach::Origin => None,
+            reach => engine.find_one(&self.name, &key, reach == Reach::Memory).await,
+        };
         Ok(found.map(|info| info.ttl).filter(|left| !left.is_zero()))
     }
 

@@ -256,5 +256,11 @@ pub(super) const SCRIPTS: &[Change] = &[
     ),
     Change::new("log_append", "events are not counted", "'o', text(offset), 'c'", "'o', '0', 'c'"),
     Change::new("log_read", "an epoch that has ended is read", "or m[3] ~= coherence then", "then"),
+    Change::new(
+        "log_read",
+        "a log that begins is not told",
+        "local number = text(redis.call('INCR', KEYS[4]))\n  redis.call('SPUBLISH', ARGV[8], cmsgpack.pack({'E', number, ARGV[9], ARGV[2], '1'}))",
+        "",
+    ),
     Change::new("barrier", "the flag stays", "redis.call('ZREM', state, '!o')", ""),
 ];

@@ -54,7 +54,8 @@ pub fn recovers(command: &Command) -> bool {
 
 /// Events that enter a log.
 pub fn appends(command: &Command) -> bool {
-    of_the_state(command) && says(command, b"}:v:0")
+    // A read, which may tell of a beginning, has four keys.
+    of_the_state(command) && says(command, b"}:v:0") && command.get(2).is_none_or(|keys| keys != b"4")
 }
 
 /// A read of a log.

@@ -27,6 +27,11 @@ pub(super) const ALL: &[Schedule] = &[
     Schedule::new("messages are counted anew, and one is lost", play!(counted_anew)),
     Schedule::new("Redis begins anew, and who follows is told", play!(begun_anew)),
     Schedule::new("the coherence state is lost, and who follows is told", play!(state_lost)),
+    Schedule::new(
+        "a log is lost and begun by another's look, and who follows is told",
+        play!(log_lost, false),
+    ),
+    Schedule::new("also if the message of that is lost", play!(log_lost, true)),
     Schedule::new("a message of a log that has ended comes late", play!(ended)),
     Schedule::small("events that the log has no more are missed by nobody unawares", play!(forgotten)),
     Schedule::small("nor by who is slow", play!(slow)),
@@ -299,6 +304,19 @@ async fn state_lost(stage: Arc<Stage>) -> Seen {
     let (_a, _b, follower) = followed(&stage).await;
     stage.evict("}:i");
     (u64::from(until(&stage, &follower, "reset", 12_000).await), 1)
+}
+
+async fn log_lost(stage: Arc<Stage>, untold: bool) -> Seen {
+    let (_a, _b, follower) = followed(&stage).await;
+    stage.pass(LEASE).await;
+    stage.evict(":h:4:acme:");
+    if untold {
+        stage.network.miss_a_push(1);
+    }
+    let third = stage.node(2).await;
+    let _other = follow(&third).await;
+    let within = if untold { 12_000 } else { LEASE };
+    (u64::from(until(&stage, &follower, "reset", within).await), 1)
 }
 
 /// It was on its way when a read told of the next epoch.

@@ -15,6 +15,10 @@ pub(super) const ALL: &[Schedule] = &[
     Schedule::cluster("a replica elsewhere takes the place of one of two primaries", play!(of_two)),
     Schedule::sentinel("a replica elsewhere has not heard of the last invalidation", play!(lagging, false)),
     Schedule::sentinel("and the old primary is gone", play!(lagging, true)),
+    Schedule::sentinel(
+        "a stamp of a primary that this node has not heard of",
+        play!(stamp_of_another_primary),
+    ),
     Schedule::sentinel("no Sentinel knows yet who is the primary", play!(unknown)),
     Schedule::sentinel("a Sentinel knows it late", play!(known_late)),
     Schedule::sentinel(
@@ -156,6 +160,16 @@ async fn lagging(stage: Arc<Stage>, gone: bool) -> Seen {
     stage.good(&b).await;
     let third = stage.node(2).await;
     (early.min(stage.read_both(&b, &third).await), needed)
+}
+
+/// It still speaks with the one of before, which answers what only reads.
+async fn stamp_of_another_primary(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    stage.network.promote(stage.snapshot());
+    let needed = stage.commit();
+    let stamp = stage.invalidate(&a, tag("one")).await.expect("it finds the new one");
+    (stage.reading_at_least(&b, Some(stamp)).await.expect("it runs to its end").0, needed)
 }
 
 /// The old one takes no writes, and is connected to still.

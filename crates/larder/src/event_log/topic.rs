@@ -151,7 +151,8 @@ impl Topic {
             state.doubts += 1;
             return true;
         }
-        if state.epoch != run.epoch {
+        let begins = state.epoch != run.epoch;
+        if begins {
             *resets += 1;
             state.renew(Position::new(Arc::clone(&run.epoch), run.first - 1), Gap::Epoch);
         }
@@ -168,7 +169,7 @@ impl Topic {
         let taken = state.take(&self.tenant, offsets.zip(run.events.iter().cloned()));
         let missing = state.is_behind();
         drop(state);
-        if taken {
+        if taken || begins {
             self.changed.notify_waiters();
         }
         missing

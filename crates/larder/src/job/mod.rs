@@ -119,6 +119,8 @@ pub(crate) struct Job<T: Value> {
     pub(crate) engine: Arc<Engine>,
     pub(crate) policy: Policy,
     pub(crate) loader: Box<dyn Loader<T>>,
+    /// What Redis has may be older than what is wanted.
+    pub(crate) past_redis: bool,
     /// Whether it may load without a place of its own.
     hurry: Hurry,
     /// Time this request may still spend on Redis.
@@ -130,7 +132,7 @@ pub(crate) struct Job<T: Value> {
 impl<T: Value> Job<T> {
     pub(crate) fn new(engine: Arc<Engine>, policy: Policy, loader: Box<dyn Loader<T>>, hurry: Hurry) -> Self {
         let budget = engine.options.read_timeout;
-        Self { engine, policy, loader, hurry, budget, waited: Duration::ZERO }
+        Self { engine, policy, loader, past_redis: false, hurry, budget, waited: Duration::ZERO }
     }
 
     fn timeout(&self) -> Duration {
@@ -142,6 +144,7 @@ impl<T: Value> Job<T> {
         self.count_from_the_call(&mut pending);
         match self.engine.remote.clone() {
             None => self.load_alone(pending).await,
+            Some(_) if self.past_redis => self.load_degraded(pending).await,
             Some(_) if self.policy.tiers == Tiers::Memory => self.load_for_memory(pending).await,
             Some(remote) => {
                 pending = self.fly_shared(&remote, pending).await;

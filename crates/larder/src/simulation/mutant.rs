@@ -62,6 +62,8 @@ pub enum Mutant {
     JoinedUnchecked,
     /// Every flight may be joined.
     JoinAny,
+    /// A stamp of an epoch that this node has not followed is of one that is over.
+    UnknownEpochsTrusted,
     /// Who joins a flight accepts what it brings as of before the look at the lease.
     AskedBeforeTheLease,
     /// Readers of Redis do not look at stamps.
@@ -189,6 +191,7 @@ impl Mutant {
         Self::FlightsStay,
         Self::JoinedUnchecked,
         Self::JoinAny,
+        Self::UnknownEpochsTrusted,
         Self::AskedBeforeTheLease,
         Self::StampsIgnored,
         Self::UnnamedTagsIgnored,

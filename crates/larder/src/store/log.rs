@@ -106,7 +106,7 @@ pub struct Appended {
     pub epoch: Box<str>,
     /// The offset of the first.
     pub first: u64,
-    /// The events, one offset after the other.
+    /// The events, one offset after the other. None where a log begins without one.
     pub events: Vec<Bytes>,
 }
 

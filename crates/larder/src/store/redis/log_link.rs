@@ -78,11 +78,12 @@ impl RedisLogLink {
         within: Duration,
     ) -> Result<LogReadReply, StoreError> {
         let [meta, stream] = self.keys.log(what.tenant);
-        let names = [self.keys.state(), &meta, &stream];
+        let names = [self.keys.state(), &meta, &stream, self.keys.sequence()];
         let mut call = self.generation.scripts.call(Script::LogRead, &names);
         call.arg(&self.generation.identity.label).arg(what.new_epoch).arg(millis(EVENT_LOG_TTL));
         // No offset of ours is larger; the script's numbers are doubles.
         call.arg(what.after.0).arg(what.after.1.min((1 << 53) - 1)).arg(what.max_events).arg(what.max_bytes);
+        call.arg(self.keys.events()).arg(what.tenant);
         let answer = self.calls.ask_one(call, within).await?;
         log_reply(answer)
     }
