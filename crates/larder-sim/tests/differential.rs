@@ -142,7 +142,7 @@ async fn random_commands_get_the_same_answers() {
     }
 }
 
-const SCRIPTS: [(&str, &str); 9] = [
+const SCRIPTS: [(&str, &str); 10] = [
     ("lease", include_str!("../../larder/src/store/redis/scripts/lease.lua")),
     ("fill", include_str!("../../larder/src/store/redis/scripts/fill.lua")),
     ("release", include_str!("../../larder/src/store/redis/scripts/release.lua")),
@@ -150,6 +150,7 @@ const SCRIPTS: [(&str, &str); 9] = [
     ("hb", include_str!("../../larder/src/store/redis/scripts/hb.lua")),
     ("recover", include_str!("../../larder/src/store/redis/scripts/recover.lua")),
     ("barrier", include_str!("../../larder/src/store/redis/scripts/barrier.lua")),
+    ("stamps", include_str!("../../larder/src/store/redis/scripts/stamps.lua")),
     ("log_append", include_str!("../../larder/src/store/redis/scripts/log_append.lua")),
     ("log_read", include_str!("../../larder/src/store/redis/scripts/log_read.lua")),
 ];
@@ -207,6 +208,7 @@ fn a_call(chance: &Chance, names: &[(String, String)], now: u64) -> Vec<Vec<u8>>
             arguments.push(b"wakes:".to_vec());
             (&["I", "E", "L"], arguments)
         }
+        "stamps" => (&["I", "E", "L", "E"], text(label.to_owned())),
         "release" => (&["L"], text(format!("{token} {} wakes:", chance.pick(&[0, 5000])))),
         "inv" => {
             let cap = chance.pick(&[8, 1000]);
@@ -226,7 +228,7 @@ fn a_call(chance: &Chance, names: &[(String, String)], now: u64) -> Vec<Vec<u8>>
         "log_read" => {
             let (name, of) = (chance.pick(&["e1", "e2"]), chance.pick(&["e1", "e2"]));
             let after = format!("{of} {} {} {}", chance.below(4), chance.below(4), chance.below(9));
-            (&["I", "M", "S"], text(format!("{label} {name} 900000 {after}")))
+            (&["I", "M", "S", "Q"], text(format!("{label} {name} 900000 {after} events acme")))
         }
         _ => (&["I"], text(format!("{label} {node} {head} {} {epoch} changes n1", chance.below(2)))),
     };

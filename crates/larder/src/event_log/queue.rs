@@ -22,6 +22,9 @@ use tokio::sync::oneshot;
 #[derive(Default)]
 pub(crate) struct Queue {
     lines: Mutex<HashMap<Arc<str>, Line>>,
+    /// Of the next place. Of all lines, so that none is given twice: a line may be dropped, and begin again, while somebody
+    /// still holds a place in it.
+    number: AtomicU64,
     /// Events in all lines, and in batches that have not entered the log.
     count: Arc<AtomicUsize>,
     /// Bytes in all lines.
@@ -34,8 +37,6 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct Line {
     waiting: VecDeque<Waiting>,
-    /// Of the next to come.
-    number: u64,
     bytes: usize,
     /// Somebody takes events from the front.
     taking: bool,
@@ -161,8 +162,8 @@ impl Queue {
     }
 
     fn push(&self, line: &mut Line, item: Item, ready: bool) -> u64 {
-        let number = line.number;
-        line.number += 1;
+        // Under the lock of the lines: in each of them numbers rise.
+        let number = self.number.fetch_add(1, Ordering::Relaxed);
         line.bytes += item.json.len();
         self.bytes.fetch_add(item.json.len(), Ordering::Relaxed);
         self.count.fetch_add(1, Ordering::Relaxed);
@@ -323,6 +324,25 @@ mod tests {
         assert_eq!(outcome.blocking_recv().unwrap().unwrap_err().kind(), ErrorKind::Closed);
         assert!(queue.begin_taking("acme"));
         assert_eq!(taken(&queue, "acme"), [&b"2"[..]]);
+    }
+
+    #[test]
+    fn a_place_in_a_line_that_was_dropped_is_nobody_elses() {
+        let (queue, acme): (Queue, Arc<str>) = (Queue::default(), "acme".into());
+        let old: Vec<u64> = (0..=MAX_WAITING_EVENTS).map(|_| queue.join(&acme, item(b"1").0)).collect();
+        let last = *old.last().unwrap();
+        queue.ready("acme", last);
+        assert!(queue.begin_taking("acme") && queue.take("acme").is_some_and(|batch| batch.renew));
+        assert!(queue.take("acme").is_none() && queue.lines.lock().is_empty());
+        // Those who held the others come late.
+        let (next, mut outcome) = item(b"2");
+        queue.join(&acme, next);
+        for number in old {
+            queue.leave("acme", number, &Error::new(ErrorKind::Closed, "it is closed"));
+            queue.ready("acme", number);
+        }
+        assert!(outcome.try_recv().is_err(), "it waits");
+        assert!(!queue.begin_taking("acme"), "and may not enter yet");
     }
 
     #[test]
