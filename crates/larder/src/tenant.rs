@@ -50,7 +50,9 @@ impl Tenant {
     /// This tenant, whose lookups see everything that `stamp` stands for: read-your-writes on any node, whichever made
     /// the change. The stamp of a write travels with its author, in a cookie or a header. Where this node has seen it
     /// already, which is so within a millisecond after the write, a lookup costs nothing more; else it waits for it for
-    /// at most the Redis budget of a request, and then passes by what this node has in memory.
+    /// at most the Redis budget of a request, and then passes by what this node has in memory; and what Redis has, if the
+    /// write was made in an epoch of which this node has not heard (as for a moment after a failover). Such a lookup
+    /// always loads, so do not take stamps from clients unsigned.
     ///
     /// An [`acked`](crate::Invalidation::acked) invalidation needs no stamp: everybody sees it.
     #[must_use]
