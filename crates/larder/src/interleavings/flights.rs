@@ -1,8 +1,8 @@
-//! The engine without Redis: lookups, flights, loads, admissions, invalidations and sets, each in a task of its own.
+//! The engine without a connection to Redis: lookups, flights, loads, admissions, invalidations and sets, each in a task of its own.
 
 use super::explore;
 use crate::cache::Cache;
-use crate::clock::ManualClock;
+use crate::clock::{Clock, ManualClock};
 use crate::coherence::Mirror;
 use crate::engine::{Engine, Options};
 use crate::error::ErrorKind;
@@ -10,12 +10,13 @@ use crate::flight::Boarding;
 use crate::job::{Job, LeaveBoard, Pending};
 use crate::key;
 use crate::l1::FullKey;
-use crate::loader::{Loader, Single};
+use crate::loader::{LoadContext, Loader, Single};
 use crate::lookup::scopes_of;
 use crate::nested::Hurry;
 use crate::policy::Policy;
-use crate::scope::tag;
+use crate::scope::{ScopeHash, tag};
 use crate::stats::Stats;
+use crate::store::StateReply;
 use crate::tenant::Tenant;
 use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
 use shuttle::rand::{Rng, thread_rng};
@@ -24,6 +25,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// A node, a row of the origin, and what was promised of it. The numbers beside the engine are no steps.
 struct World {
@@ -32,7 +34,14 @@ struct World {
     row: AtomicU64,
     promised: AtomicU64,
     loads: AtomicU64,
+    /// Whether no load comes to its end for now.
+    slow: watch::Sender<bool>,
 }
+
+const LEASE: Duration = Duration::from_secs(1);
+
+/// A tag that only a loader knows.
+const LATE: &str = "late";
 
 fn policy() -> Policy {
     Policy::ttl(Duration::from_secs(60)).jitter(0.0).tag("t")
@@ -40,6 +49,11 @@ fn policy() -> Policy {
 
 impl World {
     fn new() -> Arc<Self> {
+        let clock = Arc::new(ManualClock::default());
+        Self::over(Mirror::alone(clock.clone()), clock)
+    }
+
+    fn over(mirror: Mirror, clock: Arc<ManualClock>) -> Arc<Self> {
         let options = Options {
             enabled: true,
             memory: 1 << 20,
@@ -49,29 +63,34 @@ impl World {
             max_value_size: 1 << 10,
             load_timeout: Duration::from_secs(10),
             outage_memory_ttl: None,
-            lease: Duration::from_secs(1),
+            lease: LEASE,
             read_timeout: Duration::from_millis(200),
         };
-        let clock = Arc::new(ManualClock::default());
-        let (mirror, stats) = (Arc::new(Mirror::alone(clock.clone())), Arc::new(Stats::default()));
+        let (mirror, stats) = (Arc::new(mirror), Arc::new(Stats::default()));
         let engine = Arc::new(Engine::new(options, clock, mirror, stats, None));
         let acme = Cache::over(Arc::clone(&engine)).tenant("acme");
         let [row, promised, loads] = [0; 3].map(AtomicU64::new);
-        Arc::new(Self { engine, acme, row, promised, loads })
+        Arc::new(Self { engine, acme, row, promised, loads, slow: watch::Sender::new(false) })
     }
 
-    /// What the loader does: it looks, and brings what it saw a while later.
+    /// What a loader does: it looks, and brings what it saw a while later.
     async fn load(self: Arc<Self>) -> Result<u64, Infallible> {
         self.loads.fetch_add(1, Ordering::SeqCst);
         let version = self.row.load(Ordering::SeqCst);
         yield_now().await;
+        self.slow.subscribe().wait_for(|slow| !slow).await.expect("the world lasts");
         Ok(version)
     }
 
     async fn read(self: Arc<Self>) -> u64 {
         let (promised, world) = (self.promised.load(Ordering::SeqCst), Arc::clone(&self));
-        let found = self.acme.get_or_load(key!("k"), policy(), move || world.load()).await;
-        let version = *found.expect("the loader never fails");
+        let load = move |context: LoadContext| async move {
+            context.tag(LATE);
+            world.load().await.map(Some)
+        };
+        let (found, _) =
+            self.acme.fetch_with(key!("k"), policy(), load).await.expect("the loader never fails");
+        let version = *found.expect("there is a row");
         assert!(version >= promised, "a lookup brings {version} after {promised} was promised");
         version
     }
@@ -146,6 +165,39 @@ pub(super) fn a_load_while_invalidating() {
 pub(super) fn lookups_while_setting() {
     scenario(async |world| {
         join([world.reading(2), world.setting(), world.invalidating(), world.setting()]).await;
+    });
+}
+
+/// The lease runs out while one loads what another node has changed, so that one need not be told any more; then this node
+/// hears of it and has a lease again. Who looks it up after that may find the load still under way.
+pub(super) fn lookups_while_the_lease_lapses() {
+    let clock = Arc::new(ManualClock::default());
+    let mirror = Mirror::following(clock.clone(), 0);
+    let state = |head| StateReply { epoch: 7, head, floor: 0 };
+    let trust = mirror.begin_trust(state(100));
+    mirror.renew(trust, clock.now(), state(100), LEASE, || {});
+    let world = World::over(mirror, clock.clone());
+    world.slow.send_replace(true);
+    let coherence = |world: &Arc<World>| {
+        let world = Arc::clone(world);
+        spawn(async move {
+            let version = world.row.fetch_add(1, Ordering::SeqCst) + 1;
+            clock.advance(2 * LEASE);
+            world.promised.fetch_max(version, Ordering::SeqCst);
+            // The message takes its time.
+            yield_now().await;
+            let (mirror, late) = (&world.engine.mirror, ScopeHash::of_tag("acme", LATE));
+            let sent = clock.now();
+            mirror.apply(7, 100, 101, &[late]);
+            world.engine.flights.detach(&[late]);
+            mirror.renew(trust, sent, state(101), LEASE, || {});
+            world.slow.send_replace(false);
+        })
+    };
+    block_on(async {
+        join([world.reading(1), coherence(&world), world.reading(1)]).await;
+        Arc::clone(&world).read().await;
+        world.at_rest().await;
     });
 }
 
@@ -252,6 +304,11 @@ fn no_load_that_was_overtaken_leaves_its_value() {
 #[test]
 fn no_lookup_brings_what_was_set_and_overtaken_before_it_began() {
     explore(lookups_while_setting);
+}
+
+#[test]
+fn no_lookup_joins_what_was_invalidated_while_the_lease_had_run_out() {
+    explore(lookups_while_the_lease_lapses);
 }
 
 #[test]

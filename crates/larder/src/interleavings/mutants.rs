@@ -69,5 +69,6 @@ noticed! {
     a_follower_that_is_not_woken_on_a_drop_is_noticed: DropUnnoticed by flights::a_flight_that_is_dropped,
     a_fence_of_the_end_of_a_load_is_noticed: FenceOfTheEnd by flights::a_load_while_invalidating,
     a_joined_flight_that_is_not_looked_at_is_noticed: JoinedUnchecked by flights::lookups_while_setting,
+    a_counter_loaded_before_the_lease_was_looked_at_to_join_is_noticed: AskedBeforeTheLease by flights::lookups_while_the_lease_lapses,
     a_set_that_is_not_watched_is_noticed: GivenUnwatched by flights::lookups_while_setting,
 }
