@@ -140,13 +140,14 @@ class Chart {
     return {
       ...this.#size(),
       legend: { show: false },
-      padding: [8, 4, 0, 0],
+      // The last time may stand at the right edge: half of its label is beyond it.
+      padding: [8, 28, 0, 0],
       cursor: { y: false, sync: { key: 'larder' }, drag: { setScale: false, x: false, y: false }, points: { size: 6 } },
       hooks: { setCursor: [(plot) => this.#say(plot.cursor.idx)] },
       scales: { x: { time: true }, y: { range: (_, min, max) => [0, Math.max((max ?? 0) * 1.08, this.#spec.least ?? 1)] } },
       axes: [
-        { ...axis, size: 26, space: 70, values: (_, times, __, ___, step) => times.map((time) => clock(time * 1000).slice(0, step < 60 ? 8 : 5)), incrs: [15, 30, 60, 120] },
-        { ...axis, size: 56, space: 34, values: (_, numbers) => numbers.map((number) => show(number)) },
+        { ...axis, size: 28, gap: 8, space: 70, values: (_, times, __, ___, step) => times.map((time) => clock(time * 1000).slice(0, step < 60 ? 8 : 5)), incrs: [15, 30, 60, 120] },
+        { ...axis, size: 56, space: 34, incrs: this.#spec.incrs, values: (_, numbers) => numbers.map((number) => show(number)) },
       ],
       series: [{}, ...series.map(({ colour: name }, at) => ({
         // What lies on others has no line: it would be drawn where there is none of it.
@@ -175,6 +176,9 @@ class Chart {
 
 const perSecond = (number) => (number === null || number === undefined ? '–' : `${rate(number)} /s`);
 
+/** Steps of an axis of bytes, which are counted in 1024s. */
+const POWERS = Array.from({ length: 50 }, (_, at) => 2 ** at);
+
 const SPECS = [
   {
     id: 'lookups', title: 'Lookups', note: 'by how they ended', wide: true, stacked: true, show: perSecond,
@@ -197,27 +201,27 @@ const SPECS = [
     ],
   },
   {
-    id: 'latency', title: 'Time of a hit', note: 'last minute', node: true, show: ms, least: 0.2,
+    id: 'latency', title: 'Time of a hit', note: 'over the last minute', node: true, show: ms, least: 0.2,
     series: [
       { label: 'Median', colour: 'memory', of: ({ latency }) => latency?.hits?.p50_ms },
       { label: 'p99', colour: 'redis', of: ({ latency }) => latency?.hits?.p99_ms },
     ],
   },
   {
-    id: 'load-time', title: 'Time of a load', note: 'last minute', node: true, show: ms, least: 2,
+    id: 'load-time', title: 'Time of a load', note: 'over the last minute', node: true, show: ms, least: 2,
     series: [
       { label: 'Median', colour: 'load', of: ({ latency }) => latency?.loads?.p50_ms },
       { label: 'p99', colour: 'fail', of: ({ latency }) => latency?.loads?.p99_ms },
     ],
   },
   {
-    id: 'memory', title: 'Memory', note: 'held by entries', broad: true, show: bytes, least: 1024,
+    id: 'memory', title: 'Memory', note: 'held by entries', broad: true, show: bytes, least: 1024, incrs: POWERS,
     series: [{ label: 'In use', colour: 'memory', of: ({ memory }) => memory.bytes }],
   },
   {
     id: 'changes', title: 'Invalidations', note: 'and evictions', broad: true, show: perSecond,
     series: [
-      { label: 'Invalidations', colour: 'redis', of: ({ now }) => now?.invalidations_per_s },
+      { label: 'Invalidated', colour: 'redis', of: ({ now }) => now?.invalidations_per_s },
       { label: 'Evicted', colour: 'stale', of: ({ now }) => now?.evictions_per_s },
     ],
   },

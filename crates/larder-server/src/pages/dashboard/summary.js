@@ -87,8 +87,8 @@ export class Summary {
   }
 }
 
-/** Those of the times that are known. */
-const known = (times) => times.filter(([, time]) => time !== null && time !== undefined).map(([name, time]) => `${name} ${ms(time)}`).join(', ');
+/** Those of the times that are known. A line may end between two of them, and not within one. */
+const known = (times) => times.filter(([, time]) => time !== null && time !== undefined).map(([name, time]) => `${name} ${ms(time)}`.replaceAll(' ', '\u00a0')).join(', ');
 
 /** A bar of the parts of all lookups: in the last minute, or else since the start. */
 function tiers(extra, totals, minute) {

@@ -12,14 +12,16 @@ class Ranking {
   #rows = new Map();
   #last = [];
 
-  /** `columns`: {name, of(row), show(row), title, text} where `text` columns begin with the first letter. */
+  /** `columns`: {name, of(row), show(row), title, text, lesser}: `text` begins with the first letter, `lesser` is left out where there is little room. */
   constructor(id, caption, columns, by) {
     this.#table = $(id);
     this.#columns = columns;
     this.#by = columns.findIndex(({ key }) => key === by);
     this.#head = columns.map((column, at) => {
-      const button = el('button', { type: 'button', class: 'sort', title: column.title, onclick: () => this.#sort(at) }, column.name, el('span', { class: 'arrow', 'aria-hidden': 'true' }));
-      return el('th', { scope: 'col', class: column.text ? '' : 'number' }, button);
+      // Before the name of a column of numbers, so that the name ends where they do.
+      const parts = [el('span', { class: 'arrow', 'aria-hidden': 'true' }), column.name];
+      const button = el('button', { type: 'button', class: 'sort', title: column.title, onclick: () => this.#sort(at) }, ...(column.text ? parts.reverse() : parts));
+      return el('th', { scope: 'col', class: kind(column) }, button);
     });
     this.#table.append(el('caption', { class: 'only-read' }, caption), el('thead', {}, el('tr', {}, ...this.#head)), this.#body);
     this.#mark();
@@ -54,7 +56,7 @@ class Ranking {
   #row(row) {
     let kept = this.#rows.get(row.name);
     if (!kept) {
-      const cells = this.#columns.map(({ text }, at) => el(at === 0 ? 'th' : 'td', { class: text ? '' : 'number', scope: at === 0 ? 'row' : null }));
+      const cells = this.#columns.map((column, at) => el(at === 0 ? 'th' : 'td', { class: kind(column), scope: at === 0 ? 'row' : null }));
       kept = { cells, node: el('tr', {}, ...cells) };
       this.#rows.set(row.name, kept);
     }
@@ -62,6 +64,8 @@ class Ranking {
     return kept.node;
   }
 }
+
+const kind = ({ text, lesser }) => `${text ? '' : 'number'}${lesser ? ' lesser' : ''}`;
 
 /** The rate in words, and its bar beside it. */
 function drawRate(cell, row) {
@@ -76,7 +80,7 @@ const ENDPOINTS = [
   { key: 'lookups', name: 'Lookups /s', title: 'In the last minute', of: (row) => row.lookups_per_s, show: (row) => rate(row.lookups_per_s) },
   { key: 'rate', name: 'Hit rate', title: 'Since the start', of: (row) => row.hit_rate, draw: drawRate },
   { key: 'loads', name: 'Loads', title: 'Since the start', of: (row) => row.loads, show: (row) => count(row.loads) },
-  { key: 'loads-now', name: 'Loads /s', title: 'In the last minute', of: (row) => row.loads_per_s, show: (row) => rate(row.loads_per_s) },
+  { key: 'loads-now', name: 'Loads /s', lesser: true, title: 'In the last minute', of: (row) => row.loads_per_s, show: (row) => rate(row.loads_per_s) },
   { key: 'mean', name: 'A load takes', title: 'On average', of: (row) => row.load_mean_ms, show: (row) => ms(row.load_mean_ms) },
   { key: 'time', name: 'Time in loads', title: 'Since the start', of: (row) => row.load_s, show: (row) => (row.loads ? seconds(row.load_s) : '–') },
   { key: 'saved', name: 'Saved', title: 'Hits, times the mean of a load', of: (row) => row.saved_s, show: (row) => (row.hits ? seconds(row.saved_s) : '–') },

@@ -284,6 +284,7 @@ async fn in_production_it_is_for_administrators() {
 #[tokio::test]
 async fn the_dashboard_can_be_read_and_hit_on_every_screen_and_by_keyboard() {
     const CHECK: &str = include_str!("contrast.js");
+    const CUT: &str = include_str!("cut.js");
     let stack = Stack::start(Kind::RedisSqlite).await;
     let (url, acme) = (stack.server.url(), stack.acme().await);
     for path in ["/api/v1/campaigns", "/api/charts/trend", "/api/v1/campaigns"] {
@@ -293,10 +294,13 @@ async fn the_dashboard_can_be_read_and_hit_on_every_screen_and_by_keyboard() {
     let browser = Chromium::start().await;
     let page = opened(&browser, url).await;
     let everywhere = async |what: &str| {
-        for (width, dark) in [(1280, false), (1280, true), (390, false), (390, true), (320, false)] {
-            page.screen(width, dark).await;
-            let complaints = page.eval(CHECK).await;
-            assert_eq!(complaints, json!([]), "{what}, {width} px, dark: {dark}");
+        for width in [1280, 1024, 768, 390, 320] {
+            page.screen(width, false).await;
+            assert_eq!(page.eval(CUT).await, json!([]), "{what}, {width} px");
+            for dark in [false, true] {
+                page.screen(width, dark).await;
+                assert_eq!(page.eval(CHECK).await, json!([]), "{what}, {width} px, dark: {dark}");
+            }
         }
     };
     everywhere("not signed in").await;
@@ -329,7 +333,10 @@ async fn the_dashboard_can_be_read_and_hit_on_every_screen_and_by_keyboard() {
     // Every region has a name, and the order of headings has no hole.
     let nameless = "[...document.querySelectorAll('section, [role=region], [role=img], nav, dialog')].filter((node) => !(node.ariaLabel || document.getElementById(node.getAttribute('aria-labelledby') ?? '')?.textContent)).map((node) => node.id)";
     assert_eq!(page.eval(nameless).await, json!([]));
-    // The check would have seen it.
+    // The checks would have seen it.
     page.eval("document.documentElement.style.setProperty('--soft', 'light-dark(#bbb, #444)')").await;
     assert!(!page.eval(CHECK).await.as_array().unwrap().is_empty());
+    page.screen(1280, false).await;
+    page.eval("document.querySelector('#chart-rate p').style.cssText = 'width: 5rem; overflow: hidden; white-space: nowrap'").await;
+    assert!(page.eval(CUT).await.to_string().contains("over the last minute"));
 }
