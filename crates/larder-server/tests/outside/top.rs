@@ -1,5 +1,6 @@
 //! `larder top`, as a table and in a terminal.
 
+use crate::client::Body;
 use crate::server::{Dir, Server, command};
 use crate::stack::{Kind, Stack};
 use larder_testkit::{Program, assert_eventually, free_port};
@@ -30,6 +31,8 @@ async fn once_is_a_plain_table_of_what_the_token_may_see() {
     for _ in 0..4 {
         acme.get("/api/v1/campaigns").await.expect(200);
     }
+    acme.send("POST", "/api/cache/clear?pattern=leads:*", &Body::Nothing).await.expect(200);
+    let happened = "invalidated  acme   -      prefix leads";
     let token = admin.token.unwrap();
     let table = printed(&stack.server.command(&token, &["top", "--once"]));
     assert_eq!(of(&table, "status"), "healthy");
@@ -41,13 +44,19 @@ async fn once_is_a_plain_table_of_what_the_token_may_see() {
     assert!(of(&table, "database").ends_with("connections busy"), "{table}");
     let row: Vec<&str> = of(&table, "campaigns").split_whitespace().collect();
     assert_eq!(row[..6], ["75.0", "%", "3", "1", "1", "0"], "{table}");
+    let row: Vec<&str> = of(&table, "acme").split_whitespace().collect();
+    assert_eq!(row[..4], ["75.0", "%", "4", "1"], "{table}");
+    assert!(table.lines().any(|line| line.ends_with(happened)), "{table}");
     assert!(!table.contains('\x1b'), "nothing that a terminal would obey");
     // Where standard output is no terminal, it is the same without the flag.
     assert_eq!(of(&printed(&stack.server.command(&token, &["top"])), "status"), "healthy");
 
     let table = printed(&stack.server.command(acme.token.as_deref().unwrap(), &["top", "--once"]));
     assert_eq!(of(&table, "tenant"), "acme");
-    assert!(!table.contains("coherence") && !table.contains("database"), "{table}");
+    assert!(table.lines().any(|line| line.ends_with(happened)), "{table}");
+    for hidden in ["coherence", "database", "hit rate  lookups"] {
+        assert!(!table.contains(hidden), "{table}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

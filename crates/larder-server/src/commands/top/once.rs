@@ -2,8 +2,9 @@
 
 use super::endpoints::{Order, sorted};
 use super::figures::{bytes, count, harmless, ms, percent, span, whole};
-use super::overview::{Overview, Percentiles};
+use super::overview::{Overview, Percentiles, tenant_name};
 use crate::commands::table;
+use crate::commands::tail::of_day;
 
 pub(super) fn table(of: &Overview) -> String {
     let mut rows = vec![
@@ -29,7 +30,8 @@ pub(super) fn table(of: &Overview) -> String {
             connections.iter().map(|(kind, count)| format!("{count} {}", harmless(kind))).collect();
         rows.push(row("connections", &each.join(", ")));
     }
-    table::plain(rows) + "\n" + &endpoints(of)
+    let tables = [endpoints(of), tenants(of), recent(of)];
+    tables.into_iter().flatten().fold(table::plain(rows), |text, table| text + "\n" + &table)
 }
 
 fn row(name: &str, value: &str) -> Vec<String> {
@@ -90,14 +92,18 @@ fn redis(of: &Overview) -> String {
     parts.join(", ")
 }
 
-fn endpoints(of: &Overview) -> String {
+/// A head and rows.
+fn headed<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    table::plain(std::iter::once(head.map(str::to_owned)).chain(rows).map(Vec::from))
+}
+
+fn endpoints(of: &Overview) -> Option<String> {
     let head = ["endpoint", "hit rate", "hits", "misses", "loads", "failed", "mean ms", "time", "saved"];
-    let head = head.map(str::to_owned).to_vec();
     let used = sorted(&of.endpoints, Order::Loads, false).into_iter().filter(|one| one.hits + one.misses > 0);
     let rows = used.map(|one| {
-        vec![
+        [
             harmless(&one.name),
-            percent(one.hit_rate),
+            one.rate(),
             whole(one.hits),
             whole(one.misses),
             whole(one.loads),
@@ -107,5 +113,36 @@ fn endpoints(of: &Overview) -> String {
             span(one.saved_s),
         ]
     });
-    table::plain(std::iter::once(head).chain(rows))
+    Some(headed(head, rows))
+}
+
+/// Those of which this token is told.
+fn tenants(of: &Overview) -> Option<String> {
+    let tenants = of.tenants.as_ref()?;
+    let head = ["tenant", "hit rate", "lookups", "loads", "time", "memory", "entries", "evicted"];
+    let rows = tenants.iter().map(|one| {
+        [
+            tenant_name(&one.name),
+            one.rate(),
+            whole(one.lookups),
+            whole(one.loads),
+            span(one.load_s),
+            bytes(one.bytes),
+            whole(one.entries),
+            whole(one.evictions),
+        ]
+    });
+    Some(headed(head, rows))
+}
+
+/// What was invalidated and published, the latest first.
+fn recent(of: &Overview) -> Option<String> {
+    let recent = of.recent.as_ref().filter(|recent| !recent.is_empty())?;
+    let head = ["at", "what", "whose", "event", "scopes"];
+    let rows = recent.iter().map(|one| {
+        let event = one.event.as_deref().map_or_else(|| "-".to_owned(), harmless);
+        let scopes = one.scopes().join(", ") + &one.rest();
+        [of_day(one.at_ms), harmless(&one.verb), one.whose(), event, scopes.trim().to_owned()]
+    });
+    Some(headed(head, rows))
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::figures::{harmless, percent};
+
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Overview {
@@ -21,6 +23,7 @@ pub(super) struct Overview {
     pub(super) coherence: Option<Coherence>,
     pub(super) nodes: Option<Vec<Node>>,
     pub(super) endpoints: Vec<Endpoint>,
+    pub(super) tenants: Option<Vec<Tenant>>,
     pub(super) tenant_count: Option<u64>,
     pub(super) connections: Option<BTreeMap<String, u64>>,
     pub(super) recent: Option<Vec<Happened>>,
@@ -132,6 +135,41 @@ pub(super) struct Endpoint {
     pub(super) loads_per_s: Option<f64>,
 }
 
+impl Endpoint {
+    /// Its hit rate in words: of an endpoint that nobody has asked there is none.
+    pub(super) fn rate(&self) -> String {
+        rate_of(self.hit_rate, self.hits + self.misses)
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Tenant {
+    pub(super) name: String,
+    pub(super) entries: u64,
+    pub(super) bytes: u64,
+    pub(super) evictions: u64,
+    pub(super) lookups: u64,
+    pub(super) hit_rate: f64,
+    pub(super) loads: u64,
+    pub(super) load_s: f64,
+}
+
+impl Tenant {
+    pub(super) fn rate(&self) -> String {
+        rate_of(self.hit_rate, self.lookups)
+    }
+}
+
+fn rate_of(share: f64, lookups: u64) -> String {
+    if lookups == 0 { "-".to_owned() } else { percent(share) }
+}
+
+/// The tenant's name: what all share has none.
+pub(super) fn tenant_name(name: &str) -> String {
+    if name.is_empty() { "shared".to_owned() } else { harmless(name) }
+}
+
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Happened {
@@ -143,6 +181,26 @@ pub(super) struct Happened {
     pub(super) more: u64,
     pub(super) here: bool,
     pub(super) deferred: bool,
+}
+
+impl Happened {
+    /// The tenant that it was for, or all of them.
+    pub(super) fn whose(&self) -> String {
+        self.tenant.as_deref().map_or_else(|| "all".to_owned(), tenant_name)
+    }
+
+    /// What it dropped.
+    pub(super) fn scopes(&self) -> Vec<String> {
+        self.what.iter().map(|scope| harmless(scope)).collect()
+    }
+
+    /// What is said after the scopes.
+    pub(super) fn rest(&self) -> String {
+        let more = if self.more > 0 { format!(" +{}", self.more) } else { String::new() };
+        let place = if self.here { "" } else { " by another node" };
+        let deferred = if self.deferred { " (waits for Redis)" } else { "" };
+        format!("{more}{place}{deferred}")
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -1,6 +1,7 @@
 //! The screen: what fits, the most important first. From 40×10 on; wide terminals get boxes, narrow ones lines.
 
 mod lines;
+mod recent;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -140,7 +141,7 @@ fn boxes(frame: &mut Frame<'_>, area: Rect, state: &State) {
     tables::endpoints(frame, inner, state);
     if state.latest.recent.is_some() {
         let inner = boxed(frame, recent, "Invalidations and events");
-        tables::recent(frame, inner, state);
+        recent::recent(frame, inner, state);
     }
 }
 
@@ -256,7 +257,7 @@ fn narrow(frame: &mut Frame<'_>, area: Rect, state: &State) {
         tables::endpoints(frame, table, state);
     }
     if rest.height > 0 {
-        tables::recent(frame, rest, state);
+        recent::recent(frame, rest, state);
     }
 }
 

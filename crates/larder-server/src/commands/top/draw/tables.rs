@@ -1,4 +1,4 @@
-//! The endpoints, and what has happened.
+//! The endpoints.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Rect};
@@ -7,11 +7,10 @@ use ratatui::text::Line;
 use ratatui::widgets::{Cell, Row, Table};
 
 use super::super::endpoints::{Order, sorted};
-use super::super::figures::{count, harmless, ms, percent, span, whole};
-use super::super::overview::{Endpoint, Happened};
+use super::super::figures::{count, harmless, ms, span, whole};
+use super::super::overview::Endpoint;
 use super::super::state::State;
 use super::DIM;
-use crate::commands::tail::of_day;
 
 /// A column: head, width, the least width of the table that it is in, what it shows, and the order that it stands for.
 struct Column {
@@ -23,7 +22,7 @@ struct Column {
 }
 
 const COLUMNS: [Column; 8] = [
-    Column { head: "hit", width: 7, from: 0, order: Some(Order::Hits), show: |of| percent(of.hit_rate) },
+    Column { head: "hit", width: 7, from: 0, order: Some(Order::Hits), show: Endpoint::rate },
     Column { head: "loads", width: 7, from: 0, order: Some(Order::Loads), show: |of| whole(of.loads) },
     Column {
         head: "mean ms",
@@ -73,30 +72,4 @@ pub(super) fn endpoints(frame: &mut Frame<'_>, area: Rect, state: &State) {
 
 fn right(text: &str) -> Line<'static> {
     Line::from(text.to_owned()).right_aligned()
-}
-
-/// The latest first.
-pub(super) fn recent(frame: &mut Frame<'_>, area: Rect, state: &State) {
-    let all = state.latest.recent.iter().flatten();
-    for (one, row) in all.zip(area.rows()) {
-        frame.render_widget(line(one), row);
-    }
-}
-
-fn line(one: &Happened) -> Line<'static> {
-    let time = of_day(one.at_ms);
-    let tenant = match one.tenant.as_deref() {
-        Some("") => "shared".to_owned(),
-        Some(name) => harmless(name),
-        None => "all".to_owned(),
-    };
-    let what = match (&one.event, one.what.is_empty()) {
-        (Some(event), true) => harmless(event),
-        (Some(event), false) => format!("{} ({})", harmless(event), harmless(&one.what.join(", "))),
-        (None, _) => harmless(&one.what.join(", ")),
-    };
-    let more = if one.more > 0 { format!(" +{}", one.more) } else { String::new() };
-    let place = if one.here { "" } else { " by another node" };
-    let text = format!("{} {} {tenant} {what}{more}{place}", &time[..8], harmless(&one.verb));
-    if one.deferred { Line::styled(format!("{text} (waits for Redis)"), Color::Yellow) } else { text.into() }
 }

@@ -130,6 +130,19 @@ fn every_size_is_drawn_in_every_state() {
 }
 
 #[test]
+fn an_endpoint_that_nobody_has_asked_has_no_hit_rate() {
+    let mut overview = busy();
+    overview["endpoints"][1] = json!({"name": "leads", "hits": 0, "misses": 0, "hit_rate": 0.0});
+    let screen = screen(&state_of(overview), 120, 45);
+    let row = |name: &str| screen.lines().find(|line| line.starts_with(&format!("│{name} "))).unwrap();
+    let cells = |name: &str| row(name).split_whitespace().take(4).collect::<Vec<_>>().join(" ");
+    assert_eq!(
+        (cells("leads"), cells("threats")),
+        ("│leads - 0 -".to_owned(), "│threats 98.9 % 900".to_owned())
+    );
+}
+
+#[test]
 fn a_server_that_is_gone_is_said_to_be_and_when_it_is_tried_again() {
     let mut state = state_of(busy());
     state.lose("the connection has broken".to_owned(), Instant::now() + Duration::from_secs(600));
