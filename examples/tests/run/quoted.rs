@@ -146,6 +146,25 @@ fn the_rights_that_the_pages_ask_for_are_those_that_larder_is_tested_with() {
     assert_eq!(rights(&logs, "&ld1:test:* "), tested);
 }
 
+/// The figure in µs that follows `what` in the line of the page that begins with `line`.
+fn microseconds<'a>(page: &'a str, line: &str, what: &str) -> &'a str {
+    let line = page.lines().find(|text| text.starts_with(line)).unwrap_or_else(|| panic!("no {line}"));
+    let (_, rest) = line.split_once(what).unwrap_or_else(|| panic!("no {what} in {line}"));
+    let figure = rest.trim_start_matches(|c: char| !c.is_ascii_digit()).split(" µs").next().unwrap();
+    assert!(figure.parse::<f64>().is_ok(), "{figure} after {what}");
+    figure
+}
+
+#[test]
+fn a_hit_takes_the_same_on_every_page() {
+    let page = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let (readme, comparison) = (page("README.md"), page("docs/comparison.md"));
+    let said = |what| microseconds(&readme, "| a hit in memory", what);
+    assert_eq!(microseconds(&comparison, "| [moka]", ", larder "), said("two tags |"));
+    assert_eq!(microseconds(&comparison, "| [moka]", "`try_get_with` "), said("`try_get_with` "));
+    assert_eq!(microseconds(&comparison, "| [quick_cache]", "much faster "), said("`quick_cache` "));
+}
+
 #[test]
 fn a_block_that_differs_in_one_letter_or_in_order_is_found_out() {
     let source = "fn a() {\n    one();\n\n    two();\n    three();\n}";
