@@ -162,6 +162,34 @@ fn the_example_file_names_every_setting_and_no_other() {
     assert_eq!(named, known);
 }
 
+/// Crate, feature, and whether it is on by default, of all that the workspace publishes.
+fn cargo_features() -> BTreeSet<(String, String, &'static str)> {
+    let mut features = BTreeSet::new();
+    for path in std::fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path()) {
+        let manifest: toml::Table =
+            std::fs::read_to_string(path.join("Cargo.toml")).unwrap().parse().unwrap();
+        let Some(declared) = manifest.get("features").and_then(toml::Value::as_table) else { continue };
+        let default = declared.get("default").and_then(toml::Value::as_array).cloned().unwrap_or_default();
+        let name = manifest["package"]["name"].as_str().unwrap();
+        for feature in declared.keys().filter(|feature| *feature != "default") {
+            let on = default.iter().any(|one| one.as_str() == Some(feature));
+            features.insert((name.to_owned(), feature.clone(), if on { "on" } else { "off" }));
+        }
+    }
+    features
+}
+
+#[test]
+fn the_page_of_features_names_those_of_cargo_and_no_others() {
+    let page = std::fs::read_to_string(root().join("docs/features.md")).unwrap();
+    let (_, table) = page.split_once("## Cargo features").unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| `")).map(|line| {
+        let cells: Vec<&str> = line.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+        (cells[1].to_owned(), cells[2].to_owned(), if cells[3] == "on" { "on" } else { "off" })
+    });
+    assert_eq!(rows.collect::<BTreeSet<_>>(), cargo_features());
+}
+
 /// The names of all tests below a folder, and of the files; of those in JavaScript, of the files alone.
 fn tests_below(folder: &Path, names: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
