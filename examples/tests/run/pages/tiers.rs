@@ -11,7 +11,7 @@ async fn memory_is_in_front_of_redis() {
     let mut redis = RedisConfig::new(url);
     redis.read_timeout = Duration::from_millis(200); // the Redis budget of one request, retry included
     let cache = Cache::builder("shop").memory(256 << 20).redis(redis.clone()).build().await.unwrap();
-    cache.ready().await; // wait for the lease, at most as long as you like
+    cache.ready().await; // waits for Redis and the lease: bound it with a time-out, since Redis may never come
     assert!(matches!(cache.redis_state(), RedisState::Connected { .. }));
 
     let acme = cache.tenant("acme");
