@@ -59,6 +59,7 @@
 pub mod limits;
 pub mod schema;
 
+mod cell;
 mod changes;
 mod emit;
 mod error;

@@ -34,6 +34,9 @@ pub const MAX_DIRECT: usize = 10_000;
 /// How long the process that wrote a row has for publishing it before the relay does. Two leases: what is slow for a reason
 /// (a node that does not answer) is over by then.
 pub const DIRECT_GRACE: Duration = Duration::from_secs(2);
+/// The longest grace. What is to wait for longer, or was written by a clock that has been set back since, waits for nobody: a
+/// row that is published twice is one event, and a row that is held holds up its tenant.
+pub const MAX_GRACE: Duration = Duration::from_secs(3_600);
 /// How often a busy relay looks for rows.
 pub const POLL_BUSY: Duration = Duration::from_millis(20);
 /// How often an idle relay looks for rows.

@@ -1,7 +1,7 @@
 //! The outbox of a process that has a cache: it publishes what the process writes, and relays what others wrote.
 
 use crate::changes::Changes;
-use crate::limits::{DIRECT_GRACE, FAREWELL};
+use crate::limits::{DIRECT_GRACE, FAREWELL, MAX_GRACE};
 use crate::relay::{Lock, Relay};
 use crate::session::ConnectionPool;
 use crate::shared::Shared;
@@ -103,9 +103,9 @@ impl OutboxBuilder {
     }
 
     /// How long a process has for publishing what it wrote before the relay does: the time for which an event is late whose
-    /// writer died right after the commit. Default 2 s.
+    /// writer died right after the commit. Default 2 s, an hour at most: what is longer counts as that.
     pub fn grace(mut self, grace: Duration) -> Self {
-        self.grace = grace;
+        self.grace = grace.min(MAX_GRACE);
         self
     }
 

@@ -1,7 +1,7 @@
 //! A row as it is read: an event, or what is wrong with it.
 
+use crate::cell::Cell;
 use crate::selectors;
-use crate::session::Cells;
 use larder::limits::MAX_TENANT_BYTES;
 use larder::{Cache, Event, Selector, Tenant};
 use serde_json::Value;
@@ -71,9 +71,29 @@ pub(crate) struct Content {
     invalidates: Vec<Selector>,
 }
 
+/// The columns of the statement `read`.
+const COLUMNS: [&str; 13] = [
+    "id",
+    "nonce",
+    "v",
+    "shared",
+    "not_before",
+    "too long",
+    "tenant",
+    "kind",
+    "entity",
+    "room",
+    "sender",
+    "data",
+    "invalidates",
+];
+
 impl Row {
     /// From the columns of the statement `read`; `None` if they are others.
-    pub(crate) fn of(cells: Cells) -> Option<Self> {
+    pub(crate) fn of(cells: Vec<Cell>) -> Option<Self> {
+        let no_text = COLUMNS.iter().zip(&cells).find(|(_, cell)| cell.is_err()).map(|(column, _)| *column);
+        // Bytes that say a name are meant as that tenant's, whose entries are dropped even if the row is set aside.
+        let texts: Vec<_> = cells.into_iter().map(|cell| cell.unwrap_or_else(|text| text)).collect();
         let [
             id,
             nonce,
@@ -88,7 +108,7 @@ impl Row {
             sender,
             data,
             invalidates,
-        ] = <[Option<String>; 13]>::try_from(cells).ok()?;
+        ] = <[Option<String>; 13]>::try_from(texts).ok()?;
         let whose = match (shared.as_deref(), tenant) {
             (Some("0"), Some(name)) if (1..=MAX_TENANT_BYTES).contains(&name.len()) => {
                 Some(Whose::Tenant(name))
@@ -96,9 +116,10 @@ impl Row {
             (Some("1"), _) => Some(Whose::Shared),
             _ => None,
         };
-        let content = match (too_long, &whose) {
-            (Some(field), _) => Err(format!("`{field}` is too long")),
-            (_, None) => Err(format!("`tenant` has not 1 to {MAX_TENANT_BYTES} bytes")),
+        let content = match (too_long, no_text, &whose) {
+            (Some(field), ..) => Err(format!("`{field}` is too long")),
+            (_, Some(field), _) => Err(format!("`{field}` is no text (UTF-8)")),
+            (.., None) => Err(format!("`tenant` has not 1 to {MAX_TENANT_BYTES} bytes")),
             _ if version.as_deref() != Some(VERSION) => Err("a newer version wrote it".to_owned()),
             _ => Content::of(nonce, kind, [entity, room, sender], data, invalidates).map_err(str::to_owned),
         };
@@ -157,7 +178,7 @@ mod tests {
     use super::*;
     use larder::{prefix, tag};
 
-    fn cells(changes: &[(usize, Option<&str>)]) -> Cells {
+    fn cells(changes: &[(usize, Option<&str>)]) -> Vec<Cell> {
         let mut cells: Vec<Option<&str>> = vec![
             Some("7"),
             Some("ab"),
@@ -174,7 +195,7 @@ mod tests {
             Some(r#"[{"tag":"campaigns"}]"#),
         ];
         changes.iter().for_each(|(at, text)| cells[*at] = *text);
-        cells.into_iter().map(|cell| cell.map(str::to_owned)).collect()
+        cells.into_iter().map(|cell| Ok(cell.map(str::to_owned))).collect()
     }
 
     fn refused(changes: &[(usize, Option<&str>)]) -> String {
@@ -202,6 +223,22 @@ mod tests {
         assert!(refused(&[(12, Some("x"))]).contains("`invalidates`"));
         assert!(refused(&[(2, Some("2"))]).contains("newer"));
         assert!(refused(&[(3, Some("9"))]).contains("`tenant`"));
+    }
+
+    #[test]
+    fn bytes_where_a_text_belongs_are_named_and_whose_they_are_is_known_where_they_say_it() {
+        let of = |at: usize, cell: Cell| {
+            let mut cells = cells(&[]);
+            cells[at] = cell;
+            let row = Row::of(cells).unwrap();
+            (row.whose, row.content.unwrap_err())
+        };
+        for (at, column) in [(1, "nonce"), (2, "v"), (7, "kind"), (11, "data"), (12, "invalidates")] {
+            let (whose, why) = of(at, Err(Some("1".to_owned())));
+            assert_eq!((whose, why), (Some("acme".into()), format!("`{column}` is no text (UTF-8)")));
+        }
+        assert_eq!(of(6, Err(Some("globex".to_owned()))).0, Some("globex".into()));
+        assert_eq!(of(6, Err(None)), (None, "`tenant` is no text (UTF-8)".to_owned()));
     }
 
     #[test]

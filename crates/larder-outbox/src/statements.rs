@@ -1,5 +1,6 @@
 //! Every statement that is run, for both databases. All arguments and columns are text: see [`crate::session`].
 
+use crate::cell::{self, Cell};
 use crate::session::Dialect;
 
 /// What is asked of a database.
@@ -9,8 +10,11 @@ pub(crate) struct Statements {
     /// `tenant`, `shared`, `events, as JSON`, `grace` in milliseconds; -1 where the relay is to publish them at once →
     /// `id, nonce`.
     pub(crate) insert: &'static str,
-    /// `tenants to leave out, as JSON`, `bytes` → [`crate::row::Row`]. Fields that are too long are left out.
+    /// `tenants to leave out, as JSON`, `bytes` → [`crate::row::Row`], its columns to be read by `open`. Fields that are too long
+    /// are left out.
     pub(crate) read: &'static str,
+    /// What a column that came with `read` holds.
+    pub(crate) open: fn(Option<String>) -> Cell,
     /// `ids, as JSON`.
     pub(crate) delete: &'static str,
     /// `ids, as JSON`: they are the relay's.
@@ -68,9 +72,24 @@ macro_rules! sqlite_now {
     };
 }
 
-/// What the two have in common. `$events` are the elements of a JSON array with their places, `$list` makes rows of a JSON array of texts, `$bytes` and `$of` around a text tell its bytes.
+/// A column of somebody else's row, as text that can be read whatever it holds.
+macro_rules! pg_cell {
+    ($column:literal) => {
+        concat!("CAST(", $column, " AS TEXT)")
+    };
+}
+
+/// SQLite's columns hold anything: see [`cell::of_sqlite`].
+macro_rules! sqlite_cell {
+    ($column:literal) => {
+        concat!("substr(typeof(", $column, "), 1, 1) || hex(", $column, ")")
+    };
+}
+
+/// What the two have in common. `$events` are the elements of a JSON array with their places, `$list` makes rows of a JSON array of texts, `$bytes` and `$of` around a text tell its bytes,
+/// `$cell` makes a column readable, and `$open` reads it.
 macro_rules! statements {
-    ($now:expr, $events:expr, $list:expr, $ids:expr, $bytes:literal, $of:literal) => {
+    ($now:expr, $events:expr, $list:expr, $ids:expr, $bytes:literal, $of:literal, $cell:ident, $open:expr) => {
         Statements {
             older: "SELECT CAST(id AS TEXT) FROM larder_outbox \
                 WHERE tenant = $1 AND shared = CAST($2 AS BIGINT) LIMIT CAST($3 AS BIGINT)",
@@ -94,7 +113,7 @@ macro_rules! statements {
                 $bytes, "COALESCE(sender, '')", $of, " AS sender_bytes, ",
                 $bytes, "COALESCE(data, '')", $of, " AS data_bytes, ",
                 $bytes, "invalidates", $of, " AS invalidates_bytes \
-                 FROM larder_outbox WHERE tenant IS NULL OR tenant NOT IN (",
+                 FROM larder_outbox WHERE tenant IS NULL OR CAST(tenant AS TEXT) NOT IN (",
                 $list,
                 ") ORDER BY id LIMIT 500), \
                  fit AS (SELECT *, \
@@ -102,18 +121,23 @@ macro_rules! statements {
                           WHEN entity_bytes > 256 THEN 'entity' WHEN room_bytes > 200 THEN 'room' WHEN sender_bytes > 128 THEN 'sender' \
                           WHEN data_bytes > 65536 THEN 'data' WHEN invalidates_bytes > 131072 THEN 'invalidates' \
                      END AS too_long, \
+                     CASE WHEN CAST(not_before AS BIGINT) > ", $now, " AND CAST(not_before AS BIGINT) <= ", $now, " + 3600000 \
+                          AND CAST(created_at AS BIGINT) <= ", $now, " THEN 1 ELSE 0 END AS held, \
                      SUM(CASE WHEN data_bytes > 65536 OR invalidates_bytes > 131072 THEN 0 \
                          ELSE data_bytes + invalidates_bytes END) \
                          OVER (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM page) \
-                 SELECT CAST(id AS TEXT), nonce, CAST(v AS TEXT), CAST(shared AS TEXT), \
-                     CASE WHEN not_before > ",
-                $now,
-                " THEN '1' ELSE '0' END, too_long, CASE WHEN tenant_bytes <= 128 THEN tenant END, \
-                 CASE WHEN too_long IS NULL THEN kind END, CASE WHEN too_long IS NULL THEN entity END, \
-                 CASE WHEN too_long IS NULL THEN room END, CASE WHEN too_long IS NULL THEN sender END, CASE WHEN too_long IS NULL THEN data END, \
-                 CASE WHEN too_long IS NULL THEN invalidates END \
+                 SELECT ",
+                $cell!("id"), ", ", $cell!("nonce"), ", ", $cell!("v"), ", ", $cell!("shared"), ", ", $cell!("held"), ", ",
+                $cell!("too_long"), ", CASE WHEN tenant_bytes <= 128 THEN ", $cell!("tenant"), " END, \
+                 CASE WHEN too_long IS NULL THEN ", $cell!("kind"), " END, \
+                 CASE WHEN too_long IS NULL THEN ", $cell!("entity"), " END, \
+                 CASE WHEN too_long IS NULL THEN ", $cell!("room"), " END, \
+                 CASE WHEN too_long IS NULL THEN ", $cell!("sender"), " END, \
+                 CASE WHEN too_long IS NULL THEN ", $cell!("data"), " END, \
+                 CASE WHEN too_long IS NULL THEN ", $cell!("invalidates"), " END \
                  FROM fit WHERE COALESCE(before, 0) < CAST($2 AS BIGINT) ORDER BY fit.id"
             ),
+            open: $open,
             delete: concat!("DELETE FROM larder_outbox WHERE id IN (", $ids, ")"),
             hand_over: concat!("UPDATE larder_outbox SET not_before = 0 WHERE id IN (", $ids, ")"),
             bury: concat!(
@@ -154,7 +178,9 @@ static POSTGRES: Statements = statements!(
     "SELECT jsonb_array_elements_text(CAST($1 AS JSONB))",
     "SELECT CAST(jsonb_array_elements_text(CAST($1 AS JSONB)) AS BIGINT)",
     "octet_length(",
-    ")"
+    ")",
+    pg_cell,
+    Cell::Ok
 );
 
 static SQLITE: Statements = statements!(
@@ -163,5 +189,7 @@ static SQLITE: Statements = statements!(
     "SELECT value FROM json_each($1)",
     "SELECT value FROM json_each($1)",
     "length(CAST(",
-    " AS BLOB))"
+    " AS BLOB))",
+    sqlite_cell,
+    cell::of_sqlite
 );

@@ -8,6 +8,7 @@ mod deliver;
 mod link;
 mod plan;
 
+use crate::cell::Cell;
 use crate::limits::{
     COUNT_EVERY, LOCK_EVERY, MAX_BACKOFF, MAX_COUNTED_ROWS, MAX_DEAD_ROWS, MAX_PAGE_BYTES, MAX_PAGE_ROWS,
     MAX_PAGES, MAX_STALLED_TENANTS, MAX_TENANTS_AT_ONCE, POLL_BUSY, POLL_IDLE,
@@ -132,7 +133,8 @@ impl Relay {
         if asked || now >= self.next_look {
             let leads = self.link.leads().await?;
             let was = self.shared.counters.relays.swap(leads, Ordering::Relaxed);
-            if leads && !was {
+            // After a failure it is told that the database is back.
+            if leads && !was && self.failures == 0 {
                 tracing::info!(target: "larder::outbox", "this process relays the outbox now");
             }
             let found = leads && self.look().await?;
@@ -190,9 +192,13 @@ impl Relay {
             })
             .collect();
         let names = serde_json::to_string(&names).expect("names are JSON");
-        let statement = self.link.open().await?.read;
-        let cells = self.link.ask(statement, vec![Some(names), Some(MAX_PAGE_BYTES.to_string())]).await?;
-        let bytes: usize = cells.iter().flatten().flatten().map(String::len).sum();
+        let statements = self.link.open().await?;
+        let arguments = vec![Some(names), Some(MAX_PAGE_BYTES.to_string())];
+        let page = self.link.ask(statements.read, arguments).await?;
+        let cells: Vec<Vec<Cell>> =
+            page.into_iter().map(|row| row.into_iter().map(statements.open).collect()).collect();
+        let bytes: usize =
+            cells.iter().flatten().flatten().map(|text| text.as_ref().map_or(0, String::len)).sum();
         let is_all = cells.len() < MAX_PAGE_ROWS && bytes < MAX_PAGE_BYTES;
         let strange =
             || sqlx::Error::Decode("a row of larder_outbox has other columns than it should".into());

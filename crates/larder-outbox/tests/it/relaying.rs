@@ -166,6 +166,59 @@ on_each_database!(a_poisoned_row_is_set_aside_and_the_rest_flows, |database: Dat
     heard.nothing_more().await;
 });
 
+/// SQLite's columns hold bytes, and texts that are none, as well.
+#[tokio::test]
+async fn a_row_of_bytes_is_set_aside_and_the_rest_flows() {
+    let database = Database::sqlite().await;
+    let cache = cache().await;
+    let policy = Policy::ttl(Duration::from_secs(3_600));
+    let mut heard = Heard::of(&cache);
+    let kept = ["acme", "globex", "initech"].map(|name| cache.tenant(name));
+    for tenant in &kept {
+        tenant.set(key!("k"), 1_u64, &policy).await.unwrap();
+    }
+    let rows = [
+        ("tenant, kind", "CAST(X'ff61' AS TEXT), 'tenant'"),
+        ("tenant, kind", "X'fffe', 'tenant'"),
+        ("tenant, kind", "CAST('globex' AS BLOB), 'tenant'"),
+        ("tenant, kind", "'acme', CAST('kind' AS BLOB)"),
+        ("tenant, kind, data", "'acme', 'data', X'7b7d'"),
+        ("tenant, kind, data", "'acme', 'data', CAST(X'22ff22' AS TEXT)"),
+        ("tenant, kind, invalidates", "'acme', 'invalidates', X'5b5d'"),
+        ("tenant, kind, nonce", "'acme', 'nonce', X'ff'"),
+        ("tenant, kind, v", "'acme', 'v', X'ff'"),
+        ("tenant, kind, shared", "'acme', 'shared', X'ff'"),
+        ("tenant, kind, room", "'acme', 'room', X'ff'"),
+    ];
+    for (columns, values) in rows {
+        database.run(&format!("INSERT INTO larder_outbox ({columns}) VALUES ({values})")).await;
+    }
+    // By the time that no number is: written, and nobody's to publish but the relay's.
+    database.run("INSERT INTO larder_outbox (tenant, kind, entity, not_before) VALUES ('acme', 'changed', 1, 'later')").await;
+    insert(&database, "initech", 2).await;
+    let outbox = Outbox::builder(&cache, database.pool.clone()).start();
+    let mut ids: Vec<String> = heard.take(2).await.into_iter().map(|event| event.1).collect();
+    ids.sort();
+    assert_eq!(ids, ["1", "2"]);
+    empty(&database).await;
+    let dead = "SELECT CAST(kind AS TEXT) || ': ' || reason FROM larder_outbox_dead ORDER BY id";
+    for (line, (_, values)) in database.run(dead).await.lines().zip(rows) {
+        let (kind, reason) = line.split_once(": ").unwrap();
+        assert_eq!(reason, format!("`{kind}` is no text (UTF-8)"), "{values}");
+    }
+    assert_eq!(outbox.stats().set_aside, u64::try_from(rows.len()).unwrap());
+    let mut left = Vec::new();
+    for tenant in &kept {
+        left.push(tenant.get::<u64>(key!("k")).await.unwrap().is_some());
+    }
+    assert_eq!(
+        left,
+        [false, false, true],
+        "what a row invalidates is not set aside, where it can be told whose it is"
+    );
+    outbox.shutdown().await;
+}
+
 on_each_database!(of_two_relays_one_works_and_the_other_takes_over, |database: Database| async move {
     let first = Process::start(&database, None).await;
     let mut heard_by_first = Heard::of(&first.cache);
@@ -243,6 +296,25 @@ on_each_database!(an_event_does_not_overtake_an_older_one_of_its_tenant, |databa
     let order: Vec<String> = heard.take(2).await.into_iter().map(|event| event.1).collect();
     assert_eq!(order, ["older", "newer"]);
     assert_eq!(outbox.stats().direct, 0);
+    outbox.shutdown().await;
+});
+
+on_each_database!(no_row_is_held_by_a_clock_that_is_wrong, |database: Database| async move {
+    let cache = cache().await;
+    let mut heard = Heard::of(&cache);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    for (entity, not_before, created_at) in [
+        ("of a year to come", now + 31_536_000_000, now),
+        ("written by a clock that has been set back", now + 1_802_000, now + 1_800_000),
+        ("in time", 0, now),
+    ] {
+        let columns = "tenant, kind, entity, not_before, created_at";
+        let values = format!("'acme', 'changed', '{entity}', {not_before}, {created_at}");
+        database.run(&format!("INSERT INTO larder_outbox ({columns}) VALUES ({values})")).await;
+    }
+    let outbox = Outbox::builder(&cache, database.pool.clone()).start();
+    let ids: Vec<String> = heard.take(3).await.into_iter().map(|event| event.1).collect();
+    assert_eq!(ids, ["of a year to come", "written by a clock that has been set back", "in time"]);
     outbox.shutdown().await;
 });
 
