@@ -222,13 +222,13 @@ impl Engine {
     ) -> Result<Told, Error> {
         self.check_open()?;
         let covered = Covered::of(tenant.as_deref(), selection)?;
-        let covered = match tenant.as_deref() {
-            Some(tenant) => self.within_quota(tenant, covered),
-            None => covered,
-        };
         let covered = match kind {
             Kind::Invalidate => covered,
             Kind::Expire => covered.softly(),
+        };
+        let covered = match tenant.as_deref() {
+            Some(tenant) => self.within_quota(tenant, kind, covered),
+            None => covered,
         };
         let result = match &self.remote {
             None => Ok((self.invalidate_alone(&covered), None)),
@@ -246,12 +246,14 @@ impl Engine {
         result
     }
 
-    /// The same, or wider: a tenant that brings too many new scopes into the coherence state gets its own instead.
-    fn within_quota(&self, tenant: &str, mut covered: Covered) -> Covered {
+    /// The same, or wider: a tenant that brings too many new scopes into the coherence state gets its own instead. Keys bring
+    /// theirs where they are expired.
+    fn within_quota(&self, tenant: &str, kind: Kind, mut covered: Covered) -> Covered {
         let new = covered.scopes.iter().filter(|scope| !self.mirror.knows(scope)).count();
         let account = self.stats.accounts.of(tenant);
         if new > 0 && !account.quota.may_bring_scopes(new, self.now()) {
-            covered.scopes = vec![ScopeHash::of_tenant(tenant)];
+            let whole = ScopeHash::of_tenant(tenant);
+            covered.scopes = vec![if kind == Kind::Expire { whole.soft() } else { whole }];
             covered.globs.clear();
         }
         covered

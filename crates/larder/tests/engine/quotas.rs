@@ -107,6 +107,32 @@ async fn a_tenant_that_makes_up_ever_new_tags_is_invalidated_as_a_whole() {
 }
 
 #[tokio::test]
+async fn a_tenant_that_expires_ever_new_keys_is_expired_as_a_whole() {
+    let redis = RedisServer::start();
+    for cache in [alone().await, node(&redis).await] {
+        let acme = cache.tenant("acme");
+        let policy = policy().stale_if_error(Duration::from_secs(60));
+        let load = || async { Ok::<_, std::io::Error>(1) };
+        acme.get_or_load(key!("mine"), &policy, load).await.unwrap();
+        let keys = |from: usize, count: usize| -> Vec<_> {
+            (from..from + count).map(|number| larder::Selector::from(key!("k", number))).collect()
+        };
+        for batch in 0..10 {
+            acme.expire(keys(batch * 1000, 1000)).await.unwrap();
+        }
+        assert_eq!(acme.stats().widened, 0);
+        assert!(acme.ttl(key!("mine")).await.unwrap().is_some());
+        acme.expire(keys(20_000, 1)).await.unwrap();
+        assert_eq!(acme.stats().widened, 1);
+        assert!(acme.ttl(key!("mine")).await.unwrap().is_none(), "stale, as all of its own");
+        // A key that is invalidated leaves nothing behind that others share.
+        acme.invalidate(keys(30_000, 1000)).await.unwrap();
+        assert_eq!(acme.stats().widened, 1);
+    }
+    assert!(redis.command(&["ZCARD", "ld1:test:{0}:i"]).int().unwrap() < 10_100);
+}
+
+#[tokio::test]
 async fn quotas_that_contradict_are_refused_with_both_values() {
     for (builder, words) in [
         (Cache::builder("t").memory(2 << 20).tenant_memory(3 << 20), ["3145728", "2097152"]),
