@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Rounds of reading, leasing and waiting before a key is loaded without Redis.
+/// Rounds of reading, leasing and waiting in which no key lands, before those that are left are loaded without Redis.
 const MAX_ROUNDS: usize = 32;
 
 /// One key of a job, with its flight.
@@ -202,6 +202,7 @@ impl<T: Value> Job<T> {
         // A key is read, waited for and read again; one that changes hands over and over ends it here.
         let mut rounds = MAX_ROUNDS;
         while rounds > 0 {
+            let before = pending.len();
             let Some(link) = remote.good_link() else { return pending };
             let (missing, mut again) = match self.read(remote, &link, pending).await {
                 Ok(missing) => missing,
@@ -232,16 +233,16 @@ impl<T: Value> Job<T> {
                 self.give_way(std::mem::take(&mut leased.waiting)).await;
             }
             again.append(&mut leased.again);
-            if again.is_empty() {
-                let ended = self.wait(&mut leased, &wakes).await;
-                // Waiting on for the same long load is no new round.
-                rounds -= usize::from(ended);
-            } else {
-                rounds -= 1;
-            }
+            // Waiting on for the same long load is no new round.
+            let is_round = !again.is_empty() || self.wait(&mut leased, &wakes).await;
             again.append(&mut leased.waiting);
             if again.is_empty() {
                 return again;
+            }
+            rounds -= usize::from(is_round);
+            if again.len() < before {
+                // Of many keys, loads elsewhere end one by one, and each may take its time.
+                (rounds, self.waited) = (MAX_ROUNDS, Duration::ZERO);
             }
             pending = again;
         }

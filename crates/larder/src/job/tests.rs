@@ -96,6 +96,46 @@ async fn a_load_elsewhere_is_waited_for_however_many_leases_it_lasts() {
 }
 
 #[tokio::test]
+async fn however_many_loads_end_elsewhere_one_by_one_none_of_them_is_made_again() {
+    let (server, row) = (Server::new(), Row::default());
+    let (other, mut node) = (Node::ready(&server).await, Node::ready(&server).await);
+    let keys: Vec<Key> = (0..40).map(|number| key!("k", number)).collect();
+    let mut elsewhere = Vec::new();
+    for key in keys.clone() {
+        let (acme, gate) = (other.acme(), Gate::default());
+        let held = gate.clone();
+        let load = move || async move {
+            held.pass().await;
+            Ok::<u64, Infallible>(1)
+        };
+        let loading = tokio::spawn(async move { acme.get_or_load(key, &policy(), load).await });
+        gate.reached().await;
+        elsewhere.push((gate, loading));
+    }
+    let (acme, read) = (node.acme(), row.clone());
+    let many = tokio::spawn(async move {
+        let load = move |keys: Vec<Key>| {
+            read.read();
+            async { Ok::<Vec<(Key, u64)>, Infallible>(keys.into_iter().map(|key| (key, 2)).collect()) }
+        };
+        acme.get_or_load_many(keys, &policy(), load).await
+    });
+    server.called(Call::Lease, 41).await;
+    for (ended, (gate, loading)) in elsewhere.into_iter().enumerate() {
+        gate.open();
+        loading.await.unwrap().unwrap();
+        node.beat().await;
+        if ended < 39 {
+            // It has looked at what has ended, and waits for the rest.
+            server.called(Call::Lease, 42 + ended).await;
+        }
+    }
+    let found = many.await.unwrap().unwrap();
+    assert!(found.into_iter().all(|found| *found.unwrap().value == 1));
+    assert_eq!(row.reads(), 0);
+}
+
+#[tokio::test]
 async fn corrupt_bytes_are_dropped_once() {
     let (server, row, gate) = (Server::new(), Row::default(), Gate::default());
     let quick = |options: &mut crate::engine::Options| options.lease = Duration::from_millis(5);
