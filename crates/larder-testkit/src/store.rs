@@ -6,16 +6,19 @@
 //! [`TcpProxy`](crate::TcpProxy).
 
 mod link;
+mod log;
 
+use larder::store::log::LogLink;
 use larder::store::{Connector, Link, Recovered, StoreError, StoreErrorKind, StoreFuture};
 use link::FaultyLink;
+use log::FaultyLog;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// A call of [`Connector`] or [`Link`].
+/// A call of [`Connector`], [`Link`] or, with `Log` before its name, [`LogLink`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "each is the method of that name")]
@@ -33,11 +36,18 @@ pub enum Call {
     Ping,
     Info,
     Scan,
+    LogConnect,
+    LogAppend,
+    LogRead,
+    LogSignal,
+    LogPresence,
+    LogClaim,
+    LogSync,
 }
 
 impl Call {
     /// Every one.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 20] = [
         Self::Connect,
         Self::Read,
         Self::Lease,
@@ -51,6 +61,13 @@ impl Call {
         Self::Ping,
         Self::Info,
         Self::Scan,
+        Self::LogConnect,
+        Self::LogAppend,
+        Self::LogRead,
+        Self::LogSignal,
+        Self::LogPresence,
+        Self::LogClaim,
+        Self::LogSync,
     ];
 }
 
@@ -167,6 +184,23 @@ impl Connector for FaultyStore {
 
     fn buckets(&self) -> u16 {
         self.inner.buckets()
+    }
+
+    fn keeps_logs(&self) -> bool {
+        self.inner.keeps_logs()
+    }
+
+    fn connect_log<'a>(&'a self, node: &'a str, bucket: u16) -> StoreFuture<'a, Arc<dyn LogLink>> {
+        let made = async move {
+            let inner = self.inner.connect_log(node, bucket).await?;
+            let link: Arc<dyn LogLink> = Arc::new(FaultyLog { inner, rules: Arc::clone(&self.rules) });
+            Ok(link)
+        };
+        Box::pin(self.rules.pass(Call::LogConnect, made))
+    }
+
+    fn default_lease(&self) -> Duration {
+        self.inner.default_lease()
     }
 
     fn address(&self) -> String {

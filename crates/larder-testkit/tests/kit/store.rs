@@ -3,7 +3,7 @@ use larder::store::redis::{RedisConfig, RedisConnector};
 use larder::store::{InvalidateRequest, Link, StoreErrorKind, Tags};
 use larder::{Cache, Clock as _, ManualClock, Policy, ScopeHash, Tier, key};
 use larder_testkit::store::{Call, CallFault};
-use larder_testkit::{FaultyStore, RedisServer};
+use larder_testkit::{FaultyStore, RedisServer, assert_eventually};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -125,4 +125,55 @@ async fn time_is_moved_by_hand() {
     clock.advance(Duration::from_secs(61));
     assert_eq!(clock.now().since(before), Duration::from_secs(61));
     assert_eq!(tier().await, Tier::Origin);
+}
+
+/// What a connector says of itself.
+struct Told(Arc<dyn larder::store::Connector>);
+
+impl larder::store::Connector for Told {
+    fn connect<'a>(
+        &'a self,
+        node: &'a str,
+        bucket: u16,
+        force_epoch: bool,
+    ) -> larder::store::StoreFuture<'a, (Arc<dyn Link>, larder::store::Recovered)> {
+        self.0.connect(node, bucket, force_epoch)
+    }
+
+    fn buckets(&self) -> u16 {
+        4
+    }
+
+    fn default_lease(&self) -> Duration {
+        LONG
+    }
+
+    fn address(&self) -> String {
+        "elsewhere".to_owned()
+    }
+}
+
+#[tokio::test]
+async fn what_a_store_says_of_itself_is_what_stands_behind_it_says() {
+    let redis = RedisServer::start();
+    let real = before(&redis);
+    assert!(real.keeps_logs());
+    let told = FaultyStore::before(Arc::new(Told(real)));
+    assert_eq!((told.buckets(), told.default_lease(), told.keeps_logs()), (4, LONG, false));
+    assert_eq!(told.address(), "elsewhere");
+}
+
+#[tokio::test]
+async fn calls_of_the_event_logs_fail_and_are_made_again() {
+    let redis = RedisServer::start();
+    let store = before(&redis);
+    let cache = Cache::builder("ns").connector(store.clone(), LONG).build().await.unwrap();
+    let acme = cache.tenant("acme");
+    store.set(Call::LogAppend, CallFault::Fail(StoreErrorKind::OutOfMemory));
+    let mut published = acme.publish(larder::Event::new("changed"));
+    let logged = published.logged();
+    published.await.unwrap();
+    assert_eventually!(store.calls(Call::LogAppend) > 1, LONG, "it is tried again");
+    store.heal();
+    assert_eq!(logged.await.unwrap().offset(), 1);
 }
