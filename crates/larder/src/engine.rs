@@ -2,6 +2,7 @@
 
 use crate::account::Account;
 use crate::audit::Auditor;
+use crate::caught_up::History;
 use crate::clock::{Clock, Moment};
 use crate::closing::Closing;
 use crate::coherence::{Fence, Mirror};
@@ -63,6 +64,7 @@ pub(crate) struct Engine {
     pub(crate) ending: CancellationToken,
     pruning: Mutex<()>,
     pub(crate) unnamed: Arc<UnnamedTags>,
+    pub(crate) history: History,
     pub(crate) loads: Arc<Semaphore>,
     pub(crate) auditor: Option<Arc<Auditor>>,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
@@ -97,6 +99,7 @@ impl Engine {
             ending: ends.ending,
             pruning: Mutex::new(()),
             unnamed: Arc::default(),
+            history: History::default(),
             loads: Arc::new(Semaphore::new(MAX_CONCURRENT_LOADS)),
             auditor,
             events: broadcast::channel(crate::limits::EVENT_BACKLOG).0,
@@ -120,6 +123,7 @@ impl Engine {
             ending: self.ending.clone(),
             pruning: Mutex::new(()),
             unnamed: Arc::clone(&self.unnamed),
+            history: History::default(),
             loads: Arc::clone(&self.loads),
             auditor: self.auditor.clone(),
             events: self.events.clone(),

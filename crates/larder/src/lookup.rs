@@ -87,6 +87,8 @@ impl Engine {
         loader: impl FnOnce() -> Box<dyn Loader<T>> + Send,
     ) -> Result<Answer<T>, Error> {
         self.check_open()?;
+        // Also for a hit: what contradicts itself is to be refused when it is tried, not when memory has lost the value.
+        policy.check(self.options.load_timeout)?;
         let hits = Windows { eager: policy.eager_refresh, ..Windows::default() };
         if self.options.enabled
             && policy.at_least.is_none()

@@ -515,12 +515,12 @@ impl Mirror {
         }
     }
 
-    /// How often a new epoch began while this node was there.
     /// The epoch that this node follows; `None` before the first.
     pub(crate) fn epoch(&self) -> Option<u64> {
         Some(self.map.read().epoch).filter(|epoch| *epoch > 0)
     }
 
+    /// How often a new epoch began while this node was there.
     pub(crate) fn epoch_changes(&self) -> u64 {
         self.map.read().epoch_changes
     }

@@ -1,9 +1,10 @@
 //! In memory only: single flight, isolation, absence, types, sizes.
 
 use crate::support::{Gate, MINUTE, Row, alone, policy};
-use larder::{ErrorKind, Outcome, Policy, Tier, key};
+use larder::{Cache, ErrorKind, Outcome, Policy, Tier, key};
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 #[tokio::test]
@@ -289,15 +290,29 @@ async fn a_shut_down_cache_waits_for_its_loads_and_takes_no_more() {
     let (acme, load) = (cache.tenant("acme"), gate.load(&row));
     let caller = tokio::spawn(async move { acme.get_or_load(key!("k"), policy(), move || load).await });
     gate.reached().await;
-    let closing = tokio::spawn({
-        let cache = cache.clone();
-        async move { cache.shutdown().await }
-    });
+    let mut closing = std::pin::pin!(cache.shutdown());
+    for _ in 0..10 {
+        assert!(futures_util::poll!(closing.as_mut()).is_pending(), "a load is under way");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(row.loads(), 1);
     gate.open();
-    assert!(caller.await.unwrap().is_ok());
-    closing.await.unwrap();
+    closing.await;
+    assert!(caller.await.unwrap().is_ok(), "whoever waited for it has it");
     let error = cache.tenant("acme").get::<u64>(key!("k")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn a_loader_that_never_returns_keeps_a_cache_from_its_end_for_its_time_out_only() {
+    // 34
+    let cache = Cache::builder("test").load_timeout(Duration::from_millis(50)).build().await.unwrap();
+    let (acme, row, gate) = (cache.tenant("acme"), Row::default(), Gate::new());
+    let load = gate.load(&row);
+    let caller = tokio::spawn(async move { acme.get_or_load(key!("k"), policy(), move || load).await });
+    gate.reached().await;
+    cache.shutdown().await;
+    assert_eq!(caller.await.unwrap().unwrap_err().kind(), ErrorKind::LoadTimeout);
 }
 
 #[tokio::test]

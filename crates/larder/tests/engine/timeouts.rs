@@ -3,6 +3,7 @@
 use crate::support::{Gate, MINUTE, Row, alone, alone_by_hand, policy};
 use larder::{Cache, ErrorKind, ManualClock, Outcome, Policy, key};
 use larder_testkit::assert_eventually;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -104,4 +105,13 @@ async fn contradicting_time_outs_are_refused_at_the_call_with_both_values() {
     let refused = acme.set(key!("k"), 1_u64, policy.hard_timeout(MINUTE)).await.unwrap_err();
     assert_eq!(refused.to_string(), "hard_timeout is 60s, longer than load_timeout, which is 3s");
     assert_eq!(cache.stats().entries, 0);
+    // Not only where memory lacks the value: who writes such a policy learns it at once.
+    acme.get_or_load(key!("k"), crate::support::policy(), || async { Ok::<_, Infallible>(1_u64) })
+        .await
+        .unwrap();
+    let contradicts = crate::support::policy().hard_timeout(MINUTE);
+    assert_eq!(
+        acme.get_or_load(key!("k"), contradicts, load).await.unwrap_err().kind(),
+        ErrorKind::InvalidPolicy
+    );
 }
