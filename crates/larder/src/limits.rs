@@ -89,6 +89,8 @@ pub const MAX_SENDER_BYTES: usize = 128;
 /// Events of one tenant that can be recovered, by anybody who comes back within [`EVENT_HISTORY_TTL`]. A reconnect storm
 /// after a deployment is over within seconds, in which few tenants have more.
 pub const EVENT_HISTORY: usize = 1000;
+/// Bytes of recent events of one tenant that Redis keeps, and one batch more: beyond it the oldest go, as beyond their number.
+pub const EVENT_HISTORY_BYTES: usize = 4 << 20;
 /// How long after the last event of a tenant its history is kept.
 pub const EVENT_HISTORY_TTL: Duration = Duration::from_secs(300);
 /// How long a tenant's log keeps its epoch without an event. Who comes back later is told to start anew.

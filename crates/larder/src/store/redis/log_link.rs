@@ -9,7 +9,8 @@ use super::{
     wire::{Wire, command},
 };
 use crate::limits::{
-    EVENT_HISTORY, EVENT_HISTORY_TTL, EVENT_LOG_TTL, IDEMPOTENCY_TTL, MAX_ROOM_CONNECTIONS, PRESENCE_TTL,
+    EVENT_HISTORY, EVENT_HISTORY_BYTES, EVENT_HISTORY_TTL, EVENT_LOG_TTL, IDEMPOTENCY_TTL,
+    MAX_ROOM_CONNECTIONS, PRESENCE_TTL,
 };
 use crate::simulation::{Limit, limit};
 use crate::store::{
@@ -52,7 +53,7 @@ impl RedisLogLink {
         call.arg(limit(Limit::EventHistory, EVENT_HISTORY))
             .arg(millis(EVENT_HISTORY_TTL))
             .arg(millis(EVENT_LOG_TTL));
-        call.arg(millis(IDEMPOTENCY_TTL));
+        call.arg(millis(IDEMPOTENCY_TTL)).arg(EVENT_HISTORY_BYTES);
         for event in what.events {
             call.arg(event.id).arg(flag(event.keyed)).arg(&event.json[..]);
         }

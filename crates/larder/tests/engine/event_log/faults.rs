@@ -2,7 +2,7 @@
 
 use super::{Follower, SOON, head, numbered, publish};
 use crate::support::{node, node_with, ready};
-use larder::{Cache, ErrorKind, Gap, Position, Replay, tag};
+use larder::{Cache, ErrorKind, Event, Gap, Position, Replay, tag};
 use larder_testkit::{Fault, RedisServer, TcpProxy, assert_eventually};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -103,6 +103,29 @@ async fn whoever_was_away_for_longer_than_the_window_is_reset_and_goes_on_from_t
     let places = publish(&one, 7..9).await;
     follower.until(&places[1]).await;
     assert_eq!(follower.seen, [7, 8]);
+}
+
+#[tokio::test]
+async fn large_events_take_the_place_of_many_small_ones() {
+    let redis = RedisServer::start();
+    let cache = node(&redis).await;
+    let log = cache.event_log();
+    let small = publish(&cache, 0..100).await;
+    for number in 0..200 {
+        let text = "x".repeat(60_000 + number);
+        log.append("acme", Event::new("large").data(serde_json::json!(text))).await.unwrap();
+    }
+    let keys = redis.command(&["KEYS", "*"]);
+    let keys: Vec<String> = keys.items().iter().map(larder_testkit::Reply::text).collect();
+    let stream = keys
+        .iter()
+        .find(|key| redis.command(&["TYPE", key.as_str()]).text() == "stream")
+        .expect("the log's events");
+    let bytes = redis.command(&["MEMORY", "USAGE", stream.as_str(), "SAMPLES", "0"]).int().unwrap();
+    assert!(bytes < 5 << 20, "{bytes} bytes");
+    assert!(bytes > 3 << 20, "no more is forgotten than need be: {bytes} bytes");
+    let replay = log.after("acme", &small[99], 300, 1 << 20).await.unwrap();
+    assert!(matches!(replay, Replay::Unrecoverable { .. }), "what is forgotten is told: {replay:?}");
 }
 
 #[tokio::test]

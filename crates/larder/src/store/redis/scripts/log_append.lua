@@ -5,7 +5,7 @@
 --       5 the last batch of this node  then, for each event whose id is remembered: where that is
 -- ARGV  1 label  2 channel of events  3 tenant  4 name of a new epoch  5 '1' = begin it in any case
 --       6 number of the batch  7 events kept  8 ms for which they are kept
---       9 ms for which the state is kept  10 ms for which ids and batches are remembered
+--       9 ms for which the state is kept  10 ms for which ids and batches are remembered  11 bytes of events kept
 --       then for each event: id, '1' = it is remembered, JSON
 -- Answers RECOVER | LATE | OK, then for each event: epoch, offset
 local meta, stream = KEYS[3], KEYS[4]
@@ -41,10 +41,17 @@ if begins then
   redis.call('DEL', stream)
 end
 
+-- Large events take fewer places. A server that does not tell what a key takes bounds their number alone.
+local kept, least = ARGV[7], '~'
+local bytes, many = redis.pcall('MEMORY', 'USAGE', stream, 'SAMPLES', '0'), redis.pcall('XLEN', stream)
+if type(bytes) == 'number' and type(many) == 'number' and bytes > tonumber(ARGV[11]) then
+  kept, least = text(math.max(1, math.floor(many * tonumber(ARGV[11]) / bytes * 0.9))), '='
+end
+
 local first, reply = offset + 1, {'OK'}
 local message = {'E', '', ARGV[3], epoch, text(first)}
 local remembered = 5
-for j = 11, #ARGV, 3 do
+for j = 12, #ARGV, 3 do
   local id, json, key, known = ARGV[j], ARGV[j + 2], nil, nil
   if ARGV[j + 1] == '1' then
     remembered = remembered + 1
@@ -53,7 +60,7 @@ for j = 11, #ARGV, 3 do
   end
   if not known then
     offset = offset + 1
-    redis.call('XADD', stream, 'MAXLEN', '~', ARGV[7], text(offset) .. '-0', id, json)
+    redis.call('XADD', stream, 'MAXLEN', least, kept, text(offset) .. '-0', id, json)
     message[#message + 1] = json
     known = epoch .. ':' .. text(offset)
     if key then redis.call('SET', key, known, 'PX', ARGV[10]) end
