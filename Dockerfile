@@ -15,7 +15,8 @@ COPY --from=build /larder /usr/local/bin/larder
 COPY --from=build --chown=65532:65532 /data /data
 WORKDIR /data
 USER 65532:65532
-ENV ENV=production LISTEN=0.0.0.0:8000
+# PORT alone means every address. A platform sets another; LISTEN, where somebody sets it, is stronger than both.
+ENV ENV=production PORT=8000
 EXPOSE 8000
 # `check` speaks to Redis; /health/live is for orchestrators. There is no shell and no curl in here.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s CMD ["larder", "stats", "--url", "http://127.0.0.1:8000"]

@@ -6,6 +6,7 @@ mod cache;
 mod changes;
 mod client;
 mod cluster;
+mod deployment;
 mod house;
 mod http2;
 mod input;

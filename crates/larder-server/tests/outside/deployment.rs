@@ -1,0 +1,83 @@
+//! The image, and the pages that say how a platform runs it. No container is started here: what the Dockerfile and the pages set is
+//! what the program is given.
+
+use crate::markdown;
+use crate::production::repository;
+use crate::server::{Dir, command};
+
+pub(crate) fn text(path: &str) -> String {
+    std::fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+type Settings = Vec<(String, String)>;
+
+/// The variables that the Dockerfile sets.
+fn of_the_image() -> Settings {
+    let dockerfile = text("Dockerfile");
+    let lines = dockerfile.lines().filter_map(|line| line.strip_prefix("ENV "));
+    let pairs = lines.flat_map(str::split_whitespace).map(|pair| pair.split_once('=').unwrap());
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// What `larder config` says of a setting in a container of the image that is given `more`.
+fn shown(name: &str, more: &[(&str, &str)]) -> String {
+    let image = of_the_image();
+    let mut env: Vec<(&str, &str)> = image.iter().map(|(name, value)| (&**name, &**value)).collect();
+    env.push(("JWT_SECRET", "0123456789abcdef0123456789abcdef"));
+    // The last of two holds, as with `docker run --env`.
+    env.extend(more);
+    let output = command(&Dir::new(), &env, &["config"]);
+    assert!(output.status.success(), "{output:?}");
+    let table = String::from_utf8(output.stdout).unwrap();
+    let row = table.lines().find(|line| line.split_whitespace().next() == Some(name)).unwrap();
+    row.split_whitespace().nth(1).unwrap().to_owned()
+}
+
+#[test]
+fn a_container_listens_everywhere_on_the_port_of_its_platform_unless_told_where() {
+    let listens = |more: &[(&str, &str)]| shown("LISTEN", more);
+    assert_eq!(listens(&[]), "0.0.0.0:8000");
+    assert!(text("Dockerfile").contains("EXPOSE 8000\n"));
+    assert_eq!(listens(&[("PORT", "10000")]), "0.0.0.0:10000");
+    assert_eq!(listens(&[("PORT", "10000"), ("LISTEN", "[::]:8000")]), "[::]:8000");
+}
+
+/// The variables in the blocks of a page: `{ key: NAME, value: TEXT }`, `NAME=text`, `NAME = "text"`. What the platform makes is none of them.
+fn set_by(page: &str) -> Settings {
+    let of_render = |line: &str| {
+        let (name, rest) = line.strip_prefix("- { key: ")?.split_once(", value: ")?;
+        Some((name.to_owned(), rest.split('}').next()?.to_owned()))
+    };
+    let assigned = |line: &str| {
+        let (name, value) = line.split_once('=')?;
+        let variable = name.trim().chars().all(|c| c.is_ascii_uppercase() || c == '_');
+        variable.then(|| (name.trim().to_owned(), value.to_owned()))
+    };
+    let blocks = markdown::blocks(page);
+    let lines = blocks.iter().flat_map(|block| &block.lines).map(|line| line.trim());
+    let pairs = lines.filter_map(|line| of_render(line).or_else(|| assigned(line)));
+    pairs
+        .map(|(name, value)| (name, value.split('#').next().unwrap().trim().trim_matches('"').to_owned()))
+        .filter(|(_, value)| !value.contains('$') && !value.contains('…'))
+        .collect()
+}
+
+#[test]
+fn the_pages_of_platforms_set_what_they_ask_for() {
+    for name in ["render", "railway", "fly"] {
+        let page = text(&format!("docs/hosting/{name}.md"));
+        let set = set_by(&page);
+        let of_page: Vec<(&str, &str)> = set.iter().map(|(name, value)| (&**name, &**value)).collect();
+        assert_eq!(shown("ENV", &of_page), "production", "{name}");
+        // The addresses of their proxies are not known, so all clients are one address, to which no rate is right.
+        for limit in ["RATE_LIMIT_API", "RATE_LIMIT_UPLOADS"] {
+            assert_eq!(shown(limit, &of_page), "off", "{name} of {of_page:?}");
+        }
+        assert!(page.contains("/health/ready"), "{name}");
+        let platform = [("PORT", "10000")].into_iter().filter(|_| name != "fly");
+        let listens = shown("LISTEN", &of_page.iter().copied().chain(platform).collect::<Vec<_>>());
+        let expected = if name == "fly" { "0.0.0.0:8000" } else { "0.0.0.0:10000" };
+        assert_eq!(listens, expected, "{name}");
+    }
+    assert!(text("docs/hosting/fly.md").contains("internal_port = 8000"));
+}
