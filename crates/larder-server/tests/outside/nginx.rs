@@ -12,18 +12,35 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 pub(crate) const CONFIGURATION: &str = include_str!("../../../../deploy/nginx/nginx.conf");
+/// Without a master there is one process, which ends with the test.
+const ONE_PROCESS: &str = "off";
 const START: Duration = Duration::from_secs(20);
 
 /// A running nginx.
 pub(crate) struct Front {
     program: Program,
     pub(crate) url: String,
-    _dir: Dir,
+    dir: Dir,
 }
 
 impl Front {
     /// nginx as the repository configures it, but for where its files and the servers are.
-    async fn start(servers: &[u16]) -> Self {
+    pub(crate) async fn start(servers: &[u16]) -> Self {
+        Self::with(servers, CONFIGURATION, |port| format!("listen 127.0.0.1:{port};")).await
+    }
+
+    /// With another configuration, and what `listen.conf` says for a port.
+    pub(crate) async fn with(
+        servers: &[u16],
+        configuration: &str,
+        listen: impl FnOnce(u16) -> String,
+    ) -> Self {
+        let (dir, port) = Self::files(servers, listen);
+        Self::run(dir, configuration, port, ONE_PROCESS).await
+    }
+
+    /// A directory with what a site changes.
+    fn files(servers: &[u16], listen: impl FnOnce(u16) -> String) -> (Dir, u16) {
         let (dir, port) = (Dir::new(), free_port());
         let servers: String =
             servers.iter().map(|port| format!("server 127.0.0.1:{port} max_fails=0;")).collect();
@@ -31,8 +48,8 @@ impl Front {
             "upstream larder {{ zone larder 256k; least_conn; {servers} keepalive 64; keepalive_timeout 4s; }}"
         );
         write(dir.path(), "upstream.conf", &upstream);
-        write(dir.path(), "listen.conf", &format!("listen 127.0.0.1:{port};"));
-        Self::run(dir, CONFIGURATION, port).await
+        write(dir.path(), "listen.conf", &listen(port));
+        (dir, port)
     }
 
     /// nginx with its own defaults in front of `server`, and `directives`.
@@ -44,19 +61,39 @@ impl Front {
             "error_log stderr; pid /tmp/nginx.pid; events {{}} http {{ access_log off; {places}
              server {{ listen 127.0.0.1:{port}; {directives} location / {{ proxy_pass {server}; }} }} }}"
         );
-        Self::run(Dir::new(), &configuration, port).await
+        Self::run(Dir::new(), &configuration, port, ONE_PROCESS).await
     }
 
-    async fn run(dir: Dir, configuration: &str, port: u16) -> Self {
+    /// With a master and its workers, and another configuration.
+    pub(crate) async fn with_master(servers: &[u16], configuration: &str) -> Self {
+        let (dir, port) = Self::files(servers, |port| format!("listen 127.0.0.1:{port};"));
+        Self::run(dir, configuration, port, "on").await
+    }
+
+    /// What people do after they have changed something.
+    pub(crate) fn reload(&self) {
+        let mut reload = std::process::Command::new(nginx());
+        reload.arg("-p").arg(self.dir.path()).args(["-c", "nginx.conf", "-s", "reload"]);
+        let output = reload.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    async fn run(dir: Dir, configuration: &str, port: u16, master: &str) -> Self {
         let place = dir.path().display().to_string();
         let configuration = configuration.replace("/tmp/", &format!("{place}/"));
         let configuration = configuration.replace("/dev/stdout", &format!("{place}/access.log"));
         write(dir.path(), "nginx.conf", &configuration);
         let program = Program::start(&nginx(), &dir.path().join("nginx.log"), |command| {
-            // One process, which ends with the test.
-            command.args(["-p", &place, "-c", "nginx.conf", "-g", "daemon off; master_process off;"]);
+            command.args([
+                "-p",
+                &place,
+                "-c",
+                "nginx.conf",
+                "-g",
+                &format!("daemon off; master_process {master};"),
+            ]);
         });
-        let front = Self { program, url: format!("http://127.0.0.1:{port}"), _dir: dir };
+        let front = Self { program, url: format!("http://127.0.0.1:{port}"), dir };
         let anyone = front.client();
         let answers = || anyone.try_send("GET", "/health", &Body::Nothing, &[]);
         assert_eventually!(answers().await.is_ok(), START, "nginx listens: {}", front.program.output());
@@ -65,6 +102,14 @@ impl Front {
 
     pub(crate) fn client(&self) -> Client {
         Client::new(&self.url)
+    }
+}
+
+impl Drop for Front {
+    /// A master that is killed would leave its workers.
+    fn drop(&mut self) {
+        self.program.terminate();
+        let _ = self.program.wait(START);
     }
 }
 
@@ -98,6 +143,10 @@ impl Pair {
         let ports: Vec<u16> = servers.iter().map(|server| port(server.url())).collect();
         let servers = servers.try_into().unwrap_or_else(|_| panic!("two were started"));
         Self { stack, servers, front: Front::start(&ports).await }
+    }
+
+    pub(crate) fn ports(&self) -> [u16; 2] {
+        self.servers.each_ref().map(|server| port(server.url()))
     }
 }
 

@@ -2,13 +2,15 @@
 
 use crate::client::Client;
 use crate::live::Socket;
-use crate::nginx::{Load, Pair, restart_both, somebody};
+use crate::nginx::{Front, Load, Pair, restart_both, somebody};
 use crate::routes::a_campaign;
 use larder_testkit::assert_eventually;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -29,6 +31,28 @@ async fn an_upgrade_passes_and_what_one_server_is_told_comes_by_both() {
     acme.post("/api/v1/campaigns", a_campaign("one")).await.expect(201);
     for socket in &mut sockets {
         assert_eq!(socket.expect("event").await["kind"], "campaign.created");
+    }
+}
+
+/// A WebSocket for a page of `origin`, asked of nginx by the name `shop.example` and its port.
+async fn connect(front: &Front, token: &str, origin: &str) -> Result<(), tungstenite::Error> {
+    let port = front.url.rsplit(':').next().unwrap();
+    let mut request = format!("ws://shop.example:{port}/ws/notifications/acme").into_client_request()?;
+    request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    request.headers_mut().insert("origin", format!("{origin}:{port}").parse().unwrap());
+    let stream = TcpStream::connect(front.url.trim_start_matches("http://")).await?;
+    tokio_tungstenite::client_async(request, stream).await.map(drop)
+}
+
+#[tokio::test]
+async fn a_page_that_came_through_nginx_may_connect_whatever_the_port_and_a_foreign_one_may_not() {
+    let pair = Pair::start().await;
+    let acme = pair.front.client().sign_in("owner@acme.test").await;
+    let token = acme.token.as_deref().unwrap();
+    connect(&pair.front, token, "http://shop.example").await.expect("it is the server's own page");
+    match connect(&pair.front, token, "http://evil.example").await {
+        Err(tungstenite::Error::Http(response)) => assert_eq!(response.status(), 403),
+        other => panic!("{other:?}"),
     }
 }
 
