@@ -1,6 +1,7 @@
 # syntax=docker/dockerfile:1
-# The program, and nothing beside it: no shell, no package manager, not root, nothing to write to.
+# The program, and nothing beside it: no shell, no package manager, not root. What it writes are imports of more than 256 kB, to /tmp, and SQLite's file.
 #   docker build -t larder .
+#   docker run --read-only --tmpfs /tmp --env-file production.env -p 8000:8000 larder
 FROM rust:1.95-slim-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /src

@@ -86,6 +86,7 @@ pub async fn start(config: SampleConfig, cache: Cache) -> Result<Backend, StartE
     seed::seed(&db, config.data, config.sample_logins).await?;
     let tokens = Arc::new(tokens(&db, &config.jwt).await?);
 
+    leads::check_room();
     let stop = CancellationToken::new();
     let (base, seller, seller_address) = match config.seller {
         SellerApi::Upstream(base) => (base, None, None),

@@ -9,3 +9,4 @@ mod sql;
 pub use csv::{Rejected, Report};
 pub use model::{Lead, LeadStatus, NewLead};
 pub(crate) use routes::routes;
+pub(crate) use spool::check as check_room;

@@ -2,6 +2,7 @@
 //! transaction.
 
 use std::io::{Seek, SeekFrom, Write};
+use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::StreamExt;
@@ -34,7 +35,23 @@ pub(super) async fn take_in(body: Body) -> Result<SpooledTempFile, Problem> {
     Ok(spool)
 }
 
+/// Says at the start what an upload would find.
+pub(crate) fn check() {
+    if let Err(error) = tempfile::tempfile() {
+        let directory = std::env::temp_dir();
+        tracing::warn!(
+            setting = "TMPDIR",
+            directory = %directory.display(),
+            %error,
+            "no file can be made in the directory for temporary ones: imports of more than {} kB will be refused",
+            IN_MEMORY >> 10
+        );
+    }
+}
+
+/// The file for it can't be made, written or read: a full disk, or a file system without a directory that can be written to.
 pub(super) fn no_room(error: std::io::Error) -> Problem {
-    tracing::error!(%error, "an upload can't be kept");
-    Problem::internal()
+    tracing::error!(setting = "TMPDIR", directory = %std::env::temp_dir().display(), %error, "an upload can't be kept");
+    let detail = "the server has no room for an upload of this size: the directory for temporary files (TMPDIR) can't be used";
+    Problem::unavailable(detail).retry_after(Duration::from_secs(60))
 }

@@ -81,3 +81,25 @@ fn the_pages_of_platforms_set_what_they_ask_for() {
     }
     assert!(text("docs/hosting/fly.md").contains("internal_port = 8000"));
 }
+
+/// The lines from the one that is `head` to the next that is indented no further.
+fn section(path: &str, head: &str) -> String {
+    let text = text(path);
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let from =
+        text.lines().position(|line| line.trim() == head).unwrap_or_else(|| panic!("{path}: no {head}"));
+    let depth = indent(text.lines().nth(from).unwrap());
+    let inside = |line: &&str| line.trim().is_empty() || indent(line) > depth;
+    text.lines().skip(from + 1).take_while(inside).map(|line| format!("{}\n", line.trim())).collect()
+}
+
+#[test]
+fn where_the_file_system_is_read_only_there_is_room_for_imports() {
+    let compose = section("compose.yaml", "backend:");
+    assert!(compose.contains("\nread_only: true\n") && compose.contains("\ntmpfs: [/tmp]\n"), "{compose}");
+    let kubernetes = section("deploy/kubernetes/larder.yaml", "template:");
+    assert!(kubernetes.contains("readOnlyRootFilesystem: true"), "{kubernetes}");
+    assert!(kubernetes.contains("{ name: tmp, mountPath: /tmp }"), "{kubernetes}");
+    assert!(kubernetes.contains("- name: tmp\nemptyDir: { sizeLimit:"), "{kubernetes}");
+    assert!(text("deploy/systemd/larder.service").contains("\nPrivateTmp=yes\n"));
+}

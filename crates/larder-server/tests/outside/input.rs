@@ -127,6 +127,24 @@ async fn what_is_no_request_of_ours_is_refused_as_a_problem() {
 }
 
 #[tokio::test]
+async fn an_import_for_which_there_is_no_room_names_what_is_missing_and_so_does_the_start() {
+    let kind = Kind::MemorySqlite;
+    let nowhere = [("TMPDIR", "/dev/null/x")];
+    let stack = Stack::with(kind, larder_testkit::RedisServer::builder(), &nowhere).await;
+    assert!(stack.server.log().contains("/dev/null/x"), "{}", stack.server.log());
+    let acme = stack.acme().await;
+    let list = acme.get("/api/v1/campaigns").await.expect(200).json();
+    let import = format!("/api/v1/campaigns/{}/leads/import", list["items"][0]["id"].as_str().unwrap());
+    let leads = |lines| Body::Text("text/csv", format!("email,name\n{}", "a@b.test,A\n".repeat(lines)));
+    acme.send("POST", &import, &leads(100)).await.expect(200);
+    let answer = acme.send("POST", &import, &leads(30_000)).await.expect_problem(503);
+    assert!(answer.text().contains("TMPDIR"), "{}", answer.text());
+    assert_eq!(answer.header("retry-after"), "60");
+    assert!(stack.server.log().contains("an upload can't be kept"), "{}", stack.server.log());
+    assert!(!Stack::start(kind).await.server.log().contains("TMPDIR"), "nothing is said where there is room");
+}
+
+#[tokio::test]
 async fn every_bad_token_is_refused_alike() {
     let stack = Stack::start(Kind::MemorySqlite).await;
     let anyone = stack.anyone();
