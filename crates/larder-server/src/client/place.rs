@@ -17,13 +17,12 @@ pub(crate) struct Place {
 impl Place {
     /// Flag > environment > `.env`; otherwise the address that `larder serve` would listen on in this directory.
     pub(super) fn find(url: Option<&str>, token: Option<&str>) -> Result<Self, Failure> {
-        let said = config::said(Path::new("."), &["LARDER_URL", "LARDER_TOKEN", "LISTEN", "PORT"]);
-        let [url_said, token_said, listen, port] = said.as_slice() else {
-            unreachable!("one answer for each question")
-        };
+        let here = Path::new(".");
+        let said = config::said(here, &["LARDER_URL", "LARDER_TOKEN"]);
+        let [url_said, token_said] = said.as_slice() else { unreachable!("one answer for each question") };
         let url = match url.or(url_said.as_deref()) {
             Some(url) => parse(url)?,
-            None => of_listen(listen.as_deref(), port.as_deref()),
+            None => of_listen(&config::listens(here)),
         };
         Ok(Self { url, token: token.map(str::to_owned).or_else(|| token_said.clone()) })
     }
@@ -40,12 +39,7 @@ fn parse(text: &str) -> Result<Url, Failure> {
 }
 
 /// Every address of the machine is reached by its own.
-fn of_listen(listen: Option<&str>, port: Option<&str>) -> Url {
-    let address = match (listen, port) {
-        (Some(address), _) => address.to_owned(),
-        (None, Some(port)) => format!("127.0.0.1:{port}"),
-        (None, None) => DEFAULT_LISTEN.to_owned(),
-    };
+fn of_listen(address: &str) -> Url {
     let address = address.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
     let fallback = || Url::parse(&format!("http://{DEFAULT_LISTEN}")).expect("the default address is one");
     Url::parse(&format!("http://{address}")).unwrap_or_else(|_| fallback())
@@ -57,12 +51,11 @@ mod tests {
 
     #[test]
     fn the_server_is_where_it_would_listen_unless_told_otherwise() {
-        let url = |listen, port| of_listen(listen, port).to_string();
-        assert_eq!(url(None, None), "http://127.0.0.1:8000/");
-        assert_eq!(url(Some("0.0.0.0:9000"), None), "http://127.0.0.1:9000/");
-        assert_eq!(url(Some("[::]:9000"), None), "http://[::1]:9000/");
-        assert_eq!(url(None, Some("9000")), "http://127.0.0.1:9000/");
-        assert_eq!(url(Some("nonsense nonsense"), None), "http://127.0.0.1:8000/");
+        let url = |listen| of_listen(listen).to_string();
+        assert_eq!(url("0.0.0.0:9000"), "http://127.0.0.1:9000/");
+        assert_eq!(url("[::]:9000"), "http://[::1]:9000/");
+        assert_eq!(url("127.0.0.1:8000"), "http://127.0.0.1:8000/");
+        assert_eq!(url("nonsense nonsense"), "http://127.0.0.1:8000/");
     }
 
     #[test]

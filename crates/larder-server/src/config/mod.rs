@@ -64,6 +64,12 @@ pub(crate) fn said(directory: &Path, names: &[&str]) -> Vec<Option<String>> {
     names.iter().map(|name| sources.find(name, false).map(|(text, _)| text.to_owned())).collect()
 }
 
+/// Where `larder serve` in `directory` would listen, as far as can be told without its flags.
+pub(crate) fn listens(directory: &Path) -> String {
+    let sources = Sources::of_process(BTreeMap::new(), directory);
+    address_of(sources.find("LISTEN", false), sources.find("PORT", false)).0
+}
+
 /// The configuration of a server about which nobody said more than `environment`.
 #[cfg(test)]
 pub(crate) fn of_test(environment: &[(&str, &str)]) -> Config {
@@ -110,13 +116,20 @@ fn read(sources: &Sources) -> Result<Loaded, Problems> {
     Ok(Loaded { config, shown, warnings })
 }
 
-/// `PORT` means every address of the machine, unless `LISTEN` was said at least as strongly.
 fn listen(config: &Config, (listen, port): (Source, Source)) -> (Listen, Source) {
-    match (&config.listen, &config.port) {
-        (Some(address), None) => (address.clone(), listen),
-        (Some(address), Some(_)) if listen >= port => (address.clone(), listen),
-        (_, Some(number)) => (Listen(format!("0.0.0.0:{}", number.0)), port),
-        (None, None) => (Listen(DEFAULT_LISTEN.to_owned()), Source::Default),
+    let number = config.port.as_ref().map(|port| port.0.to_string());
+    let address = config.listen.as_ref().map(|address| (address.0.as_str(), listen));
+    let (address, source) = address_of(address, number.as_deref().map(|number| (number, port)));
+    (Listen(address), source)
+}
+
+/// `PORT` means every address of the machine, unless `LISTEN` was said at least as strongly.
+fn address_of(listen: Option<(&str, Source)>, port: Option<(&str, Source)>) -> (String, Source) {
+    match (listen, port) {
+        (Some((address, said)), Some((_, by))) if said.is_as_strong_as(by) => (address.to_owned(), said),
+        (_, Some((number, by))) => (format!("0.0.0.0:{number}"), by),
+        (Some((address, said)), None) => (address.to_owned(), said),
+        (None, None) => (DEFAULT_LISTEN.to_owned(), Source::Default),
     }
 }
 

@@ -34,6 +34,13 @@ pub enum Source {
     Flag,
 }
 
+impl Source {
+    /// Lines of one file are equally strong.
+    pub(crate) fn is_as_strong_as(self, other: Self) -> bool {
+        self >= other || matches!((self, other), (Self::Dotenv(_), Self::Dotenv(_)))
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -126,6 +126,9 @@ fn port_alone_means_every_address_and_listen_beats_it_unless_port_was_said_more_
     let both = env(&[("PORT", "9000"), ("LISTEN", "127.0.0.1:1")]).unwrap();
     assert_eq!(both.config.listen_address(), "127.0.0.1:1");
     assert_eq!(row(&both, "LISTEN").value.as_deref(), Some("127.0.0.1:1"));
+    // A file has no stronger and weaker lines.
+    let file = read(&sources(&[], &[], "LISTEN=127.0.0.1:1\nPORT=9000", "")).unwrap();
+    assert_eq!(file.config.listen_address(), "127.0.0.1:1");
     let hosted = read(&sources(&[], &[("PORT", "9000")], "", "listen = \"127.0.0.1:1\"")).unwrap();
     assert_eq!(hosted.config.listen_address(), "0.0.0.0:9000");
     assert_eq!(row(&hosted, "LISTEN").source, Source::Environment);
