@@ -19,8 +19,8 @@ USER 65532:65532
 # PORT alone means every address. A platform sets another; LISTEN, where somebody sets it, is stronger than both.
 ENV ENV=production PORT=8000
 EXPOSE 8000
-# `check` speaks to Redis; /health/live is for orchestrators. There is no shell and no curl in here.
-HEALTHCHECK --interval=5s --timeout=3s --start-period=30s CMD ["larder", "stats", "--url", "http://127.0.0.1:8000"]
+# It asks /health/live of the address that PORT or LISTEN says, which answers however busy the server is. There is no shell and no curl in here.
+HEALTHCHECK --interval=5s --timeout=5s --start-period=30s CMD ["larder", "health"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["larder"]
 CMD ["serve"]

@@ -7,6 +7,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
 use crate::commands::bench::BenchArgs;
 use crate::commands::clear::ClearArgs;
 use crate::commands::crawl::CrawlArgs;
+use crate::commands::health::HealthArgs;
 use crate::commands::keys::KeysArgs;
 use crate::commands::outbox::OutboxVerb;
 use crate::commands::stats::StatsArgs;
@@ -35,6 +36,8 @@ pub(crate) enum Verb {
     Bench(BenchArgs),
     /// Test the Redis connection, step by step.
     Check(SettingFlags),
+    /// Tell by the exit code whether a running server is well: 0, or 1 with the reason.
+    Health(HealthArgs),
     /// Show what the cache of a running server has done.
     Stats(StatsArgs),
     /// List the keys in a running server's memory, or show one entry.

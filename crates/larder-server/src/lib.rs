@@ -38,6 +38,7 @@ pub fn main() -> ExitCode {
         Verb::Serve(flags) => commands::serve::start(flags),
         Verb::Bench(args) => commands::bench::run(&args),
         Verb::Check(flags) => commands::check::run(flags),
+        Verb::Health(args) => commands::health::run(&args),
         Verb::Stats(args) => commands::stats::run(&args),
         Verb::Keys(args) => commands::keys::run(&args),
         Verb::Clear(args) => commands::clear::run(&args),

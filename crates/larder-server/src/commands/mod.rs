@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod clear;
 pub(crate) mod config;
 pub(crate) mod crawl;
+pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod outbox;
 pub(crate) mod serve;

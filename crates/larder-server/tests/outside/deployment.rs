@@ -3,7 +3,7 @@
 
 use crate::markdown;
 use crate::production::repository;
-use crate::server::{Dir, command};
+use crate::server::{Dir, Server, command};
 
 pub(crate) fn text(path: &str) -> String {
     std::fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -40,6 +40,19 @@ fn a_container_listens_everywhere_on_the_port_of_its_platform_unless_told_where(
     assert!(text("Dockerfile").contains("EXPOSE 8000\n"));
     assert_eq!(listens(&[("PORT", "10000")]), "0.0.0.0:10000");
     assert_eq!(listens(&[("PORT", "10000"), ("LISTEN", "[::]:8000")]), "[::]:8000");
+}
+
+#[tokio::test]
+async fn the_image_asks_the_server_for_its_health_where_it_listens() {
+    let dockerfile = text("Dockerfile");
+    let check = dockerfile.lines().find(|line| line.starts_with("HEALTHCHECK")).unwrap();
+    let words: Vec<String> = serde_json::from_str(check.split_once(" CMD ").unwrap().1).unwrap();
+    let arguments: Vec<&str> = words.iter().map(String::as_str).collect();
+    assert_eq!(arguments[0], "larder");
+    let server = Server::start(&[]).await;
+    let port = server.url().rsplit(':').next().unwrap();
+    let ask = |port| command(&Dir::new(), &[("PORT", port)], &arguments[1..]).status.code();
+    assert_eq!((ask(port), ask("1")), (Some(0), Some(1)));
 }
 
 /// The variables in the blocks of a page: `{ key: NAME, value: TEXT }`, `NAME=text`, `NAME = "text"`. What the platform makes is none of them.

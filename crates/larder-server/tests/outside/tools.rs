@@ -1,10 +1,11 @@
-//! The commands that measure and show: `bench`, `keys --redis`, `config`.
+//! The commands that measure and show: `bench`, `keys --redis`, `config`, `health`.
 
 use crate::client::{Body, Client};
 use crate::server::{Dir, Server, command};
 use crate::stack::{Kind, Stack, on_every_stack};
-use larder_testkit::{Answer, RedisServer, StubHttp};
+use larder_testkit::{Answer, RedisServer, StubHttp, assert_eventually};
 use serde_json::json;
+use std::time::Duration;
 
 on_every_stack!(what_bench_says_was_saved_is_what_the_database_was_not_asked);
 
@@ -181,4 +182,48 @@ async fn crawling_names_the_line_that_is_wrong() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(said.contains("line 3") && said.contains(why), "{said}");
     }
+}
+
+/// What `larder health` says of a server that is named by its port alone, as in the image, and with which exit code.
+fn health(port: &str, more: &[&str]) -> (Option<i32>, String) {
+    let arguments: Vec<&str> = ["health"].iter().chain(more).copied().collect();
+    let output = command(&Dir::new(), &[("PORT", port)], &arguments);
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    (output.status.code(), said)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_is_told_of_a_server_that_has_no_place_for_another_request() {
+    let (upstream, gate) = (StubHttp::start().await, larder_testkit::Gate::new());
+    upstream.otherwise(Answer::json(json!({})).behind(&gate));
+    let url = upstream.url();
+    let env = [("UPSTREAM_API_URL", &*url), ("UPSTREAM_TIMEOUT", "60s"), ("MAX_CONCURRENT_REQUESTS", "1")];
+    let server = Server::start(&env).await;
+    let port = server.url().rsplit(':').next().unwrap().to_owned();
+    let acme = Client::new(server.url()).sign_in("owner@acme.test").await;
+    let request = tokio::spawn(async move { acme.get("/api/v1/products").await });
+    upstream.called("/acme/products", 1).await;
+    assert_eq!(command(server.dir(), &[("PORT", &port)], &["stats"]).status.code(), Some(1), "it is full");
+    let expected = |word: &str| (Some(0), format!("{}/ is {word}\n", server.url()));
+    assert_eq!(health(&port, &[]), expected("live"));
+    assert_eq!(health(&port, &["--ready"]), expected("ready"));
+    // As the server itself, it takes the port of the environment before the address of the file.
+    std::fs::write(server.dir().path().join("larder.toml"), "listen = \"127.0.0.1:1\"\n").unwrap();
+    assert!(command(server.dir(), &[("PORT", &port)], &["health"]).status.success());
+    gate.open();
+    request.await.unwrap();
+}
+
+#[tokio::test]
+async fn health_fails_where_nobody_listens_and_readiness_where_the_server_stops() {
+    let server = Server::start(&[("SHUTDOWN_DELAY", "20s")]).await;
+    let port = server.url().rsplit(':').next().unwrap().to_owned();
+    server.program().terminate();
+    assert_eventually!(health(&port, &["--ready"]).0 == Some(1), Duration::from_secs(20), "it is not ready");
+    let (_, said) = health(&port, &["--ready"]);
+    assert!(said.contains("503 to /health/ready"), "{said}");
+    assert_eq!(health(&port, &[]).0, Some(0));
+    server.program().kill();
+    let (code, said) = health(&port, &[]);
+    assert!(code == Some(1) && said.contains("can't be reached"), "{said}");
 }
