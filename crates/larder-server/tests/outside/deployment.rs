@@ -116,3 +116,22 @@ fn where_the_file_system_is_read_only_there_is_room_for_imports() {
     assert!(kubernetes.contains("- name: tmp\nemptyDir: { sizeLimit:"), "{kubernetes}");
     assert!(text("deploy/systemd/larder.service").contains("\nPrivateTmp=yes\n"));
 }
+
+/// The number behind `name` in a text.
+fn number(text: &str, name: &str) -> u32 {
+    let (_, rest) = text.split_once(name).unwrap_or_else(|| panic!("no {name} in {text}"));
+    let digits = rest.trim_start_matches(|c: char| !c.is_ascii_digit());
+    digits.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn in_an_upgrade_too_the_pools_fit_into_postgresql_and_leave_some_to_others() {
+    let compose = section("compose.yaml", "backend:");
+    let kubernetes = text("deploy/kubernetes/larder.yaml");
+    let max = number(&text("compose.yaml"), "max_connections=");
+    for (manifest, max) in [(compose, max), (kubernetes, 100)] {
+        let servers = number(&manifest, "replicas: ") + 1;
+        let pool = number(&manifest, "DB_POOL_SIZE") + number(&manifest, "DB_MAX_OVERFLOW");
+        assert!(servers * pool + 10 <= max, "{servers} x {pool} of {max}");
+    }
+}

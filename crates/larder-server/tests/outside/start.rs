@@ -2,8 +2,8 @@
 
 use crate::client::Client;
 use crate::server::{Dir, Server, command, command_with_input, launch, launch_logging_to, log};
-use crate::stack::{Stack, on_every_stack};
-use larder_testkit::{PostgresServer, assert_eventually};
+use crate::stack::{Kind, Stack, on_every_stack};
+use larder_testkit::{PostgresServer, RedisServer, assert_eventually};
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -184,6 +184,24 @@ async fn a_pool_larger_than_postgresql_allows_is_a_warning() {
     };
     assert!(start("5000").await.contains("more connections than PostgreSQL allows"));
     assert!(!start("1").await.contains("more connections than PostgreSQL allows"));
+}
+
+#[tokio::test]
+async fn so_are_the_pools_of_two_servers_that_are_too_large_together() {
+    let stack = Stack::with(
+        Kind::RedisPostgres,
+        RedisServer::builder(),
+        // 100 each, of the 200 of which PostgreSQL keeps three back.
+        &[("DB_POOL_SIZE", "20"), ("DB_MAX_OVERFLOW", "80")],
+    )
+    .await;
+    let warning = "more connections than PostgreSQL allows";
+    assert!(!stack.server.log().contains(warning), "{}", stack.server.log());
+    let other = stack.second().await;
+    for server in [&stack.server, &other] {
+        assert_eventually!(server.log().contains(warning), LONG, "both say so: {}", server.log());
+        assert!(server.log().contains("servers=2"), "{}", server.log());
+    }
 }
 
 #[tokio::test]

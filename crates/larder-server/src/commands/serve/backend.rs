@@ -37,22 +37,6 @@ pub(super) async fn claim(config: &Config, backend: &Backend) -> Option<Claim> {
     Some(claim)
 }
 
-/// Pools that may open more connections than the server allows end in errors under load, and not before.
-pub(super) async fn check_room(backend: &Backend) {
-    let most = backend.db.pool_use().max;
-    match backend.db.server_connections().await {
-        Ok(Some(allowed)) if i64::from(most) > allowed => tracing::warn!(
-            settings = "DB_POOL_SIZE, DB_MAX_OVERFLOW",
-            most,
-            allowed,
-            "this server alone may open more connections than PostgreSQL allows (max_connections): under load the rest fails; \
-             lower the pool, divided by the number of servers, or raise max_connections"
-        ),
-        Ok(_) => {}
-        Err(error) => tracing::debug!(%error, "how many connections the database allows can't be found out"),
-    }
-}
-
 /// What a database that can't be used means for the person at the terminal.
 pub(crate) fn failure(error: &StartError) -> Failure {
     match error {

@@ -5,6 +5,7 @@ mod cache;
 mod described;
 mod greeting;
 mod live;
+mod room;
 mod routes;
 mod signals;
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 use larder::Cache;
 use sample_backend::Backend;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use super::out;
 use crate::cli::SettingFlags;
@@ -73,7 +75,8 @@ pub async fn run(
             return Err(failure);
         }
     };
-    backend::check_room(&backend).await;
+    let mut watching = JoinSet::new();
+    room::watch(&backend, &cache, &mut watching).await;
     let _claim = backend::claim(&config, &backend).await;
     let open = Open::default();
     let live = live::start(&config, &backend, &cache)?;
@@ -102,6 +105,7 @@ pub async fn run(
     if !finished {
         tracing::warn!(seconds = GRACE.as_secs(), "requests were still in flight and were cut off");
     }
+    drop(watching);
     stop(backend, cache).await;
     Ok(())
 }
