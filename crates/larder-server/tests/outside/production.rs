@@ -89,6 +89,25 @@ fn the_alerts_ring_when_they_should_and_only_then() {
     promtool(&["test", "rules", "alerts.test.yml"]);
 }
 
+#[test]
+fn prometheus_understands_how_to_read_larder_and_calls_it_what_the_alerts_expect() {
+    promtool(&["check", "config", "--syntax-only", "scrape.yml"]);
+    let read = |path: &str| std::fs::read_to_string(repository().join(path)).unwrap();
+    assert!(read("deploy/prometheus/alerts.yml").contains("up{job=~\".*larder.*\"}"));
+    let scrape = read("deploy/prometheus/scrape.yml") + &read("deploy/prometheus/scrape-kubernetes.yml");
+    let jobs: Vec<&str> = scrape.split("- job_name: ").skip(1).collect();
+    assert_eq!(jobs.len(), 3);
+    for job in jobs {
+        assert!(job.starts_with("larder") && job.contains("authorization: { credentials_file: /"), "{job}");
+    }
+    // By annotations nobody would bring the token.
+    assert!(!read("deploy/kubernetes/larder.yaml").contains("prometheus.io/"));
+    assert!(
+        read("deploy/prometheus/podmonitor.yaml")
+            .contains("credentials: { name: larder, key: metrics_token }")
+    );
+}
+
 /// Everything that the dashboard asks Prometheus.
 fn questions(dashboard: &Value) -> Vec<String> {
     let panels = dashboard["panels"].as_array().unwrap();
