@@ -28,6 +28,7 @@ mod production;
 mod protocol;
 mod readme;
 mod routes;
+mod secrets;
 mod sentinel;
 mod server;
 mod shape;
