@@ -135,3 +135,52 @@ fn in_an_upgrade_too_the_pools_fit_into_postgresql_and_leave_some_to_others() {
         assert!(servers * pool + 10 <= max, "{servers} x {pool} of {max}");
     }
 }
+
+/// A Docker that keeps its containers in a file, one a line, and writes down how many there are after each call.
+const DOCKER: &str = r#"#!/bin/sh
+set -eu
+cd "$STATE"
+case "$*" in
+    "compose ps -q backend") cat containers ;;
+    "compose up -d --no-deps --no-recreate --wait --scale backend="*" backend")
+        [ ! -e broken ] || exit 1
+        wanted=${*#*backend=}
+        while [ "$(wc -l <containers)" -lt "${wanted%% *}" ]; do date +new-%N >>containers; done ;;
+    "stop -t 45 "*) sed -i "/^$4\$/d" containers ;;
+    "rm "*) ! grep -q "^$2\$" containers ;;
+    *) echo "docker $* was not expected" >&2; exit 64 ;;
+esac
+wc -l <containers >>counts
+"#;
+
+/// Runs the script that replaces servers with that Docker; its exit code, the containers and how many there were.
+fn upgrade(dir: &Dir) -> (Option<i32>, String, String) {
+    use std::os::unix::fs::PermissionsExt;
+    let at = |name: &str| dir.path().join(name);
+    std::fs::write(at("docker"), DOCKER).unwrap();
+    std::fs::set_permissions(at("docker"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(at("containers"), "old-1\nold-2\n").unwrap();
+    let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
+    let mut script = std::process::Command::new(repository().join("deploy/upgrade-compose.sh"));
+    let output = script.env("PATH", path).env("STATE", dir.path()).output().unwrap();
+    let read = |name: &str| std::fs::read_to_string(at(name)).unwrap_or_default();
+    (output.status.code(), read("containers"), read("counts"))
+}
+
+#[test]
+fn the_servers_of_compose_are_replaced_one_after_the_other_with_both_always_there() {
+    let dir = Dir::new();
+    let (code, containers, counts) = upgrade(&dir);
+    assert_eq!(code, Some(0), "{containers}{counts}");
+    assert!(containers.lines().count() == 2 && !containers.contains("old"), "{containers}");
+    // ps; then up, stop and rm for each: 2, 3 2 2, 3 2 2.
+    assert_eq!(counts.split_whitespace().collect::<String>(), "2322322");
+    let dir = Dir::new();
+    std::fs::write(dir.path().join("broken"), "").unwrap();
+    let (code, containers, _) = upgrade(&dir);
+    assert_eq!(
+        (code, &*containers),
+        (Some(1), "old-1\nold-2\n"),
+        "nothing is stopped for one that is not well"
+    );
+}
