@@ -266,6 +266,26 @@ async fn a_user_is_added_with_a_password_from_standard_input() {
 }
 
 #[tokio::test]
+async fn the_first_administrator_in_production_is_added_as_the_checklist_says() {
+    let secret = ("JWT_SECRET", "0123456789abcdef0123456789abcdef");
+    let server = Server::start(&[("ENV", "production"), secret, ("SAMPLE_DATA", "")]).await;
+    let page = crate::deployment::text("docs/production.md");
+    let line = page.lines().find_map(|line| line.strip_prefix("    larder user add ")).unwrap();
+    let arguments: Vec<&str> = ["user", "add"].into_iter().chain(line.split(' ')).collect();
+    let output = command_with_input(server.dir(), &arguments, "larder-demo\n");
+    assert!(output.status.success(), "{output:?}");
+    let anyone = Client::new(server.url());
+    let admin = anyone.sign_in(arguments[2]).await;
+    for path in ["/api/cache/keys", "/api/v1/cache/metrics", "/api/cache/overview"] {
+        anyone.get(path).await.expect_problem(401);
+        admin.get(path).await.expect(200);
+    }
+    for path in ["compose.yaml", "deploy/kubernetes/larder.yaml"] {
+        assert!(crate::deployment::text(path).contains(&format!("user add {line}")), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn threats_are_crawled_from_json_lines() {
     let server = Server::start(&[]).await;
     let client = Client::new(server.url());
