@@ -6,6 +6,7 @@ use crate::secrets;
 use crate::server::{Dir, Server};
 use larder_testkit::{Program, assert_eventually};
 use serde_json::Value;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -42,6 +43,70 @@ fn it_does_not_start_without_its_secrets() {
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains(&format!("{missing} is missing")), "{said}");
     }
+}
+
+/// What `larder serve` is given by the script: the effective settings, instead of a server.
+fn settings_of_the_start(dir: &Dir, env: &[(&str, &str)]) -> String {
+    let stand_in = dir.path().join("larder.sh");
+    let real = env!("CARGO_BIN_EXE_larder");
+    std::fs::write(&stand_in, format!("#!/bin/sh\nverb=$1; shift\nexec {real} config \"$@\"\n")).unwrap();
+    std::fs::set_permissions(&stand_in, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(script(dir));
+    start_production(&mut command, env);
+    let output = command.env("LARDER", &stand_in).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The value and the source of a setting.
+fn row<'a>(settings: &'a str, name: &str) -> (&'a str, &'a str) {
+    let line = settings.lines().find(|line| line.split(' ').next() == Some(name)).unwrap();
+    let mut cells = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).skip(1);
+    (cells.next().unwrap(), cells.next().unwrap())
+}
+
+#[test]
+fn what_is_set_anywhere_is_left_as_it_is_and_the_rest_is_fitted_to_the_machine() {
+    let dir = Dir::new();
+    // As the program takes them, with spaces around the sign.
+    std::fs::write(dir.path().join(".env"), "JWT_SECRET = 0123456789abcdef0123456789abcdef\n").unwrap();
+    std::fs::write(dir.path().join("larder.toml"), "database_url = \"sqlite://here.db\"\n").unwrap();
+    let fitted = settings_of_the_start(&dir, &[]);
+    assert_eq!(row(&fitted, "ENV"), ("production", "environment"));
+    assert_eq!(row(&fitted, "WORKERS"), ("cores", "default"));
+    assert_eq!(row(&fitted, "CACHE_MEMORY").1, "environment");
+    assert_eq!(row(&fitted, "DB_MAX_OVERFLOW"), ("20", "environment"));
+
+    let chosen =
+        "database_url = \"sqlite://here.db\"\nworkers = 3\ncache_memory = \"33mb\"\ndb_max_overflow = 7\n";
+    std::fs::write(dir.path().join("larder.toml"), chosen).unwrap();
+    let kept = settings_of_the_start(&dir, &[("DB_POOL_SIZE", "5")]);
+    for (name, value) in [("WORKERS", "3"), ("CACHE_MEMORY", "33mb"), ("DB_MAX_OVERFLOW", "7")] {
+        assert_eq!(row(&kept, name), (value, "larder.toml"));
+    }
+    assert_eq!(row(&kept, "DB_POOL_SIZE"), ("5", "environment"));
+}
+
+#[test]
+fn what_is_wrong_with_the_settings_is_said_before_it_starts() {
+    let dir = Dir::new();
+    let mut command = Command::new(script(&dir));
+    start_production(
+        &mut command,
+        &[("WORKERS", "many"), ("JWT_SECRET", "x"), ("DATABASE_URL", "sqlite://x.db")],
+    );
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("WORKERS"));
+}
+
+#[test]
+fn the_batch_file_sets_no_size_and_has_the_line_ends_of_its_shell() {
+    let read = |path: &str| std::fs::read_to_string(repository().join(path)).unwrap();
+    let batch = read("scripts/start-production.bat");
+    let set: Vec<&str> = batch.lines().filter_map(|line| line.strip_prefix("set ")).collect();
+    assert_eq!(set, ["ENV=production"]);
+    assert!(read(".gitattributes").contains("*.bat text eol=crlf\n"));
 }
 
 #[tokio::test]
