@@ -1,4 +1,4 @@
-//! The image, and the pages that say how a platform runs it. No container is started here: what the Dockerfile and the pages set is
+//! The image, the unit, the manifests, and the pages that say how a platform runs it. No container is started here: what the Dockerfile and the pages set is
 //! what the program is given.
 
 use crate::markdown;
@@ -183,4 +183,50 @@ fn the_servers_of_compose_are_replaced_one_after_the_other_with_both_always_ther
         (Some(1), "old-1\nold-2\n"),
         "nothing is stopped for one that is not well"
     );
+}
+
+const UNIT: &str = "deploy/systemd/larder.service";
+
+/// The drop-ins in the head of the unit.
+fn drop_ins() -> Vec<String> {
+    let unit = text(UNIT);
+    let head = unit.lines().take_while(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#'));
+    let head = head.map(|line| format!("{}\n", line.trim())).collect::<String>();
+    let blocks = head.split("[Service]\n").skip(1);
+    let settings =
+        |block: &str| block.lines().take_while(|line| line.contains('=')).collect::<Vec<_>>().join("\n");
+    blocks.map(|block| format!("[Service]\n{}\n", settings(block))).collect()
+}
+
+/// What systemd says of the unit with another drop-in, in which this program stands for the one that is installed.
+fn verify(drop_in: &str) -> String {
+    let dir = Dir::new();
+    let unit = dir.path().join("larder-under-test.service");
+    let program = text(UNIT).replace("/usr/local/bin/larder", env!("CARGO_BIN_EXE_larder"));
+    std::fs::write(&unit, program).unwrap();
+    let drop_ins = dir.path().join("larder-under-test.service.d");
+    std::fs::create_dir(&drop_ins).unwrap();
+    std::fs::write(drop_ins.join("override.conf"), drop_in).unwrap();
+    let mut analyze = std::process::Command::new("systemd-analyze");
+    let output =
+        analyze.arg("verify").arg(&unit).output().expect("systemd is installed: scripts/test does that");
+    // It loads the units of the machine, too, and complains of some.
+    let said = String::from_utf8(output.stderr).unwrap();
+    said.lines().filter(|line| line.contains("larder-under-test")).collect()
+}
+
+#[test]
+fn systemd_understands_the_unit_with_each_of_the_drop_ins_in_its_head() {
+    let drop_ins = drop_ins();
+    assert_eq!(drop_ins.len(), 2, "{drop_ins:?}");
+    for drop_in in drop_ins {
+        assert_eq!(verify(&drop_in), "", "{drop_in}");
+    }
+    assert!(verify("[Service]\nLoadCredentials=x:y\n").contains("LoadCredentials"), "it would be said");
+}
+
+#[test]
+fn the_unit_is_not_started_again_with_a_configuration_that_is_wrong() {
+    let wrong = command(&Dir::new(), &[("WORKERS", "many")], &["serve"]).status.code().unwrap();
+    assert!(text(UNIT).contains(&format!("\nRestartPreventExitStatus={wrong}\n")), "{wrong}");
 }
