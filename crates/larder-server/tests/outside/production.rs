@@ -235,3 +235,28 @@ async fn a_server_that_stops_says_so_before_it_refuses_anybody() {
     anyone.get("/health/live").await.expect(200);
     assert!(server.program().exited().is_none());
 }
+
+/// One step of scripts/test where npm does not work; its exit code and what was said.
+fn step_without_npm(env: &[(&str, &str)]) -> (Option<i32>, String) {
+    let dir = Dir::new();
+    let npm = dir.path().join("npm");
+    std::fs::write(&npm, "#!/bin/sh\nexit 1\n").unwrap();
+    std::fs::set_permissions(&npm, std::fs::Permissions::from_mode(0o755)).unwrap();
+    // All its functions, and none of its steps.
+    let one_step = "eval \"$(sed '/^took=()/,$d' \"$0\")\"; grafana; echo \"left out: ${left_out[*]}\"";
+    let mut bash = Command::new("bash");
+    bash.args(["-c", one_step]).arg(repository().join("scripts/test"));
+    let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
+    let output =
+        bash.env_clear().env("PATH", path).env("HOME", dir.path()).envs(env.iter().copied()).output();
+    let output = output.unwrap();
+    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
+
+#[test]
+fn what_ci_cannot_check_is_a_failure_unless_somebody_said_that_it_may_be_left_out() {
+    let (code, said) = step_without_npm(&[]);
+    assert!(code == Some(1) && said.contains("LARDER_TEST_OFFLINE=1"), "{code:?} {said}");
+    let (code, said) = step_without_npm(&[("LARDER_TEST_OFFLINE", "1")]);
+    assert!(code == Some(0) && said.contains("left out: the Grafana dashboard"), "{code:?} {said}");
+}
