@@ -174,6 +174,8 @@ $('theme').addEventListener('change', ({ target }) => {
 });
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => charts.restyle());
 $('first-commands').textContent = Array(2).fill(`curl -si ${location.origin}/api/charts/trend | grep -i -e '^x-cache' -e '^server-timing'`).join('\n');
+// Scrapers show a token, which a link does not, and nginx keeps the route to itself.
+$('metrics-link').hidden = !open;
 setInterval(age, 1000);
 if (open || session.signedIn) enter();
 else signedOut('');

@@ -55,6 +55,7 @@ async fn an_empty_server_says_so_and_shows_the_first_lookups_as_they_come() {
     assert!(page.text("#first-commands").await.contains(&format!("{}/api/charts/trend", server.url())));
     assert_eq!(page.text("#redis .warn, #redis .bad, #redis dd").await, "not configured");
     assert!(page.text("#tenants-note").await.contains("Sign in"));
+    assert_eq!(page.eval("document.querySelector('#metrics-link').checkVisibility()").await, true);
 
     let anyone = Client::new(server.url());
     for _ in 0..4 {
@@ -272,6 +273,8 @@ async fn in_production_it_is_for_administrators() {
     enter("ada@acme.test", "a-long-password").await;
     page.until(LIVE).await;
     page.until(&shows("#viewer", "administrator")).await;
+    let link = "document.querySelector('#metrics-link').checkVisibility()";
+    assert_eq!(page.eval(link).await, false, "metrics want a token of their own");
     // A reload of the tab keeps it; signing out does not.
     page.eval("location.reload()").await;
     page.until(LIVE).await;
