@@ -5,10 +5,12 @@
 FROM rust:1.95-slim-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
+# Cargo features of larder-server beside its own: --build-arg FEATURES=otel
+ARG FEATURES=""
 COPY . .
 # What was downloaded and compiled before is kept between builds, outside of the image.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    cargo build --locked --profile dist --bin larder && cp target/dist/larder /larder && mkdir /data
+    cargo build --locked --profile dist -p larder-server --bin larder --features "$FEATURES" && cp target/dist/larder /larder && mkdir /data
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /larder /usr/local/bin/larder
