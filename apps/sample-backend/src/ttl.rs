@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use larder::Policy;
+use larder::limits::MAX_KEEP;
 
 /// The tag of everything that is derived from products.
 pub(crate) const SELLER_TAG: &str = "seller";
@@ -70,6 +71,25 @@ endpoints! {
 }
 
 impl Endpoint {
+    /// That of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|endpoint| endpoint.name() == name)
+    }
+
+    /// How its answers are kept with this TTL.
+    #[must_use]
+    pub fn policy(self, ttl: Duration) -> Policy {
+        let policy = Policy::ttl(ttl);
+        if self.is_from_upstream() { policy.stale_if_error(STALE_FOR).tag(SELLER_TAG) } else { policy }
+    }
+
+    /// The longest TTL that it can have.
+    #[must_use]
+    pub fn longest_ttl(self) -> Duration {
+        if self.is_from_upstream() { MAX_KEEP - STALE_FOR } else { MAX_KEEP }
+    }
+
     /// Whether its source is another server, whose failures are bridged.
     fn is_from_upstream(self) -> bool {
         use Endpoint::{
@@ -99,24 +119,15 @@ impl Policies {
     /// The TTLs of the contract, except where `overrides` says another by name.
     ///
     /// # Errors
-    /// The names that are none, and TTLs of zero.
+    /// The names that are none, and TTLs that can't be: all of them.
     pub fn new(overrides: &BTreeMap<String, Duration>) -> Result<Self, String> {
-        let known = |name: &str| Endpoint::ALL.iter().any(|e| e.name() == name);
-        let wrong: Vec<_> = overrides
-            .iter()
-            .filter(|(name, ttl)| !known(name) || ttl.is_zero())
-            .map(|(name, ttl)| format!("ttl.{name} = {ttl:?}"))
-            .collect();
+        let wrong: Vec<_> = overrides.iter().filter_map(|(name, ttl)| refusal(name, *ttl)).collect();
         if !wrong.is_empty() {
-            return Err(format!("no such endpoint, or no time at all: {}", wrong.join(", ")));
+            return Err(wrong.join("; "));
         }
         let policy = |endpoint: Endpoint| {
             let ttl = overrides.get(endpoint.name()).copied().unwrap_or(endpoint.default_ttl());
-            let policy = Policy::ttl(ttl);
-            if !endpoint.is_from_upstream() {
-                return (ttl, policy);
-            }
-            (ttl, policy.stale_if_error(STALE_FOR).tag(SELLER_TAG))
+            (ttl, endpoint.policy(ttl))
         };
         Ok(Self(Endpoint::ALL.iter().map(|&endpoint| policy(endpoint)).collect()))
     }
@@ -132,6 +143,12 @@ impl Policies {
     pub fn ttl(&self, endpoint: Endpoint) -> Duration {
         self.0[endpoint as usize].0
     }
+}
+
+/// Why an override can't be, if it can't.
+fn refusal(name: &str, ttl: Duration) -> Option<String> {
+    let Some(endpoint) = Endpoint::named(name) else { return Some(format!("ttl.{name}: no such endpoint")) };
+    endpoint.policy(ttl).validate().err().map(|error| format!("ttl.{name}: {error}"))
 }
 
 #[cfg(test)]
@@ -153,5 +170,14 @@ mod tests {
         assert!(Policies::new(&overrides("campaigns", 1)).is_ok());
         assert!(Policies::new(&overrides("campaign", 1)).unwrap_err().contains("ttl.campaign"));
         assert!(Policies::new(&overrides("campaigns", 0)).unwrap_err().contains("ttl.campaigns"));
+    }
+
+    #[test]
+    fn the_longest_ttl_of_every_endpoint_is_one_that_lookups_take() {
+        for endpoint in Endpoint::ALL {
+            let longest = endpoint.longest_ttl();
+            assert!(endpoint.policy(longest).validate().is_ok(), "{endpoint:?}");
+            assert!(endpoint.policy(longest + Duration::from_secs(1)).validate().is_err(), "{endpoint:?}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::coherence::Mirror;
 use crate::engine::{Engine, Options};
 use crate::error::{Error, ErrorKind};
-use crate::limits::{MAX_CONCURRENT_LOADS, MAX_KEEP, TENANT_LOADS};
+use crate::limits::{MAX_CONCURRENT_LOADS, MAX_KEEP, MAX_LOAD_TIMEOUT, TENANT_LOADS};
 use crate::remote::{RedisState, Remote, random_name};
 use crate::stats::Stats;
 use crate::store::Connector;
@@ -258,8 +258,8 @@ impl CacheBuilder {
             format!("tenant_loads is {}: 1 to {MAX_CONCURRENT_LOADS}", self.tenant_loads),
         );
         check(
-            !self.load_timeout.is_zero() && self.load_timeout <= Duration::from_secs(3600),
-            format!("load_timeout is {:?}: more than zero, at most 1 h", self.load_timeout),
+            !self.load_timeout.is_zero() && self.load_timeout <= MAX_LOAD_TIMEOUT,
+            format!("load_timeout is {:?}: more than zero, at most {MAX_LOAD_TIMEOUT:?}", self.load_timeout),
         );
         let lease = Duration::from_secs(1)..=Duration::from_secs(60);
         if let Some(chosen) = &self.lease {

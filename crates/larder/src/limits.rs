@@ -14,6 +14,8 @@ pub const MAX_TAG_BYTES: usize = 256;
 pub const MAX_PREFIX_SEGMENTS: usize = 8;
 /// The longest time any entry is kept, stale time included. Redis forgets invalidations older than this.
 pub const MAX_KEEP: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The longest hard time-out of a load: one that hangs has a place, and keeps everybody else from loading, for so long.
+pub const MAX_LOAD_TIMEOUT: Duration = Duration::from_secs(3600);
 /// The longest time for which a failed load keeps others from loading: it ends by itself, since nobody may be left who
 /// would end it.
 pub const MAX_COOLDOWN: Duration = Duration::from_secs(3600);

@@ -1,11 +1,13 @@
 //! Every setting, declared once: from here come the environment variables, the keys of `larder.toml`, the flags, the help,
 //! `larder config` and the names that a misspelt one is compared with.
 
+use larder::limits::{MAX_KEEP, MAX_LOAD_TIMEOUT};
+
 use super::ttl::Ttls;
 use super::value::{
-    Count, DatabaseUrl, Delay, EvictionPolicy, HttpUrl, Lease, Listen, LogFilter, Mode, Namespace, Origins,
-    PemFile, Proxies, Rate, RedisUrl, SampleData, Secrecy, Secret, Size, Span, Timeout, Value, WarmList,
-    Word, Workers,
+    Count, DatabaseUrl, EvictionPolicy, HttpUrl, Lease, Listen, LogFilter, Mode, Namespace, Origins, PemFile,
+    Proxies, Rate, RedisUrl, SampleData, Secrecy, Secret, Size, Span, Timeout, Value, WarmList, Word,
+    Workers,
 };
 
 /// What holds where nobody said otherwise.
@@ -54,8 +56,8 @@ pub(crate) struct Setting {
 
 /// Hands out the value of each setting in turn.
 pub(crate) trait Reader {
-    /// The value of `setting`, or nothing where it was refused; the refusal is noted.
-    fn value<T: Value>(&mut self, setting: &Setting) -> Option<T>;
+    /// The value of `setting`. Where it was refused that is noted, and the default stands in.
+    fn value<T: Value>(&mut self, setting: &Setting) -> T;
 }
 
 /// The setting whose variable is `name`.
@@ -91,16 +93,19 @@ macro_rules! declare {
         } ),+];
 
         impl Config {
-            /// Reads every setting before it gives up, so that all problems are known.
-            pub(crate) fn read(reader: &mut impl Reader, ttl: Ttls) -> Option<Self> {
-                $( let $field = by_name($name).and_then(|setting| reader.value::<$type>(setting)); )+
-                Some(Self { $( $field: $field?, )+ ttl })
+            /// Reads every setting, so that all problems are known.
+            pub(crate) fn read(reader: &mut impl Reader, ttl: Ttls) -> Self {
+                $( let $field = reader.value::<$type>(by_name($name).expect("it is declared here")); )+
+                Self { $( $field, )+ ttl }
             }
         }
     };
 }
 
 use Fallback::{Always, Modes, Unset};
+
+/// Seconds: of the 30 in which everything has to end, some are for requests in flight.
+const MAX_DELAY: u64 = 20;
 
 const fn modes(development: &'static str, production: &'static str) -> Fallback {
     Modes { development, production }
@@ -124,7 +129,7 @@ declare! {
     /// Networks from which X-Forwarded-For and X-Forwarded-Proto are believed
     "TRUSTED_PROXIES" trusted_proxies: Proxies = Unset;
     /// How long /health/ready says 503 after SIGTERM before nobody can connect any more; 5s with TRUSTED_PROXIES, else 0
-    "SHUTDOWN_DELAY" shutdown_delay: Option<Delay> = Unset;
+    "SHUTDOWN_DELAY" shutdown_delay: Option<Span<MAX_DELAY>> = Unset;
     /// Origins whose pages may call this server
     "CORS_ORIGINS" cors_origins: Origins = modes("http://localhost:*,http://127.0.0.1:*", "");
     /// Where the rows are; an SQLite file is created and migrated at start
@@ -160,11 +165,11 @@ declare! {
     /// How long one request may wait for Redis, retry included
     "REDIS_READ_TIMEOUT" redis_read_timeout: Timeout = Always("200ms");
     /// How long a value loaded while Redis is out of reach is kept in memory
-    "OUTAGE_MEMORY_TTL" outage_memory_ttl: Span = Always("5s");
+    "OUTAGE_MEMORY_TTL" outage_memory_ttl: Span<{ MAX_KEEP.as_secs() }> = Always("5s");
     /// No other process serves these tenants, so the full TTL holds without Redis too
     "SINGLE_NODE" single_node: bool = Always("false");
     /// Hard time-out of one load
-    "LOAD_TIMEOUT" load_timeout: Timeout = Always("10s");
+    "LOAD_TIMEOUT" load_timeout: Timeout<{ MAX_LOAD_TIMEOUT.as_secs() }> = Always("10s");
     /// How stale another node can be at worst; 1s, with Redis Cluster 2s
     "COHERENCE_LEASE" coherence_lease: Option<Lease> = Unset;
     /// Certificate authority of the Redis server, where it is none of the system's

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use larder::store::redis::{RedisConfig, TlsFiles};
 
+use check::Check;
 pub use declared::Config;
 use declared::{Reader, Setting};
 pub use problem::{Problem, Problems};
@@ -93,11 +94,11 @@ pub fn fuzz(toml: &str, dotenv: &str) {
 fn read(sources: &Sources) -> Result<Loaded, Problems> {
     let mut reading = Reading::new(sources);
     let ttl = reading.ttls();
-    let config = Config::read(&mut reading, ttl);
-    let Reading { mut shown, mut problems, ports, .. } = reading;
-    let mut warnings = sources.misspelt();
-    let Some(mut config) = config else { return Err(Problems { problems, warnings }) };
-    check::contradictions(&config, sources, &mut problems, &mut warnings);
+    let mut config = Config::read(&mut reading, ttl);
+    let Reading { mut shown, problems, refused, ports, .. } = reading;
+    let mut check = Check { config: &config, sources, refused, problems, warnings: sources.misspelt() };
+    check.all();
+    let Check { problems, warnings, .. } = check;
     if !problems.is_empty() {
         return Err(Problems { problems, warnings });
     }
@@ -195,6 +196,8 @@ struct Reading<'a> {
     mode: Mode,
     shown: Vec<Shown>,
     problems: Vec<Problem>,
+    /// Whose value was refused: a default stands in.
+    refused: Vec<&'static str>,
     /// The sources of `LISTEN` and `PORT`.
     ports: (Source, Source),
 }
@@ -208,6 +211,7 @@ impl<'a> Reading<'a> {
             mode: mode.unwrap_or(Mode::Development),
             shown: Vec::new(),
             problems: sources.problems.clone(),
+            refused: Vec::new(),
             ports: (Source::Default, Source::Default),
         }
     }
@@ -215,11 +219,11 @@ impl<'a> Reading<'a> {
     fn ttls(&mut self) -> Ttls {
         let mut ttls = Ttls::default();
         for (name, text) in &self.sources.ttl {
-            match Timeout::parse(text.trim()) {
+            match <Timeout>::parse(text.trim()) {
                 Ok(ttl) => ttls.set(name, ttl.0),
                 Err(why) => self.problems.push(
                     Problem::new(format!("ttl.{name}"), format!("{text:?} ({}) {why}", Source::Toml))
-                        .accepted(Timeout::form()),
+                        .accepted(<Timeout>::form()),
                 ),
             }
         }
@@ -228,7 +232,7 @@ impl<'a> Reading<'a> {
 }
 
 impl Reader for Reading<'_> {
-    fn value<T: Value>(&mut self, setting: &Setting) -> Option<T> {
+    fn value<T: Value>(&mut self, setting: &Setting) -> T {
         let given = self.sources.find(setting.name, setting.optional);
         let (text, source) = given.unwrap_or((setting.default.text(self.mode), Source::Default));
         match setting.name {
@@ -239,7 +243,7 @@ impl Reader for Reading<'_> {
         let value = (!text.is_empty()).then(|| for_people(text, setting.secrecy));
         self.shown.push(Shown { name: setting.name.to_owned(), value, source });
         match T::parse(text) {
-            Ok(value) => Some(value),
+            Ok(value) => value,
             Err(why) => {
                 let given = match setting.secrecy {
                     Secrecy::Hidden => "the value".to_owned(),
@@ -247,7 +251,8 @@ impl Reader for Reading<'_> {
                 };
                 let problem = Problem::new(setting.name, format!("{given} ({source}) {why}"));
                 self.problems.push(problem.accepted((setting.form)()));
-                None
+                self.refused.push(setting.name);
+                T::parse(setting.default.text(self.mode)).expect("a test reads every default")
             }
         }
     }

@@ -5,10 +5,10 @@
 mod source;
 
 use super::declared::{Fallback, SETTINGS, Setting};
-use super::ttl::Ttls;
 use super::value::Secrecy;
 use crate::cli::Cli;
 use clap::{Arg, Command, CommandFactory};
+use sample_backend::ttl::Endpoint;
 use source::{Item, constants, fields, human, setters};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -94,9 +94,10 @@ fn settings(page: &mut String) -> std::fmt::Result {
         page,
         "\n### how long answers are kept\nIn the table `[ttl]` of `larder.toml` only: a duration of more than zero (`campaigns = \"5m\"`).\n"
     )?;
-    writeln!(page, "| endpoint | default |\n| --- | --- |")?;
-    for (name, ttl) in Ttls::default().iter() {
-        writeln!(page, "| `{name}` | {} |", human(ttl))?;
+    writeln!(page, "| endpoint | default | at most |\n| --- | --- | --- |")?;
+    for endpoint in Endpoint::ALL {
+        let (name, ttl, longest) = (endpoint.name(), endpoint.default_ttl(), endpoint.longest_ttl());
+        writeln!(page, "| `{name}` | {} | {} |", human(ttl), human(longest))?;
     }
     Ok(())
 }

@@ -270,3 +270,83 @@ fn a_secret_may_stand_in_a_file() {
         assert!(said.contains(part), "{part} is missing in: {said}");
     }
 }
+
+#[test]
+fn a_ttl_that_no_lookup_would_take_is_a_problem_among_the_others() {
+    let said = |endpoint: &str, ttl: &str| {
+        let toml = format!("workers = 0\n[ttl]\n{endpoint} = \"{ttl}\"\n");
+        let mut lines = lines(&read(&sources(&[], &[], "", &toml)).unwrap_err());
+        assert!(lines.remove(0).starts_with("WORKERS: "), "{lines:?}");
+        lines
+    };
+    for (endpoint, ttl, limit) in
+        [("campaigns", "29d", None), ("campaigns", "30d", None), ("campaigns", "40d", Some("30d"))]
+            .into_iter()
+            .chain([("dashboard_kpis", "29d", None), ("dashboard_kpis", "30d", Some("29d"))])
+            .chain([("products", "40d", Some("29d")), ("stats", "31d", Some("30d"))])
+    {
+        let lines = said(endpoint, ttl);
+        let Some(limit) = limit else {
+            assert!(lines.is_empty(), "{lines:?}");
+            continue;
+        };
+        let [line] = &lines[..] else { panic!("one problem of {endpoint}: {lines:?}") };
+        assert!(line.starts_with(&format!("ttl.{endpoint}: {ttl} (larder.toml)")), "{line}");
+        assert!(line.contains("beyond the limit of 2592000s"), "{line}");
+        assert!(line.ends_with(&format!("accepted: a duration up to {limit}")), "{line}");
+    }
+}
+
+/// The names of what is wrong.
+fn subjects(environment: &[(&str, &str)]) -> Vec<String> {
+    let problems = env(environment).unwrap_err();
+    lines(&problems).iter().map(|line| line.split(':').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_value_that_can_t_be_read_hides_no_contradiction_of_the_others() {
+    let wrong = [("CACHE_MAX_VALUE_SIZE", "1gb"), ("COHERENCE_LEASE", "1ms"), ("ENV", "production")];
+    assert_eq!(subjects(&wrong), ["COHERENCE_LEASE", "JWT_SECRET", "CACHE_MAX_VALUE_SIZE"]);
+    // What stands in for a value that can't be read contradicts nothing.
+    assert_eq!(subjects(&[("CACHE_MEMORY", "lots"), ("CACHE_MAX_VALUE_SIZE", "60mb")]), ["CACHE_MEMORY"]);
+    assert_eq!(subjects(&[("REDIS_URL", "nowhere"), ("REDIS_MAXMEMORY", "2mb")]), ["REDIS_URL"]);
+    assert!(env(&[("REDIS_URL", "nowhere"), ("REDIS_MAXMEMORY", "2mb")]).unwrap_err().warnings.is_empty());
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("key.pem");
+    std::fs::write(&key, "-----BEGIN PRIVATE KEY-----\n").unwrap();
+    let half = [
+        ("REDIS_URL", "rediss://host"),
+        ("REDIS_TLS_CERT", "/nowhere"),
+        ("REDIS_TLS_KEY", key.to_str().unwrap()),
+    ];
+    assert_eq!(subjects(&half), ["REDIS_TLS_CERT"]);
+}
+
+#[test]
+fn what_the_cache_would_refuse_is_refused_by_its_variable_before() {
+    let wrong = [
+        ("OUTAGE_MEMORY_TTL", "60d"),
+        ("LOAD_TIMEOUT", "2h"),
+        ("CACHE_TENANT_MEMORY", "1kb"),
+        ("CACHE_MAX_VALUE_SIZE", "65mb"),
+        ("CACHE_NAMESPACE", "a b"),
+        ("CACHE_MEMORY", "1kb"),
+    ];
+    for one in wrong {
+        assert_eq!(subjects(&[one]), [one.0]);
+    }
+    let lines = lines(&env(&wrong[..3]).unwrap_err());
+    assert_eq!(
+        lines,
+        [
+            "OUTAGE_MEMORY_TTL: \"60d\" (environment) is longer than 30d; accepted: a duration up to 30d, or 0",
+            "LOAD_TIMEOUT: \"2h\" (environment) is longer than 1h; accepted: a duration up to 1h",
+            "CACHE_TENANT_MEMORY: 1kb is less than CACHE_MAX_VALUE_SIZE, 1mb; accepted: from 1mb to 256mb",
+        ]
+    );
+    let more = env(&[("CACHE_TENANT_MEMORY", "257mb")]).unwrap_err();
+    assert!(more.to_string().contains("257mb is more than CACHE_MEMORY, 256mb"), "{more}");
+    assert!(
+        env(&[("CACHE_TENANT_MEMORY", "1mb"), ("OUTAGE_MEMORY_TTL", "30d"), ("LOAD_TIMEOUT", "1h")]).is_ok()
+    );
+}

@@ -2,11 +2,21 @@
 
 use super::Policy;
 use crate::error::{Error, ErrorKind};
-use crate::limits::{MAX_COOLDOWN, MAX_EAGERNESS, MAX_KEEP, MAX_TAGS};
+use crate::limits::{MAX_COOLDOWN, MAX_EAGERNESS, MAX_KEEP, MAX_LOAD_TIMEOUT, MAX_TAGS};
 use crate::scope::check_tag;
 use std::time::Duration;
 
 impl Policy {
+    /// Whether lookups may use it: they fail under a policy that contradicts itself or a limit. For policies that are made
+    /// at start from what somebody configured. Time-outs that are longer than the cache's own
+    /// ([`CacheBuilder::load_timeout`](crate::CacheBuilder::load_timeout)) are found by the lookup only.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidPolicy`] with all contradictions at once, [`ErrorKind::InvalidTag`].
+    pub fn validate(&self) -> Result<(), Error> {
+        self.check(MAX_LOAD_TIMEOUT)
+    }
+
     /// Checks it for a cache whose loads may take `load_timeout` unless the policy says otherwise.
     pub(crate) fn check(&self, load_timeout: Duration) -> Result<(), Error> {
         let mut wrong = Vec::new();
@@ -119,6 +129,15 @@ mod tests {
         let tags = |n: usize| Policy::ttl(Duration::from_secs(1)).tags((0..n).map(|i| format!("t{i}")));
         assert!(tags(MAX_TAGS).check(SECOND).is_ok());
         assert_eq!(tags(MAX_TAGS + 1).check(SECOND).expect_err("too many").kind(), ErrorKind::InvalidTag);
+    }
+
+    #[test]
+    fn a_policy_can_be_checked_before_anything_is_looked_up() {
+        let kept = |stale: Duration| Policy::ttl(MAX_KEEP - SECOND).stale_if_error(stale).validate();
+        assert!(kept(SECOND).is_ok());
+        assert_eq!(kept(2 * SECOND).expect_err("it is too long").kind(), ErrorKind::InvalidPolicy);
+        assert!(Policy::ttl(SECOND).hard_timeout(MAX_LOAD_TIMEOUT).validate().is_ok());
+        assert!(Policy::ttl(SECOND).hard_timeout(MAX_LOAD_TIMEOUT + SECOND).validate().is_err());
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub(crate) struct BenchArgs {
 }
 
 fn span(text: &str) -> Result<Duration, String> {
-    Timeout::parse(text).map(|span| span.0).map_err(|why| format!("{why}; accepted: {}", Timeout::form()))
+    <Timeout>::parse(text).map(|span| span.0).map_err(|why| format!("{why}; accepted: {}", <Timeout>::form()))
 }
 
 pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {

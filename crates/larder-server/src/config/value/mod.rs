@@ -13,7 +13,7 @@ pub use list::{OriginPattern, Origins, Proxies, WarmList};
 pub use place::{DatabaseUrl, HttpUrl, Listen, RedisUrl, without_password};
 pub use text::{LogFilter, Namespace, PemFile, Secret, Word};
 pub(crate) use time::written;
-pub use time::{Delay, Lease, Span, Timeout};
+pub use time::{Lease, Span, Timeout};
 
 /// How much of a value may be shown to people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,28 +4,29 @@ use std::time::Duration;
 
 use super::Value;
 
-/// No setting needs more than a year, and sums of these must not overflow.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+/// No setting needs more than a year of seconds, and sums of these must not overflow.
+const LONGEST: u64 = 365 * 24 * 3600;
 
-/// A length of time; `0` is one.
+/// A length of time of `MAX` seconds at most; `0` is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Span(pub Duration);
+pub struct Span<const MAX: u64 = LONGEST>(pub Duration);
 
-/// A length of time to wait at most; never zero.
+/// A length of time to wait at most, up to `MAX` seconds; never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Timeout(pub Duration);
+pub struct Timeout<const MAX: u64 = LONGEST>(pub Duration);
 
 /// How long a node may trust its memory without hearing from the others: 1 s to 60 s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lease(pub Duration);
 
-/// How long a server that stops waits before it does: 20 s at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Delay(pub Duration);
+fn form(max: u64) -> String {
+    if max == LONGEST {
+        return "a duration such as 250ms, 30s, 5m, 1h or 1d".into();
+    }
+    format!("a duration up to {}", written(Duration::from_secs(max)))
+}
 
-const FORM: &str = "a duration such as 250ms, 30s, 5m, 1h or 1d";
-
-fn duration(text: &str) -> Result<Duration, String> {
+fn duration(text: &str, max: u64) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }
@@ -43,7 +44,8 @@ fn duration(text: &str) -> Result<Duration, String> {
     };
     let number: u64 = number.parse().map_err(|_| "is not a duration".to_owned())?;
     let span = number.checked_mul(milliseconds).map(Duration::from_millis).ok_or("is too long")?;
-    if span > LONGEST { Err("is longer than 365d".into()) } else { Ok(span) }
+    let max = Duration::from_secs(max);
+    if span > max { Err(format!("is longer than {}", written(max))) } else { Ok(span) }
 }
 
 /// The length as it would be written.
@@ -57,23 +59,23 @@ pub(crate) fn written(span: Duration) -> String {
     }
 }
 
-impl Value for Span {
+impl<const MAX: u64> Value for Span<MAX> {
     fn form() -> String {
-        format!("{FORM}, or 0")
+        format!("{}, or 0", form(MAX))
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        duration(text).map(Self)
+        duration(text, MAX).map(Self)
     }
 }
 
-impl Value for Timeout {
+impl<const MAX: u64> Value for Timeout<MAX> {
     fn form() -> String {
-        FORM.into()
+        form(MAX)
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let span = duration(text)?;
+        let span = duration(text, MAX)?;
         if span.is_zero() { Err("leaves no time at all".into()) } else { Ok(Self(span)) }
     }
 }
@@ -84,27 +86,18 @@ impl Value for Lease {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let span = duration(text)?;
+        let span = duration(text, LONGEST)?;
         let bounds = Duration::from_secs(1)..=Duration::from_secs(60);
         if bounds.contains(&span) { Ok(Self(span)) } else { Err("is out of range".into()) }
-    }
-}
-
-impl Value for Delay {
-    fn form() -> String {
-        "a duration up to 20s, or 0".into()
-    }
-
-    fn parse(text: &str) -> Result<Self, String> {
-        let span = duration(text)?;
-        // Of the 30 s in which everything has to end, some are for requests in flight.
-        if span <= Duration::from_secs(20) { Ok(Self(span)) } else { Err("is longer than 20s".into()) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    type Span = super::Span;
+    type Timeout = super::Timeout;
 
     #[test]
     fn durations_have_a_unit_unless_they_are_zero() {
@@ -130,10 +123,16 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_stops_waits_for_twenty_seconds_at_most() {
-        for (text, good) in [("0", true), ("5s", true), ("20s", true), ("21s", false), ("1m", false)] {
-            assert_eq!(Delay::parse(text).is_ok(), good, "{text}");
+    fn a_limit_is_a_good_value_and_one_past_it_is_refused_with_the_limit() {
+        type Short = super::Span<20>;
+        for (text, good) in [("0", true), ("5s", true), ("20s", true), ("20001ms", false), ("1m", false)] {
+            assert_eq!(Short::parse(text).is_ok(), good, "{text}");
         }
+        assert_eq!(Short::form(), "a duration up to 20s, or 0");
+        type Hour = super::Timeout<3600>;
+        assert!(Hour::parse("1h").is_ok() && Hour::parse("0").is_err());
+        assert_eq!(Hour::parse("61m"), Err("is longer than 1h".into()));
+        assert_eq!(Hour::form(), "a duration up to 1h");
     }
 
     #[test]
