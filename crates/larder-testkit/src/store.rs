@@ -206,6 +206,10 @@ impl Connector for FaultyStore {
     fn address(&self) -> String {
         self.inner.address()
     }
+
+    fn hint(&self, error: &StoreError) -> Option<&'static str> {
+        self.inner.hint(error)
+    }
 }
 
 impl Rules {

@@ -11,7 +11,9 @@ use crate::remote::{RedisState, Remote, random_part};
 use crate::scope::{Change, ScopeHash};
 use crate::simulation;
 use crate::simulation::{Mutant, is};
-use crate::store::{AckTo, HeartbeatReply, Link, Push, Recovered, StateReply, StoreError, StoreErrorKind};
+use crate::store::{
+    AckTo, HeartbeatReply, Link, Push, Recovered, StateReply, StoreError, StoreErrorKind, hinted,
+};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -86,18 +88,30 @@ impl Supervisor {
     }
 
     fn report(&self, error: &StoreError, failures: u32) {
+        let hint = self.remote.connector.hint(error);
         let state = match error.kind {
-            StoreErrorKind::Unsupported => RedisState::Unsupported { missing: error.detail.to_string() },
-            _ => RedisState::Unavailable { reason: error.to_string() },
+            StoreErrorKind::Unsupported => RedisState::Unsupported { missing: hinted(&error.detail, hint) },
+            _ => RedisState::Unavailable { reason: hinted(error, hint) },
         };
         if failures == 0
             && *self.remote.state.borrow() != state
             && let Some(words) = self.remote.announcer.lost(self.engine.mirror.bucket)
         {
             let address = self.remote.connector.address();
-            tracing::warn!(target: "larder::redis", %address, %error, "{words}");
+            let meanwhile = self.meanwhile();
+            tracing::warn!(target: "larder::redis", %address, %error, hint, %meanwhile, "{words}");
         }
         self.remote.state.send_replace(state);
+    }
+
+    /// What it means to be without the shared tier.
+    fn meanwhile(&self) -> String {
+        match self.engine.options.outage_memory_ttl {
+            Some(ttl) => format!(
+                "this node does not learn what others invalidate, and keeps what it loads for {ttl:?}"
+            ),
+            None => "values are kept for their TTL, since by single_node nobody else changes them".to_owned(),
+        }
     }
 
     /// Makes a link that can be trusted: everything deferred here is delivered, and every outage settled, when it

@@ -236,6 +236,30 @@ fn check_shows_each_step_and_fails_with_a_hint() {
 }
 
 #[tokio::test]
+async fn a_redis_that_can_t_be_used_is_told_at_the_start_with_the_remedy_and_the_risk() {
+    let primary = RedisServer::start();
+    let replica = RedisServer::start();
+    replica.command(&["REPLICAOF", "127.0.0.1", &primary.port().to_string()]);
+    let poor = RedisServer::builder().acl("user app on >pw ~ld1:* &ld1:* +@all -zmscore").start();
+    let (replica, poor) = (replica.url(), poor.url_of("app", "pw"));
+    for (url, why, remedy) in [
+        (&*replica, "is a replica", "name the primary in the URL"),
+        (&*poor, "refuses this user zmscore", "ACL SETUSER <user> ~ld1:<namespace>:*"),
+    ] {
+        let server = Server::start(&[("REDIS_URL", url)]).await;
+        let (log, printed) = (server.log(), server.printed());
+        let line = printed.lines().find(|line| line.starts_with("Cache: ")).unwrap();
+        let warning = log.lines().find(|line| line.contains("Redis unavailable, using memory cache"));
+        for said in [line, warning.unwrap_or_else(|| panic!("{log}"))] {
+            for part in [why, remedy, "does not learn what others", "keeps what it loads for 5s"] {
+                assert!(said.contains(part), "{part} is not in {said}");
+            }
+        }
+        assert!(!printed.contains("pw@"), "{printed}");
+    }
+}
+
+#[tokio::test]
 async fn the_commands_speak_to_a_running_server() {
     let server = Server::start(&[]).await;
     let client = Client::new(server.url());

@@ -23,7 +23,7 @@ pub mod redis;
 use crate::scope::{Glob, ScopeHash};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// A future of the store's.
@@ -344,6 +344,12 @@ pub trait Connector: Send + Sync + 'static {
 
     /// The address as people may see it: without password.
     fn address(&self) -> String;
+
+    /// What whoever runs the server can do about an error, where that is known.
+    fn hint(&self, error: &StoreError) -> Option<&'static str> {
+        let _ = error;
+        None
+    }
 }
 
 /// One generation of connections to one server process.
@@ -430,6 +436,11 @@ impl StoreError {
     pub fn new(kind: StoreErrorKind, detail: impl Into<Arc<str>>) -> Self {
         Self { kind, detail: detail.into() }
     }
+}
+
+/// What is wrong, and what to do about it, where that is known.
+pub(crate) fn hinted(wrong: &(impl fmt::Display + ?Sized), hint: Option<&str>) -> String {
+    hint.map_or_else(|| wrong.to_string(), |hint| format!("{wrong} (hint: {hint})"))
 }
 
 /// The kinds of store errors.

@@ -131,6 +131,21 @@ async fn a_user_of_the_recommended_access_list_can_do_everything() {
 }
 
 #[tokio::test]
+async fn primaries_that_may_be_replaced_and_do_not_need_their_replicas_are_advised_against() {
+    let cluster = RedisCluster::start();
+    let connector = RedisConnector::new(config(&cluster.url()), "ns").unwrap();
+    let (link, _, _) = join(&connector, 0).await;
+    let [advice] = link.advice() else { panic!("{:?}", link.advice()) };
+    assert!(
+        advice.contains("min-replicas-to-write 1") && advice.contains("a replica, which may"),
+        "{advice}"
+    );
+    let steps = check(config(&cluster.url()), "ns").await;
+    let warned = steps.iter().filter(|step| step.result == Ok(format!("warning: {advice}"))).count();
+    assert_eq!(warned, 3, "{steps:?}");
+}
+
+#[tokio::test]
 async fn a_primary_that_is_replaced_before_it_refuses_writes_is_advised_against() {
     let cluster = RedisCluster::start();
     cluster.nodes().iter().for_each(|node| node.need_replicas(1, 10));

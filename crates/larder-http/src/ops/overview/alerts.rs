@@ -51,7 +51,7 @@ impl Alerts {
                 );
             }
             RedisState::Unsupported { missing } => {
-                let what = if in_full { format!(": it lacks {missing}") } else { String::new() };
+                let what = if in_full { format!(": {missing}") } else { String::new() };
                 self.bad(
                     "redis_unsupported",
                     format!("This Redis can’t be used{what}. Only memory is used."),

@@ -48,11 +48,27 @@ pub(super) fn tiers(config: &Config, state: &RedisState) -> String {
             format!("memory + {server} at {address}{encrypted}")
         }
         RedisState::Unavailable { reason } => {
-            format!("memory; Redis at {url} is out of reach ({reason}) and is used when it comes")
+            let without = without_redis(config);
+            format!("memory; Redis at {url} can't be used and is tried again and again: {reason}; {without}")
         }
-        RedisState::Unsupported { missing } => format!("memory; Redis at {url} can't be used: {missing}"),
+        RedisState::Unsupported { missing } => {
+            format!("memory; Redis at {url} can't be used: {missing}; {}", without_redis(config))
+        }
         _ => "memory".to_owned(),
     }
+}
+
+/// What it means that other servers may use it and this one does not.
+fn without_redis(config: &Config) -> String {
+    if config.single_node {
+        return "values are kept for their TTL meanwhile, since SINGLE_NODE says that nobody else changes them"
+            .to_owned();
+    }
+    let ttl = written(config.outage_memory_ttl.0);
+    format!(
+        "until then this server does not learn what others change, and keeps what it loads for {ttl} \
+         (OUTAGE_MEMORY_TTL)"
+    )
 }
 
 /// Each has a coherence state of its own.
@@ -92,8 +108,13 @@ mod tests {
         };
         assert_eq!(tiers(&config, &connected(true)), "memory + redis 7.0.15 at redis://host:6379/0 (TLS)");
         assert_eq!(tiers(&config, &connected(false)), "memory + redis 7.0.15 at redis://host:6379/0");
-        let away = tiers(&config, &RedisState::Unavailable { reason: "connection refused".into() });
-        assert!(away.contains("out of reach (connection refused)") && !away.contains("hunter2"), "{away}");
+        let reason = "not writable: it is a replica (hint: name the primary)";
+        let away = tiers(&config, &RedisState::Unavailable { reason: reason.into() });
+        assert!(
+            away.contains(reason) && away.contains("keeps what it loads for 5s (OUTAGE_MEMORY_TTL)"),
+            "{away}"
+        );
+        assert!(!away.contains("hunter2"), "{away}");
         assert_eq!(tiers(&of_test(&[]), &RedisState::Disabled), "memory");
         assert!(tiers(&of_test(&[("CACHE_ENABLED", "no")]), &RedisState::Disabled).starts_with("off"));
     }

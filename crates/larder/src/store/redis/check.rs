@@ -7,6 +7,7 @@ use super::{
     connect::{RedisConnector, advice_on_policy, load_one, random_token, subscribe},
     dial::{Address, Dialer},
     health::Life,
+    hint,
     identity::Identity,
     keys::Keyspace,
     probe,
@@ -16,7 +17,7 @@ use super::{
     url::{Place, Sentinels, shown},
     wire::{Wire, command},
 };
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::{StoreError, StoreErrorKind, hinted};
 use redis::{PushInfo, PushKind, Value, cmd};
 use std::{
     future::Future,
@@ -96,10 +97,8 @@ impl Steps {
         let took = started.elapsed();
         let result = match &outcome {
             Ok(value) => Ok(words(value)),
-            Err(error) => Err(match hint(name, error, self.tls) {
-                Some(hint) => format!("{error} (hint: {hint})"),
-                None => error.to_string(),
-            }),
+            Err(error) if name.starts_with("sentinel") => Err(hinted(error, hint::on_sentinel(error))),
+            Err(error) => Err(hinted(error, hint::on(error, self.tls))),
         };
         let name = self.at.as_ref().map_or_else(|| name.to_owned(), |at| format!("{at} {name}"));
         self.done.push(CheckStep { name, took, result });
@@ -283,9 +282,11 @@ async fn replicas_of(
             None => format!("{count}, and writes are refused without; {}", replicas::words(&timing)),
         };
     }
-    match identity.advice_on_replicas(matches!(place, Place::Sentinels(_))) {
-        // A primary of a Cluster that is cut off from the others stops by itself.
-        _ if matches!(place, Place::Cluster(_)) => count.to_string(),
+    let advice = match place {
+        Place::Cluster(_) => identity.advice_in_cluster(),
+        _ => identity.advice_on_replicas(matches!(place, Place::Sentinels(_))),
+    };
+    match advice {
         Some(advice) => format!("warning: {advice}"),
         None if count == 0 => "none".to_owned(),
         None => format!("{count}, and writes are refused without"),
@@ -316,92 +317,4 @@ async fn arrival(pushed: &mut UnboundedReceiver<PushInfo>) -> Result<(), StoreEr
         }
     }
     Err(StoreError::new(StoreErrorKind::Disconnected, "the subscription has ended"))
-}
-
-/// What to do about a failure.
-fn hint(step: &str, error: &StoreError, tls: bool) -> Option<&'static str> {
-    let says = |part: &str| error.detail.contains(part);
-    let try_without_tls = "if this port does not speak TLS, write redis:// instead of rediss://";
-    let try_tls = "if this port speaks TLS, write rediss:// instead of redis://";
-    Some(match error.kind {
-        _ if step.starts_with("sentinel") => return hint_on_sentinels(error),
-        StoreErrorKind::Disconnected if says("connection refused") => {
-            "is Redis running there? Check host and port of the URL"
-        }
-        StoreErrorKind::Disconnected if says("no such socket") => {
-            "is Redis running, with `unixsocket` set to this path?"
-        }
-        StoreErrorKind::Disconnected if says("not found") => "check the host name in the URL",
-        StoreErrorKind::Disconnected if says("max number of clients") => {
-            "the server's `maxclients` is reached"
-        }
-        StoreErrorKind::Disconnected if !tls && matches!(step, "authenticate" | "ping") => try_tls,
-        StoreErrorKind::Timeout if says("TLS handshake") => try_without_tls,
-        StoreErrorKind::Timeout if step == "connect" => {
-            "nothing answers there: check host and port, and firewalls in between"
-        }
-        StoreErrorKind::Timeout if step == "authenticate" && !tls => {
-            "the server takes connections but does not answer: it is paused or overloaded, or the port speaks TLS \
-             (then write rediss://)"
-        }
-        StoreErrorKind::Timeout => {
-            "the server takes connections but does not answer: it is paused or overloaded"
-        }
-        StoreErrorKind::Denied if says("NOAUTH") => {
-            "the server wants a password: redis://:password@host:port/0"
-        }
-        StoreErrorKind::Denied if says("WRONGPASS") => {
-            "check user and password in the URL; there, special characters are percent-encoded (`@` is %40)"
-        }
-        StoreErrorKind::Denied => {
-            "allow it in the server's access list: ACL SETUSER <user> ~ld1:<namespace>:* &ld1:<namespace>:* +@read \
-             +@write +@pubsub +evalsha +script|load +hello -@dangerous +info +time +ping +select +scan (in a \
-             Cluster +cluster|slots, too)"
-        }
-        StoreErrorKind::Tls if says("known authority") => {
-            "configure the PEM file of the authority that issued it (REDIS_TLS_CA)"
-        }
-        StoreErrorKind::Tls if says("not for") => "connect by a name that the certificate is for",
-        StoreErrorKind::Tls if says("client certificate") => {
-            "configure a client certificate that the server trusts (REDIS_TLS_CERT, REDIS_TLS_KEY)"
-        }
-        StoreErrorKind::Tls if says("does not speak TLS") || says("closed the connection") => try_without_tls,
-        StoreErrorKind::NotWritable if says("replica") => {
-            "name the primary in the URL, or the Sentinels: redis+sentinel://host:26379/NAME"
-        }
-        StoreErrorKind::Unsupported if says("is a Sentinel") => {
-            "write redis+sentinel://host:26379/NAME, with the name under which it knows the primary"
-        }
-        StoreErrorKind::NotWritable if says("LOADING") => "the server is still loading its data: try again",
-        StoreErrorKind::OutOfMemory => {
-            "the server's maxmemory is reached and it may not evict: raise it, or set maxmemory-policy volatile-lru"
-        }
-        StoreErrorKind::Unsupported if says("DB index") => {
-            "the server has fewer databases: check the number in the URL"
-        }
-        StoreErrorKind::Unsupported if says("RESP2 only") => {
-            "connect to the server itself, or by a proxy that passes RESP3 on"
-        }
-        StoreErrorKind::Unsupported => "Redis 7.0 or newer, or Valkey, is needed",
-        _ => return None,
-    })
-}
-
-fn hint_on_sentinels(error: &StoreError) -> Option<&'static str> {
-    let says = |part: &str| error.detail.contains(part);
-    Some(match error.kind {
-        StoreErrorKind::Denied => {
-            "a Sentinel has a user and a password of its own: ?sentinel_user=u&sentinel_password=p at the end of the URL"
-        }
-        StoreErrorKind::Unsupported if says("no primary named") => {
-            "the name is the one in `sentinel monitor NAME …` of its configuration"
-        }
-        StoreErrorKind::Unsupported if says("no Sentinel") => {
-            "this is a data server: Sentinels listen on 26379 as a rule"
-        }
-        StoreErrorKind::Disconnected | StoreErrorKind::Timeout => {
-            "is a Sentinel running there? Check host and port of the URL; the port is 26379 as a rule"
-        }
-        _ => return None,
-    })
 }

@@ -5,6 +5,7 @@ use super::{
     config::{RedisConfig, Resolved},
     dial::{Address, Dialer},
     generation::{Generation, Make, MakeLink, MakeLog, Purpose},
+    hint,
     identity::Identity,
     keys::{self, Keyspace},
     probe,
@@ -177,6 +178,10 @@ impl Connector for RedisConnector {
 
     fn address(&self) -> String {
         self.resolved.target.to_string()
+    }
+
+    fn hint(&self, error: &StoreError) -> Option<&'static str> {
+        hint::on(error, self.resolved.target.tls())
     }
 }
 

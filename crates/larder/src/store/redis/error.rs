@@ -86,7 +86,9 @@ pub(super) fn from_io(error: &io::Error) -> StoreError {
     }
     let words = match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".into(),
-        io::ErrorKind::UnexpectedEof => "the server closed the connection".into(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+            "the server closed the connection".into()
+        }
         io::ErrorKind::TimedOut => "the network gave the connection up".into(),
         _ => error.to_string(),
     };

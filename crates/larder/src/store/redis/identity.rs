@@ -79,13 +79,33 @@ impl Identity {
         }
         let who = match self.replicas {
             0 => "Sentinels may replace this server".to_owned(),
-            replicas => format!("this server has {replicas} replicas, one of which may replace it"),
+            _ => self.replaceable(),
         };
         Some(format!(
             "{who}, and its min-replicas-to-write is not set: nodes that are cut off together with it would go on with \
              it, and would not learn what is invalidated elsewhere, for as long as that lasts; set \
              min-replicas-to-write 1 and min-replicas-max-lag 10 on every server that can be the primary"
         ))
+    }
+
+    /// The same of a primary of a Cluster. One that is cut off from the others stops by itself, but late.
+    pub(super) fn advice_in_cluster(&self) -> Option<String> {
+        (!self.guarded && self.replicas > 0).then(|| {
+            format!(
+                "{}, and its min-replicas-to-write is not set: cut off from the others it goes on taking invalidations for \
+                 as long as cluster-node-timeout, and they are lost with it though they were answered; set \
+                 min-replicas-to-write 1, and min-replicas-max-lag more than 2s below cluster-node-timeout, on every server \
+                 that can be a primary",
+                self.replaceable()
+            )
+        })
+    }
+
+    fn replaceable(&self) -> String {
+        match self.replicas {
+            1 => "this server has a replica, which may replace it".to_owned(),
+            replicas => format!("this server has {replicas} replicas, one of which may replace it"),
+        }
     }
 
     /// Refuses a server of the other kind: part of a Cluster, or not.

@@ -12,7 +12,7 @@
 //! | `scripts`, `link`, `read` | the atomic steps (Lua), and the calls of [`Link`](super::Link) |
 //! | `log_link` | the calls of [`LogLink`](super::log::LogLink) |
 //! | `error`, `reply`, `msgpack` | reading answers and telling failures apart |
-//! | `check` | `larder check` |
+//! | `check`, `hint` | `larder check`; what to do about a failure |
 //!
 //! What is absent on purpose: reconnection inside a link (a link that broke is dead, and a new one is checked from the
 //! beginning), loading a script again when the server forgot it (it is another process then), and any command that
@@ -26,6 +26,7 @@ mod dial;
 mod error;
 mod generation;
 mod health;
+mod hint;
 mod identity;
 mod keys;
 mod link;

@@ -122,6 +122,9 @@ async fn told(wire: &Wire, name: &str, within: Duration) -> Result<Address, Stor
     }
 }
 
+/// How an error begins that comes of asking all Sentinels.
+pub(super) const NOBODY: &str = "no Sentinel names the primary";
+
 /// Nobody names a primary.
 fn nobody(failed: &[(Address, StoreError)]) -> StoreError {
     let words: Vec<String> = failed.iter().map(|(host, error)| format!("{}: {error}", shown(host))).collect();
@@ -130,7 +133,7 @@ fn nobody(failed: &[(Address, StoreError)]) -> StoreError {
         [(_, first), rest @ ..] if rest.iter().all(|(_, other)| other.kind == first.kind) => first.kind,
         _ => StoreErrorKind::Disconnected,
     };
-    StoreError::new(kind, format!("no Sentinel names the primary ({})", words.join("; ")))
+    StoreError::new(kind, format!("{NOBODY} ({})", words.join("; ")))
 }
 
 /// Ends the link when more than half of the Sentinels name another server than `here`. A node that still reaches an old

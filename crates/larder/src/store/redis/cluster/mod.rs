@@ -163,6 +163,7 @@ impl Cluster {
 
     async fn open(caller: Caller<'_>, there: &Dialer, purpose: Purpose) -> Result<Generation, StoreError> {
         let mut made = Generation::open(there, caller.config, true, caller.node, purpose).await?;
+        made.advice.extend(made.identity.advice_in_cluster());
         if made.identity.guarded && purpose == Purpose::Cache {
             let timing = Timing::in_cluster(made.wire(), caller.config.command_timeout).await;
             made.advice.extend(timing.ok().and_then(|timing| timing.advice()));
