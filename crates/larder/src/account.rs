@@ -1,7 +1,9 @@
 //! What is counted of each tenant as a whole: what it holds in memory, exactly and at any moment, and what was done for it.
 
+use crate::clock::Moment;
 use crate::limits::MAX_ACCOUNTS;
 use crate::quota::Quota;
+use crate::quota_use::{Adding, Limits, QuotaStats};
 use crate::stats::Counts;
 use parking_lot::RwLock;
 use std::cmp::Reverse;
@@ -59,11 +61,13 @@ struct Ledger {
     by_tenant: HashMap<Box<str>, Arc<Account>>,
     /// At so many accounts, those that hold nothing are forgotten.
     forget_at: usize,
+    /// Invalidations that were widened for those.
+    widened: u64,
 }
 
 impl Default for Ledger {
     fn default() -> Self {
-        Self { by_tenant: HashMap::new(), forget_at: MAX_ACCOUNTS }
+        Self { by_tenant: HashMap::new(), forget_at: MAX_ACCOUNTS, widened: 0 }
     }
 }
 
@@ -71,7 +75,12 @@ impl Ledger {
     /// An account that holds something is never forgotten: its entries, which bound the number of such accounts, have it.
     fn forget(&mut self) {
         // Who takes an account does so under the lock, so nobody has one that only the ledger has.
-        self.by_tenant.retain(|_, account| Arc::strong_count(account) > 1);
+        let widened = &mut self.widened;
+        self.by_tenant.retain(|_, account| {
+            let is_held = Arc::strong_count(account) > 1;
+            *widened += if is_held { 0 } else { account.quota.widened() };
+            is_held
+        });
         self.forget_at = MAX_ACCOUNTS.max(2 * self.by_tenant.len());
     }
 }
@@ -109,17 +118,32 @@ impl Accounts {
         self.0.write()
     }
 
+    /// What all tenants use of their quotas. Takes time in their number.
+    pub(crate) fn quotas(&self, limits: Limits, now: Moment) -> QuotaStats {
+        let (ledger, mut all) = (self.0.read(), Adding::default());
+        ledger.by_tenant.iter().for_each(|(tenant, account)| all.add(tenant, account, limits, now));
+        all.sum(ledger.widened, limits)
+    }
+
     /// What there is to say of `tenant` as a whole.
-    pub(crate) fn read(&self, tenant: &str) -> TenantStats {
+    pub(crate) fn read(&self, tenant: &str, limits: Limits, now: Moment) -> TenantStats {
+        let most = TenantStats {
+            max_memory_bytes: limits.memory,
+            max_loading: limits.loads as u64,
+            max_new_scopes: limits.scopes as u64,
+            ..TenantStats::default()
+        };
         let ledger = self.0.read();
-        let Some(account) = ledger.by_tenant.get(tenant) else { return TenantStats::default() };
+        let Some(account) = ledger.by_tenant.get(tenant) else { return most };
         TenantStats {
-            endpoints: BTreeMap::new(),
             entries: account.entries.load(Relaxed),
             memory_bytes: account.bytes(),
             evictions: account.evictions.load(Relaxed),
             invalidations: account.invalidations.load(Relaxed),
             widened: account.quota.widened(),
+            loading: account.quota.loading(limits.loads) as u64,
+            new_scopes: account.quota.new_scopes(now) as u64,
+            ..most
         }
     }
 }
@@ -143,6 +167,16 @@ pub struct TenantStats {
     pub invalidations: u64,
     /// Of those, how many were widened to the whole tenant, since it brought more than 10,000 new scopes within a minute.
     pub widened: u64,
+    /// What its entries may weigh in this process's memory.
+    pub max_memory_bytes: u64,
+    /// Its loads that run and have one of its places.
+    pub loading: u64,
+    /// How many may run at once.
+    pub max_loading: u64,
+    /// Scopes that the coherence state did not hold, which it has brought there in its present minute.
+    pub new_scopes: u64,
+    /// How many it may bring in a minute before its invalidations are widened.
+    pub max_new_scopes: u64,
 }
 
 impl TenantStats {
@@ -157,6 +191,51 @@ impl TenantStats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{Clock, ManualClock};
+    use crate::limits::{TENANT_NEW_SCOPES, TENANT_NEW_SCOPES_EVERY};
+
+    const LIMITS: Limits = Limits { memory: 100, loads: 4, scopes: TENANT_NEW_SCOPES };
+
+    impl Accounts {
+        fn told(&self, tenant: &str) -> TenantStats {
+            self.read(tenant, LIMITS, ManualClock::default().now())
+        }
+    }
+
+    #[tokio::test]
+    async fn of_each_quota_it_tells_the_sum_and_who_is_nearest_to_its_end() {
+        let (accounts, clock) = (Accounts::default(), ManualClock::default());
+        assert_eq!(accounts.quotas(LIMITS, clock.now()), QuotaStats::default());
+        let (acme, globex) = (accounts.of("acme"), accounts.of("globex"));
+        acme.enter(30);
+        globex.enter(20);
+        let _place = globex.quota.place_to_load(LIMITS.loads).await;
+        assert!(acme.quota.may_bring_scopes(TENANT_NEW_SCOPES / 2, clock.now()));
+        assert!(globex.quota.may_bring_scopes(1, clock.now()));
+        assert!(!globex.quota.may_bring_scopes(TENANT_NEW_SCOPES, clock.now()));
+        let all = accounts.quotas(LIMITS, clock.now());
+        let nearest = [all.memory, all.loads, all.scopes].map(|nearest| {
+            let nearest = nearest.unwrap();
+            (nearest.tenant, nearest.used)
+        });
+        assert_eq!(nearest, [("acme".into(), 0.3), ("globex".into(), 0.25), ("acme".into(), 0.5)]);
+        assert_eq!((all.loading, all.new_scopes, all.widened), (1, TENANT_NEW_SCOPES as u64 / 2 + 1, 1));
+        let told = accounts.read("globex", LIMITS, clock.now());
+        assert_eq!((told.loading, told.max_loading, told.max_memory_bytes), (1, 4, 100));
+        assert_eq!((told.new_scopes, told.max_new_scopes), (1, TENANT_NEW_SCOPES as u64));
+        clock.advance(TENANT_NEW_SCOPES_EVERY);
+        assert_eq!(accounts.quotas(LIMITS, clock.now()).scopes, None);
+    }
+
+    #[test]
+    fn what_was_widened_is_not_forgotten_with_the_account() {
+        let (accounts, clock) = (Accounts::default(), ManualClock::default());
+        for i in 0..3 * MAX_ACCOUNTS {
+            accounts.of(&i.to_string()).quota.may_bring_scopes(TENANT_NEW_SCOPES + 1, clock.now());
+        }
+        assert!(accounts.0.read().by_tenant.len() <= MAX_ACCOUNTS);
+        assert_eq!(accounts.quotas(LIMITS, clock.now()).widened, 3 * MAX_ACCOUNTS as u64);
+    }
 
     #[test]
     fn beyond_the_bound_only_accounts_that_hold_nothing_are_forgotten() {
@@ -169,7 +248,7 @@ mod tests {
         }
         assert!(accounts.0.read().by_tenant.len() <= MAX_ACCOUNTS + 1);
         for i in 0..held.len() {
-            assert_eq!(accounts.read(&format!("held-{i}")).memory_bytes, 7, "{i}");
+            assert_eq!(accounts.told(&format!("held-{i}")).memory_bytes, 7, "{i}");
         }
     }
 
@@ -178,6 +257,6 @@ mod tests {
         let accounts = Accounts::default();
         let held: Vec<Arc<Account>> = (0..3 * MAX_ACCOUNTS).map(|i| accounts.of(&i.to_string())).collect();
         held.iter().for_each(|account| account.enter(1));
-        assert!((0..held.len()).all(|i| accounts.read(&i.to_string()).entries == 1));
+        assert!((0..held.len()).all(|i| accounts.told(&i.to_string()).entries == 1));
     }
 }

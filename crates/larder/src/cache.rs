@@ -129,6 +129,7 @@ impl Cache {
         stats.entries = engine.l1.len();
         stats.memory_bytes = engine.l1.weight();
         stats.max_memory_bytes = engine.l1.capacity();
+        stats.quotas = engine.stats.accounts.quotas(engine.tenant_limits(), engine.now());
         // The worst of all buckets, or their sum.
         stats.trusted = true;
         stats.lease_left = Duration::MAX;
@@ -143,12 +144,12 @@ impl Cache {
     /// The tenants that hold most of this process's memory, at most `limit` of them, the largest first; shared entries are
     /// under the empty name. Takes time in the number of tenants.
     pub fn largest_tenants(&self, limit: usize) -> Vec<(String, TenantStats)> {
-        let stats = &self.engine().stats;
+        let engine = self.engine();
         let with_stats = |tenant: String| {
-            let told = stats.of_tenant(&tenant);
+            let told = engine.tenant_stats(&tenant);
             (tenant, told)
         };
-        stats.accounts.largest(limit).into_iter().map(with_stats).collect()
+        engine.stats.accounts.largest(limit).into_iter().map(with_stats).collect()
     }
 
     /// What was invalidated and published lately, as far as this process knows: the last 200 that were asked of it, and the

@@ -1,6 +1,6 @@
 //! The engine: everything that lookups, loads and invalidations share.
 
-use crate::account::Account;
+use crate::account::{Account, TenantStats};
 use crate::audit::Auditor;
 use crate::caught_up::History;
 use crate::clock::{Clock, Moment};
@@ -15,6 +15,7 @@ use crate::freshness::{Expiry, Windows};
 use crate::l1::{Entry, FullKey, KeyRef, L1, Stored, weigh};
 use crate::limits::MAX_CONCURRENT_LOADS;
 use crate::policy::Policy;
+use crate::quota_use::Limits;
 use crate::remote::{Remote, random_part};
 use crate::scope::{EntryScopes, ScopeHash};
 use crate::stats::{Counters, Stats, StatsSnapshot};
@@ -170,6 +171,17 @@ impl Engine {
     /// Whether the patterns that were invalidated after `ver`, the last at `newest`, do not concern this key.
     pub(crate) fn is_spared(&self, scope: &ScopeHash, key: &str, epoch: u64, ver: u64, newest: u64) -> bool {
         scope.is_of_rules() && self.mirror.rules_spare(scope, key, epoch, ver, newest)
+    }
+
+    /// What a tenant may have at most.
+    pub(crate) fn tenant_limits(&self) -> Limits {
+        let memory = self.options.tenant_memory.unwrap_or(self.l1.capacity());
+        Limits::new(memory, self.options.tenant_loads)
+    }
+
+    /// What one tenant's part did, and what it holds.
+    pub(crate) fn tenant_stats(&self, tenant: &str) -> TenantStats {
+        self.stats.of_tenant(tenant, self.tenant_limits(), self.now())
     }
 
     /// Waits for a place among the tenant's loads, and then among all. In this order: who waits for its own tenant's

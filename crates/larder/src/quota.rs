@@ -43,7 +43,6 @@ impl Quota {
     }
 
     /// How many of its places, of which there are `limit`, are taken.
-    #[cfg(test)]
     pub(crate) fn loading(&self, limit: usize) -> usize {
         self.loads.get().map_or(0, |places| limit - places.available_permits())
     }
@@ -62,6 +61,12 @@ impl Quota {
             self.widened.fetch_add(1, Relaxed);
         }
         allowed
+    }
+
+    /// How many it has brought there in the present window.
+    pub(crate) fn new_scopes(&self, now: Moment) -> usize {
+        let window = self.scopes.lock();
+        if now.since(window.began) >= TENANT_NEW_SCOPES_EVERY { 0 } else { window.count }
     }
 
     /// Keeps everybody away, as long as the answer is held.
@@ -102,7 +107,9 @@ mod tests {
         assert!(quota.may_bring_scopes(TENANT_NEW_SCOPES - 1, clock.now()));
         assert!(quota.may_bring_scopes(1, clock.now()));
         assert!(!quota.may_bring_scopes(1, clock.now()));
+        assert_eq!(quota.new_scopes(clock.now()), TENANT_NEW_SCOPES);
         clock.advance(TENANT_NEW_SCOPES_EVERY);
+        assert_eq!(quota.new_scopes(clock.now()), 0);
         assert!(quota.may_bring_scopes(1, clock.now()));
         assert_eq!(quota.widened(), 1);
     }

@@ -2,7 +2,9 @@
 
 use crate::account::{Accounts, TenantStats};
 use crate::audit::Audits;
+use crate::clock::Moment;
 use crate::limits::{MAX_COUNTERS, MAX_OTHER_ENDPOINTS};
+use crate::quota_use::{Limits, QuotaStats};
 use crate::recent::Recent;
 use crate::status::{Outcome, Status, Tier};
 use parking_lot::RwLock;
@@ -238,8 +240,8 @@ impl Stats {
     }
 
     /// Takes time in the number of the tenant's endpoints.
-    pub(crate) fn of_tenant(&self, tenant: &str) -> TenantStats {
-        let mut stats = self.accounts.read(tenant);
+    pub(crate) fn of_tenant(&self, tenant: &str, limits: Limits, now: Moment) -> TenantStats {
+        let mut stats = self.accounts.read(tenant, limits, now);
         if let Some(by_endpoint) = self.counters.read().by_tenant.get(tenant) {
             stats.endpoints = by_endpoint.iter().map(|(name, it)| (name.to_string(), it.read())).collect();
         }
@@ -354,6 +356,8 @@ pub struct StatsSnapshot {
     pub max_memory_bytes: u64,
     /// Loads running or waiting for a place.
     pub flights: u64,
+    /// What tenants use of their quotas.
+    pub quotas: QuotaStats,
     /// Whether this node follows the coherence stream (always, without Redis).
     pub trusted: bool,
     /// How long what is in memory may be served without news from Redis. Without Redis: for ever.

@@ -277,7 +277,7 @@ impl Tenant {
     /// What this tenant's part did since the cache was built, and what it holds in this process's memory. Takes time in
     /// the number of its endpoints, never in the number of entries.
     pub fn stats(&self) -> TenantStats {
-        self.home.any().stats.of_tenant(&self.name)
+        self.home.any().tenant_stats(&self.name)
     }
 }
 

@@ -24,6 +24,7 @@ mod numbers;
 mod overview;
 mod pattern;
 mod process;
+mod redis;
 mod stats;
 
 use std::fmt;
@@ -157,8 +158,23 @@ struct Ops(Arc<Shared>);
 struct Shared {
     operations: Operations,
     probe: health::Probe,
+    redis: redis::Probe,
+    saved: metrics::Saved,
     overviews: Overviews,
     started: Instant,
+}
+
+impl Shared {
+    fn new(operations: Operations) -> Self {
+        Self {
+            operations,
+            probe: health::Probe::default(),
+            redis: redis::Probe::default(),
+            saved: metrics::Saved::default(),
+            overviews: Overviews::default(),
+            started: Instant::now(),
+        }
+    }
 }
 
 impl std::ops::Deref for Ops {
@@ -215,8 +231,7 @@ impl Ending {
 
 /// The routes.
 pub fn routes(operations: Operations) -> Routes {
-    let (probe, overviews) = (health::Probe::default(), Overviews::default());
-    let ops = Ops(Arc::new(Shared { operations, probe, overviews, started: Instant::now() }));
+    let ops = Ops(Arc::new(Shared::new(operations)));
     let streams = Router::new().route(STREAMS[0], get(overview::live)).with_state(ops.clone());
     Routes { requests: requests(ops.clone()), streams, ending: Ending(ops) }
 }

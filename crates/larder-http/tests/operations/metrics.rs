@@ -57,7 +57,7 @@ async fn everything_is_counted_and_no_tenant_is_named() {
     read(&acme, key!("campaign", 2)).await;
     read(&acme, key!("made-up-by-a-client", 2)).await;
     acme.invalidate(tag("t")).await.unwrap();
-    for path in ["/things/1", "/things/2", "/nowhere", "/health/live"] {
+    for path in ["/things/1", "/things/2", "/nowhere", "/health/live", "/hit"] {
         server.get("", path).await;
     }
     server.post("", "/things/1").await;
@@ -81,6 +81,20 @@ async fn everything_is_counted_and_no_tenant_is_named() {
         ("larder_http_requests_total{route=\"/health/live\",method=\"GET\",status=\"2xx\"}", 1.0),
         ("larder_http_requests_total{route=\"other\",method=\"GET\",status=\"4xx\"}", 1.0),
         ("larder_http_requests_total{route=\"other\",method=\"other\",status=\"4xx\"}", 1.0),
+        ("larder_http_request_duration_seconds_count{route=\"/things/{id}\",status=\"2xx\"}", 2.0),
+        (
+            "larder_http_request_duration_seconds_bucket{route=\"/things/{id}\",status=\"4xx\",le=\"+Inf\"}",
+            1.0,
+        ),
+        ("larder_http_request_duration_seconds_count{route=\"other\",status=\"4xx\"}", 2.0),
+        ("larder_http_cached_duration_seconds_count{cache=\"hit\"}", 1.0),
+        ("larder_http_cached_duration_seconds_bucket{cache=\"miss\",le=\"+Inf\"}", 0.0),
+        ("larder_tenant_loads", 0.0),
+        ("larder_tenant_new_scopes", 1.0),
+        ("larder_tenant_invalidations_widened_total", 0.0),
+        ("larder_tenant_quota_highest_ratio{quota=\"loads\"}", 0.0),
+        ("larder_tenant_quota_highest_ratio{quota=\"scopes\"}", 0.0001),
+        ("larder_cache_saved_seconds_total{endpoint=\"leads\"}", 0.0),
         ("larder_connections{kind=\"http\"}", 7.0),
         ("larder_database_connections{state=\"busy\"}", 2.0),
         ("larder_database_connections{state=\"idle\"}", 3.0),
@@ -117,6 +131,17 @@ async fn everything_is_counted_and_no_tenant_is_named() {
     let bucket = |le: &str| samples[&format!("larder_cache_load_duration_seconds_bucket{{le=\"{le}\"}}")];
     let buckets: Vec<f64> = LOAD_BUCKETS.iter().map(|le| bucket(&le.to_string())).collect();
     assert!(buckets.is_sorted(), "{buckets:?}");
+    let held = samples["larder_tenant_quota_highest_ratio{quota=\"memory\"}"];
+    assert!(held > 0.0 && held < 1.0, "{held}");
+    // Two hits of an endpoint of which two loads were made.
+    let counts = server.cache.stats().tenants["acme-secret"].clone();
+    let (mut load_time, mut loads) = (Duration::ZERO, 0);
+    for endpoint in ["campaigns", "campaign"] {
+        load_time += counts[endpoint].load_time;
+        loads += counts[endpoint].loads;
+    }
+    let saved = samples["larder_cache_saved_seconds_total{endpoint=\"campaigns\"}"];
+    assert_eq!((loads, saved), (2, load_time.as_secs_f64() / 2.0 * 2.0));
 }
 
 #[tokio::test]
@@ -129,12 +154,16 @@ async fn coherence_is_told_as_it_is_while_redis_goes_and_comes_back() {
     let well = now().await;
     assert_eq!((well["larder_coherence_trusted"], well["larder_redis_breaker_open"]), (1.0, 0.0));
     assert!(well["larder_coherence_lag_seconds"].is_finite(), "{well:?}");
+    assert!(well["larder_redis_memory_used_bytes"] > 1e5 && well["larder_redis_clients"] >= 2.0, "{well:?}");
+    assert!(well["larder_redis_round_trip_seconds"] > 0.0, "{well:?}");
+    assert_eq!((well["larder_redis_memory_max_bytes"], well["larder_redis_evicted_keys_total"]), (0.0, 0.0));
     redis.kill();
     let failed = server.cache.tenant("acme").invalidate(tag("t")).await.unwrap_err();
     assert_eq!(failed.kind(), ErrorKind::Deferred);
     let gone = now().await;
     assert_eq!((gone["larder_coherence_trusted"], gone["larder_redis_breaker_open"]), (0.0, 1.0));
     assert_eq!(gone["larder_coherence_undelivered"], 1.0);
+    assert!(!gone.contains_key("larder_redis_round_trip_seconds"), "{gone:?}");
     assert_eq!(gone["larder_cache_invalidations_deferred_total"], 1.0);
     // An invalidation is tried for longer than a lease, which is one second.
     assert!(gone["larder_coherence_lag_seconds"] > 1.0, "{gone:?}");
@@ -219,7 +248,7 @@ async fn ten_thousand_tenants_make_a_scrape_no_longer_than_one_and_every_lookup_
     // The numbers have more digits, and there is one name more: what belongs to no endpoint.
     assert_eq!(
         text.lines().count(),
-        one.lines().count() + 8,
+        one.lines().count() + 9,
         "a line for each metric by endpoint, and two tiers"
     );
     assert!(!text.contains("tenant-of"), "no tenant is named");

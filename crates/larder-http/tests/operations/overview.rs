@@ -71,6 +71,11 @@ async fn an_admin_sees_the_node_and_all_tenants() {
     assert_eq!((&told["memory"]["entries"], &told["tenant_count"]), (&json!(3), &json!(2)));
     let names: Vec<_> = told["tenants"].as_array().unwrap().iter().map(|it| it["name"].clone()).collect();
     assert_eq!(names, ["acme", "globex"]);
+    let acme = &told["tenants"][0];
+    assert_eq!((&acme["new_scopes"], &acme["max_new_scopes"]), (&json!(1), &json!(10_000)));
+    assert_eq!((&acme["loading"], &acme["max_loading"]), (&json!(0), &json!(500)));
+    assert!(acme["bytes"].as_u64() < acme["max_bytes"].as_u64() && acme["widened"] == 0, "{acme:#}");
+    assert_eq!((&totals["requests"], &totals["server_errors"]), (&json!(1), &json!(0)), "/hit");
     let endpoints = told["endpoints"].as_array().unwrap();
     assert_eq!((&endpoints[0]["name"], &endpoints[0]["loads"]), (&json!("campaigns"), &json!(2)));
     let (saved, mean) = (&endpoints[0]["saved_s"], endpoints[0]["load_mean_ms"].as_f64().unwrap());
@@ -93,6 +98,10 @@ async fn others_see_their_own_tenant_and_nothing_else() {
         let told = overview(&server, &format!("{role}@globex")).await;
         assert_eq!(told["viewer"], json!({"as": "tenant", "tenant": "globex"}));
         assert_eq!((&told["totals"]["hits"], &told["totals"]["loads"]), (&json!(0), &json!(1)));
+        assert_eq!(
+            (&told["totals"]["requests"], &told["totals"]["server_errors"]),
+            (&json!(null), &json!(null))
+        );
         assert_eq!((&told["memory"]["entries"], &told["memory"]["max_bytes"]), (&json!(1), &Value::Null));
         let recent = told["recent"].as_array().unwrap();
         assert!(recent.len() == 1 && recent[0]["what"] == json!(["tag leads"]), "{recent:#?}");

@@ -133,8 +133,10 @@ fn unit(name: &str) -> &str {
 
 /// How many lines of a scrape it can make.
 fn lines(family: &Family, bounds: &BTreeMap<&str, usize>) -> usize {
-    let series: usize = family.labels.keys().map(|label| bounds[label.as_str()]).product();
-    if family.kind == "histogram" { series + 2 } else { series }
+    let others = family.labels.keys().filter(|label| *label != "le");
+    let series: usize = others.map(|label| bounds[label.as_str()]).product();
+    // Each has a line for every bound of its own, its sum and its count.
+    series * family.labels.get("le").map_or(1, |bounds| bounds.len() + 2)
 }
 
 fn table(scrape: &Scrape, bounds: &BTreeMap<&str, usize>) -> String {

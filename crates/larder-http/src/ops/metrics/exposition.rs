@@ -17,6 +17,17 @@ pub(super) struct Family<'a> {
     name: &'static str,
 }
 
+/// What a histogram has seen.
+#[derive(Debug)]
+pub(super) struct Observed<'a> {
+    /// Upper bounds.
+    pub(super) bounds: &'a [f64],
+    /// One more than there are bounds, for all that is larger.
+    pub(super) counts: &'a [u64],
+    /// All together.
+    pub(super) sum: f64,
+}
+
 impl Exposition {
     /// A number that only grows.
     pub(super) fn counter(&mut self, name: &'static str, help: &str) -> Family<'_> {
@@ -28,23 +39,9 @@ impl Exposition {
         self.family(name, help, "gauge")
     }
 
-    /// Observations by size: `counts` has one more than `bounds`, for all that is larger.
-    pub(super) fn histogram(
-        &mut self,
-        name: &'static str,
-        help: &str,
-        bounds: &[f64],
-        counts: &[u64],
-        sum: f64,
-    ) {
-        self.family(name, help, "histogram");
-        let mut total = 0;
-        for (bound, count) in bounds.iter().chain([&f64::INFINITY]).zip(counts) {
-            total += count;
-            self.line(format_args!("{name}_bucket{{le=\"{}\"}} {total}", text(*bound)));
-        }
-        self.line(format_args!("{name}_sum {}", text(sum)));
-        self.line(format_args!("{name}_count {total}"));
+    /// Observations by size.
+    pub(super) fn histogram(&mut self, name: &'static str, help: &str) -> Family<'_> {
+        self.family(name, help, "histogram")
     }
 
     pub(super) fn finish(self) -> String {
@@ -78,14 +75,31 @@ impl Family<'_> {
         self.number(&[], u64::from(value));
     }
 
+    /// Observations of a histogram.
+    pub(super) fn observed(&mut self, labels: &[(&str, &str)], seen: &Observed<'_>) {
+        let mut total = 0;
+        for (bound, count) in seen.bounds.iter().chain([&f64::INFINITY]).zip(seen.counts) {
+            total += count;
+            self.line("_bucket", labels, Some(&text(*bound)), &total.to_string());
+        }
+        self.line("_sum", labels, None, &text(seen.sum));
+        self.line("_count", labels, None, &total.to_string());
+    }
+
     fn sample(&mut self, labels: &[(&str, &str)], value: &str) {
+        self.line("", labels, None, value);
+    }
+
+    fn line(&mut self, end_of_name: &str, labels: &[(&str, &str)], bound: Option<&str>, value: &str) {
         self.out.push_str(self.name);
-        for (i, (name, label)) in labels.iter().enumerate() {
+        self.out.push_str(end_of_name);
+        let bound = bound.map(|bound| ("le", bound));
+        for (i, (name, label)) in labels.iter().copied().chain(bound).enumerate() {
             let before = if i == 0 { '{' } else { ',' };
             let label = label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
             write!(self.out, "{before}{name}=\"{label}\"").expect("a string takes everything");
         }
-        let end = if labels.is_empty() { "" } else { "}" };
+        let end = if labels.is_empty() && bound.is_none() { "" } else { "}" };
         writeln!(self.out, "{end} {value}").expect("a string takes everything");
     }
 }
@@ -105,7 +119,10 @@ mod tests {
         family.number(&[("route", "/a/{id}"), ("method", "GET")], 3);
         family.number(&[("route", "a\"b\\c\nd")], 1);
         out.gauge("left_seconds", "Left").float(&[], f64::INFINITY);
-        out.histogram("took_seconds", "Took", &[0.5, 1.0], &[1, 0, 2], 7.25);
+        let seen = Observed { bounds: &[0.5, 1.0], counts: &[1, 0, 2], sum: 7.25 };
+        let mut took = out.histogram("took_seconds", "Took");
+        took.observed(&[], &seen);
+        took.observed(&[("route", "/a")], &Observed { bounds: &[0.5], counts: &[1, 1], sum: 2.0 });
         assert_eq!(
             out.finish(),
             "# HELP requests_total Requests\n# TYPE requests_total counter\n\
@@ -113,7 +130,9 @@ mod tests {
              # HELP left_seconds Left\n# TYPE left_seconds gauge\nleft_seconds +Inf\n\
              # HELP took_seconds Took\n# TYPE took_seconds histogram\n\
              took_seconds_bucket{le=\"0.5\"} 1\ntook_seconds_bucket{le=\"1\"} 1\ntook_seconds_bucket{le=\"+Inf\"} 3\n\
-             took_seconds_sum 7.25\ntook_seconds_count 3\n"
+             took_seconds_sum 7.25\ntook_seconds_count 3\n\
+             took_seconds_bucket{route=\"/a\",le=\"0.5\"} 1\ntook_seconds_bucket{route=\"/a\",le=\"+Inf\"} 2\n\
+             took_seconds_sum{route=\"/a\"} 2\ntook_seconds_count{route=\"/a\"} 2\n"
         );
     }
 }

@@ -2,11 +2,16 @@
 //!
 //! Every label has a fixed set of values: routes, methods, status classes, endpoints, workers. None names a tenant, so a
 //! scrape is as long with 10,000 tenants as with one. It reads counters that requests and lookups add to; no hit waits for it.
+//! Redis is asked how it is, and waited for half a second at most.
 
+mod durations;
 mod events;
 mod exposition;
+mod redis;
 mod requests;
 mod runtime;
+mod saved;
+mod tenants;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -16,9 +21,11 @@ use larder::{Counts, LOAD_BUCKETS, RedisState, StatsSnapshot};
 use super::gate::Scraper;
 use super::process::{Files, Process};
 use super::{Ops, OutboxUse};
-use exposition::Exposition;
+use exposition::{Exposition, Observed};
 
+pub(super) use requests::Answered;
 pub use requests::Requests;
+pub(super) use saved::Saved;
 
 /// Shows everything in numbers, in the text format of Prometheus.
 #[utoipa::path(
@@ -29,12 +36,17 @@ pub(in super::super) async fn scrape(State(ops): State<Ops>, _: Scraper) -> Resp
     let mut out = Exposition::default();
     // Reads files, though such as wait for no disk.
     let process = tokio::task::spawn_blocking(|| Process::look().zip(Files::count()));
+    let said = ops.redis.ask(&ops.cache).await;
     let stats = ops.cache.stats();
     ops.describe_server(&mut out);
     ops.describe_lookups(&mut out, &stats);
     describe_cache(&mut out, &stats);
+    tenants::describe(&mut out, &stats.quotas);
     events::describe(&mut out, &stats.events);
     ops.describe_coherence(&mut out, &stats);
+    if let Some(said) = &said {
+        redis::describe(&mut out, said);
+    }
     for measure in (ops.measures)() {
         let mut family = out.counter(measure.name, measure.help);
         for (value, count) in &measure.counts {
@@ -109,9 +121,15 @@ impl Ops {
                 family.number(&[("endpoint", endpoint)], number(counts));
             }
         }
+        let help = "Time in loaders that hits made unnecessary: each counts as a load of its endpoint takes on average";
+        let mut saved = out.counter("larder_cache_saved_seconds_total", help);
+        for (endpoint, seconds) in self.saved.up_to(&counts) {
+            saved.float(&[("endpoint", endpoint)], seconds);
+        }
         let help = "Duration of loads from the source";
-        let sum = stats.load_time.as_secs_f64();
-        out.histogram("larder_cache_load_duration_seconds", help, &LOAD_BUCKETS, &stats.load_buckets, sum);
+        let (counts, sum) = (&stats.load_buckets, stats.load_time.as_secs_f64());
+        let seen = Observed { bounds: &LOAD_BUCKETS, counts, sum };
+        out.histogram("larder_cache_load_duration_seconds", help).observed(&[], &seen);
     }
 
     fn describe_coherence(&self, out: &mut Exposition, stats: &StatsSnapshot) {
@@ -220,7 +238,12 @@ fn describe_outbox(out: &mut Exposition, outbox: &OutboxUse) {
 
 fn describe_cache(out: &mut Exposition, stats: &StatsSnapshot) {
     for (name, help, number) in [
-        ("larder_cache_invalidations_total", "Invalidations asked of this node", stats.invalidations),
+        (
+            "larder_cache_invalidations_total",
+            "Invalidations asked of this node; that of an event which had to wait for Redis is made, and counted, once \
+             more when Redis is back",
+            stats.invalidations,
+        ),
         (
             "larder_cache_invalidations_deferred_total",
             "Invalidations that could not reach Redis at once",

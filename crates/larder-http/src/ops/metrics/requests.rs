@@ -1,9 +1,9 @@
-//! Requests, counted by route, method and status class.
+//! Requests, counted by route, method and status class, and how long they took.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -12,10 +12,13 @@ use axum::response::Response;
 use http::{HeaderValue, Method, StatusCode};
 
 use super::super::overview::Histogram;
-use super::exposition::Exposition;
+use super::durations::Durations;
+use super::exposition::{Exposition, Observed};
 
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "other"];
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+/// The place of what the server failed to do.
+const FAILED: usize = CLASSES.len() - 1;
 /// What is counted under a path that is no known route.
 const OTHER: &str = "other";
 
@@ -40,17 +43,39 @@ struct Table {
     other: Counters,
 }
 
+/// Of one route.
 #[derive(Debug, Default)]
-struct Counters([[AtomicU64; CLASSES.len()]; METHODS.len()]);
+struct Counters {
+    /// By method, then by class.
+    counts: [[AtomicU64; CLASSES.len()]; METHODS.len()],
+    /// By class.
+    durations: [Durations; CLASSES.len()],
+}
+
+/// Requests that were answered since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in super::super) struct Answered {
+    pub(in super::super) requests: u64,
+    /// Of these, those that were answered with 5xx.
+    pub(in super::super) failed: u64,
+}
 
 impl Counters {
-    fn add(&self, method: usize, status: StatusCode) {
+    fn add(&self, method: usize, status: StatusCode, took: Duration) {
         let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
-        self.0[method][class].fetch_add(1, Relaxed);
+        self.counts[method][class].fetch_add(1, Relaxed);
+        self.durations[class].add(took);
+    }
+
+    fn add_to(&self, sum: &mut Answered) {
+        for classes in &self.counts {
+            sum.requests += classes.iter().map(|count| count.load(Relaxed)).sum::<u64>();
+            sum.failed += classes[FAILED].load(Relaxed);
+        }
     }
 
     fn describe(&self, route: &str, each: &mut impl FnMut(&[(&str, &str)], u64)) {
-        for (method, classes) in METHODS.iter().zip(&self.0) {
+        for (method, classes) in METHODS.iter().zip(&self.counts) {
             for (class, count) in CLASSES.iter().zip(classes) {
                 match count.load(Relaxed) {
                     0 => {}
@@ -82,17 +107,42 @@ impl Requests {
         &self.0.misses
     }
 
+    /// All routes together.
+    pub(in super::super) fn answered(&self) -> Answered {
+        let mut sum = Answered::default();
+        let table = self.0.table.get();
+        table.iter().flat_map(|table| table.each()).for_each(|(_, counters)| counters.add_to(&mut sum));
+        sum
+    }
+
     pub(super) fn describe(&self, out: &mut Exposition) {
+        let mut routes: Vec<_> = self.0.table.get().iter().flat_map(|table| table.each()).collect();
+        routes.sort_unstable_by_key(|(route, _)| *route);
         let mut family =
             out.counter("larder_http_requests_total", "Requests answered, by route, method and status class");
-        let Some(table) = self.0.table.get() else { return };
-        let mut each = |labels: &[(&str, &str)], count| family.number(labels, count);
-        let mut routes: Vec<_> = table.routes.iter().collect();
-        routes.sort_unstable_by_key(|(route, _)| *route);
-        for (route, counters) in routes {
-            counters.describe(route, &mut each);
+        for (route, counters) in &routes {
+            counters.describe(route, &mut |labels, count| family.number(labels, count));
         }
-        table.other.describe(OTHER, &mut each);
+        let help = "Time until the answer to a request began, by route and status class";
+        let mut family = out.histogram("larder_http_request_duration_seconds", help);
+        for (route, counters) in &routes {
+            for (class, durations) in CLASSES.iter().zip(&counters.durations) {
+                durations.describe(&[("route", route), ("status", class)], &mut family);
+            }
+        }
+        let help = "Time until the answer to a request began, of those whose X-Cache is HIT or MISS";
+        let mut family = out.histogram("larder_http_cached_duration_seconds", help);
+        for (word, histogram) in [("hit", self.hits()), ("miss", self.misses())] {
+            let (bounds, counts, sum) = histogram.coarse();
+            family.observed(&[("cache", word)], &Observed { bounds: &bounds, counts: &counts, sum });
+        }
+    }
+}
+
+impl Table {
+    fn each(&self) -> impl Iterator<Item = (&str, &Counters)> {
+        let known = self.routes.iter().map(|(route, counters)| (route.as_str(), counters));
+        known.chain([(OTHER, &self.other)])
     }
 }
 
@@ -102,14 +152,15 @@ async fn count(State(requests): State<Requests>, request: Request, next: Next) -
     let route = request.extensions().get::<MatchedPath>().cloned();
     let began = Instant::now();
     let response = next.run(request).await;
+    let took = began.elapsed();
     match response.headers().get("x-cache").map(HeaderValue::as_bytes) {
-        Some(b"HIT") => requests.0.hits.add(began.elapsed()),
-        Some(b"MISS") => requests.0.misses.add(began.elapsed()),
+        Some(b"HIT") => requests.0.hits.add(took),
+        Some(b"MISS") => requests.0.misses.add(took),
         _ => {}
     }
     if let Some(table) = requests.0.table.get() {
         let counters = route.and_then(|route| table.routes.get(route.as_str())).unwrap_or(&table.other);
-        counters.add(method, response.status());
+        counters.add(method, response.status(), took);
     }
     response
 }

@@ -184,6 +184,9 @@ mod tests {
             evictions_per_s: 0.0,
             saved_s_per_s: 0.0,
             hit_rate: Some(1.0),
+            requests_per_s: None,
+            server_errors_per_s: None,
+            server_error_rate: None,
         }
     }
 

@@ -229,7 +229,7 @@ pub(super) async fn overview(State(ops): State<Ops>, looking: Looking) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::{Endpoints, Operations, Requests, health};
+    use crate::ops::{Endpoints, Operations, Requests};
     use crate::who::{Authenticate, Identity};
     use larder::Cache;
     use larder_testkit::assert_eventually;
@@ -256,8 +256,7 @@ mod tests {
             version: "1",
             stopping: Arc::default(),
         };
-        let (probe, overviews) = (health::Probe::default(), Overviews::default());
-        Ops(Arc::new(Shared { operations, probe, overviews, started: Instant::now() }))
+        Ops(Arc::new(Shared::new(operations)))
     }
 
     #[tokio::test]

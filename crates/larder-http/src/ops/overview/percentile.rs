@@ -23,24 +23,36 @@ const MICROS: [u64; BOUNDS] = {
 
 /// Counts by duration. Adding one takes no lock.
 #[derive(Debug)]
-pub(in super::super) struct Histogram([AtomicU64; BOUNDS + 1]);
+pub(in super::super) struct Histogram {
+    counts: [AtomicU64; BOUNDS + 1],
+    /// Microseconds of all together.
+    sum: AtomicU64,
+}
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self([const { AtomicU64::new(0) }; BOUNDS + 1])
+        Self { counts: [const { AtomicU64::new(0) }; BOUNDS + 1], sum: AtomicU64::new(0) }
     }
 }
 
 impl Histogram {
     pub(in super::super) fn add(&self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.0[MICROS.partition_point(|bound| *bound < micros)].fetch_add(1, Relaxed);
+        self.counts[MICROS.partition_point(|bound| *bound < micros)].fetch_add(1, Relaxed);
+        self.sum.fetch_add(micros, Relaxed);
+    }
+
+    /// By every other bound, in seconds, with the sum of all.
+    pub(in super::super) fn coarse(&self) -> (Vec<f64>, Vec<u64>, f64) {
+        let bounds = MICROS.chunks(2).map(|pair| ratio(pair[pair.len() - 1]) / 1e6).collect();
+        let counts = self.counts.chunks(2).map(|pair| pair.iter().map(|count| count.load(Relaxed)).sum());
+        (bounds, counts.collect(), ratio(self.sum.load(Relaxed)) / 1e6)
     }
 
     /// The counts, for [`Spread::between`].
     pub(super) fn read(&self) -> Spread {
         let bounds = MICROS.iter().map(|micros| ratio(*micros) / 1e6).collect();
-        Spread { bounds, counts: self.0.iter().map(|count| count.load(Relaxed)).collect() }
+        Spread { bounds, counts: self.counts.iter().map(|count| count.load(Relaxed)).collect() }
     }
 }
 
@@ -126,5 +138,9 @@ mod tests {
         assert_eq!((read.counts[0], read.counts[1], read.counts[BOUNDS]), (2, 1, 1));
         let told = read.since(None).unwrap();
         assert!(told.count == 5 && told.p50_ms <= 0.015, "{told:?}");
+        let (bounds, counts, sum) = histogram.coarse();
+        assert_eq!((bounds.len(), counts.len(), bounds[0]), (BOUNDS / 2, BOUNDS / 2 + 1, 0.000_015));
+        assert_eq!((counts[0], counts[BOUNDS / 2], counts.iter().sum()), (3, 1, 5_u64));
+        assert!((sum - 4294.968_316).abs() < 1e-6, "{sum}");
     }
 }

@@ -7,6 +7,7 @@ use larder::Counts;
 
 use super::percentile::Spread;
 use super::shape::{Numbers, Rates};
+use crate::ops::metrics::Answered;
 use crate::ops::numbers::{ratio, rounded};
 
 /// How far back rates and percentiles go.
@@ -28,6 +29,8 @@ pub(super) struct Reading {
     pub(super) spreads: Option<Spreads>,
     /// Keys that Redis has dropped for want of room, as far as that is known.
     pub(super) redis_evicted: Option<u64>,
+    /// Requests; of a node only.
+    pub(super) answered: Option<Answered>,
 }
 
 /// How long things took.
@@ -59,7 +62,18 @@ impl Reading {
             saved_s: rounded(self.saved(), 6),
             invalidations: self.invalidations,
             evictions: self.evictions,
+            requests: self.answered.map(|answered| answered.requests),
+            server_errors: self.answered.map(|answered| answered.failed),
         }
+    }
+
+    /// Requests that were answered since `before`.
+    fn answered_since(&self, before: &Self) -> Option<Answered> {
+        let (now, then) = (self.answered?, before.answered?);
+        Some(Answered {
+            requests: now.requests.saturating_sub(then.requests),
+            failed: now.failed.saturating_sub(then.failed),
+        })
     }
 
     /// What came since `before`.
@@ -68,9 +82,11 @@ impl Reading {
         let rate = |of: fn(&Counts) -> u64| {
             rounded(ratio(of(&self.total).saturating_sub(of(&before.total))) / over, 3)
         };
-        let plain = |now: u64, then: u64| rounded(ratio(now.saturating_sub(then)) / over, 3);
+        let per_s = |count: u64| rounded(ratio(count) / over, 3);
+        let plain = |now: u64, then: u64| per_s(now.saturating_sub(then));
         let hits = self.total.hits().saturating_sub(before.total.hits());
         let lookups = hits + self.total.misses.saturating_sub(before.total.misses);
+        let answered = self.answered_since(before);
         // By today's mean duration of a load: that of each moment would make jumps of what is an estimate.
         let saved: f64 = self
             .endpoints
@@ -83,7 +99,7 @@ impl Reading {
             .sum();
         Rates {
             over_s: rounded(over, 3),
-            lookups_per_s: rounded(ratio(lookups) / over, 3),
+            lookups_per_s: per_s(lookups),
             l1_hits_per_s: rate(|counts| counts.l1_hits),
             l2_hits_per_s: rate(|counts| counts.l2_hits),
             stale_hits_per_s: rate(|counts| counts.stale_hits),
@@ -95,6 +111,11 @@ impl Reading {
             evictions_per_s: plain(self.evictions, before.evictions),
             saved_s_per_s: rounded(saved / over, 6),
             hit_rate: (lookups > 0).then(|| rounded(ratio(hits) / ratio(lookups), 4)),
+            requests_per_s: answered.map(|answered| per_s(answered.requests)),
+            server_errors_per_s: answered.map(|answered| per_s(answered.failed)),
+            server_error_rate: answered
+                .filter(|answered| answered.requests > 0)
+                .map(|answered| rounded(ratio(answered.failed) / ratio(answered.requests), 4)),
         }
     }
 }
@@ -154,6 +175,7 @@ mod tests {
             evictions: 0,
             spreads: None,
             redis_evicted: None,
+            answered: Some(Answered { requests: 2 * hits, failed: loads }),
         }
     }
 
@@ -168,8 +190,21 @@ mod tests {
         assert_eq!((now.hit_rate, now.saved_s_per_s), (Some(1.0), 1.5), "30 loads of 100 ms in 2 s");
         history.push(reading(start + Duration::from_secs(4), 40, 10));
         assert_eq!(history.now().unwrap().hit_rate, None, "nobody looked anything up");
+        assert_eq!(history.now().unwrap().server_error_rate, None, "nobody asked for anything");
         assert_eq!(history.minute().unwrap().lookups_per_s, 7.5);
         assert_eq!(history.last().unwrap().numbers().saved_s, 4.0);
+    }
+
+    #[test]
+    fn requests_are_told_by_the_second_with_the_share_of_those_that_failed() {
+        let (start, mut history) = (Instant::now(), History::default());
+        history.push(reading(start, 10, 10));
+        history.push(reading(start + Duration::from_secs(2), 30, 20));
+        let now = history.now().unwrap();
+        assert_eq!((now.requests_per_s, now.server_errors_per_s), (Some(20.0), Some(5.0)));
+        assert_eq!(now.server_error_rate, Some(0.25));
+        let numbers = history.last().unwrap().numbers();
+        assert_eq!((numbers.requests, numbers.server_errors), (Some(60), Some(20)));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! What is read once for everybody who looks.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use larder::{Cache, Change, Counts, LOAD_BUCKETS, NodeInfo, RedisState, StatsSnapshot, TenantStats};
+use larder::{
+    Cache, Change, Counts, LOAD_BUCKETS, NodeInfo, QuotaStats, RedisState, StatsSnapshot, TenantStats,
+};
 
 use super::leaders::{LEADERS, Leaders};
 use super::percentile::Spread;
@@ -11,12 +13,10 @@ use super::shape::{self, Connections, Outbox, Redis, RedisWord, Rows, Tenant};
 use crate::ops::Shared;
 use crate::ops::numbers::rounded;
 use crate::ops::process::Process;
+use crate::ops::redis::Said;
 
 /// Changes that are shown.
 pub(super) const CHANGES: usize = 50;
-
-/// How long Redis is waited for: what it says is news, and news that is late is none.
-const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What was read at a moment, of the node and of all tenants.
 pub(super) struct Sample {
@@ -39,7 +39,7 @@ pub(super) struct Sample {
 /// Reads everything.
 pub(super) async fn take(ops: &Shared, watchers: u64, before: Option<Process>) -> (Sample, Reading) {
     let state = ops.cache.redis_state();
-    let mut redis = ask_redis(&ops.cache, &state).await;
+    let mut redis = ask_redis(ops, &state).await;
     let (at, at_ms) = (Instant::now(), unix_ms());
     let (mut endpoints, mut leaders) = (ops.endpoints.count([]), Leaders::default());
     let stats = ops.cache.visit_stats(|tenant, segment, counts| {
@@ -66,6 +66,7 @@ pub(super) async fn take(ops: &Shared, watchers: u64, before: Option<Process>) -
             loads: Spread::of(&LOAD_BUCKETS, &stats.load_buckets),
         }),
         redis_evicted: redis.evicted_keys,
+        answered: Some(ops.requests.answered()),
     };
     let sample = Sample {
         at,
@@ -74,7 +75,7 @@ pub(super) async fn take(ops: &Shared, watchers: u64, before: Option<Process>) -
         redis,
         nodes: ops.cache.nodes(),
         tenant_count: leaders.seen,
-        tenants: tenants(&ops.cache, leaders),
+        tenants: tenants(&ops.cache, &stats.quotas, leaders),
         connections: connections(ops, watchers),
         recent: ops.cache.recent(None, CHANGES),
         rows: rows(ops),
@@ -102,12 +103,13 @@ pub(super) fn of_tenant(ops: &Shared, tenant: &str, at: Instant) -> (Reading, Te
         evictions: stats.evictions,
         spreads: None,
         redis_evicted: None,
+        answered: None,
     };
     let held = Tenant::of(tenant.to_owned(), &stats, &total);
     (reading, held)
 }
 
-async fn ask_redis(cache: &Cache, state: &RedisState) -> Redis {
+async fn ask_redis(ops: &Shared, state: &RedisState) -> Redis {
     let mut redis = Redis::default();
     match state {
         RedisState::Disabled => {}
@@ -120,7 +122,9 @@ async fn ask_redis(cache: &Cache, state: &RedisState) -> Redis {
             redis.address = Some(address.clone());
             redis.tls = Some(*tls);
             redis.advice.clone_from(advice);
-            ask(cache, &mut redis).await;
+            if let Some(said) = ops.redis.ask(&ops.cache).await {
+                tell(&said, &mut redis);
+            }
         }
         RedisState::Unavailable { reason } => {
             (redis.state, redis.reason) = (RedisWord::Unavailable, Some(reason.clone()));
@@ -130,21 +134,15 @@ async fn ask_redis(cache: &Cache, state: &RedisState) -> Redis {
     redis
 }
 
-async fn ask(cache: &Cache, redis: &mut Redis) {
-    let (info, ping) = tokio::join!(
-        tokio::time::timeout(PATIENCE, cache.redis_info()),
-        tokio::time::timeout(PATIENCE, cache.ping())
-    );
-    redis.round_trip_ms = ping.ok().and_then(Result::ok).map(|took| rounded(took.as_secs_f64() * 1e3, 3));
-    let info = info.ok().and_then(Result::ok).unwrap_or_default();
-    let number = |name: &str| info.get(name).and_then(|value| value.parse::<u64>().ok());
-    redis.used_bytes = number("used_memory");
-    redis.max_bytes = number("maxmemory");
-    redis.policy = info.get("maxmemory_policy").cloned();
-    redis.evicted_keys = number("evicted_keys");
-    redis.expired_keys = number("expired_keys");
-    redis.clients = number("connected_clients");
-    redis.ops_per_s = number("instantaneous_ops_per_sec");
+fn tell(said: &Said, redis: &mut Redis) {
+    redis.round_trip_ms = said.round_trip.map(|took| rounded(took.as_secs_f64() * 1e3, 3));
+    redis.used_bytes = said.number("used_memory");
+    redis.max_bytes = said.number("maxmemory");
+    redis.policy = said.word("maxmemory_policy");
+    redis.evicted_keys = said.number("evicted_keys");
+    redis.expired_keys = said.number("expired_keys");
+    redis.clients = said.number("connected_clients");
+    redis.ops_per_s = said.number("instantaneous_ops_per_sec");
 }
 
 fn connections(ops: &Shared, watchers: u64) -> Connections {
@@ -171,10 +169,11 @@ fn rows(ops: &Shared) -> Option<Rows> {
     })
 }
 
-/// Those with most memory, most lookups and most loads, by name.
-fn tenants(cache: &Cache, leaders: Leaders) -> Vec<Tenant> {
-    let mut names: Vec<String> =
-        cache.largest_tenants(LEADERS).into_iter().map(|(name, _)| name).chain(leaders.names()).collect();
+/// Those with most memory, most lookups and most loads, and those nearest to the end of a quota, by name.
+fn tenants(cache: &Cache, quotas: &QuotaStats, leaders: Leaders) -> Vec<Tenant> {
+    let largest = cache.largest_tenants(LEADERS).into_iter().map(|(name, _)| name);
+    let nearest = [&quotas.loads, &quotas.scopes].into_iter().flatten().map(|nearest| nearest.tenant.clone());
+    let mut names: Vec<String> = largest.chain(leaders.names()).chain(nearest).collect();
     names.sort_unstable();
     names.dedup();
     let tenant = |name: String| {
@@ -196,6 +195,12 @@ impl Tenant {
             hit_rate: rounded(total.hit_rate(), 4),
             loads: total.loads,
             load_s: rounded(total.load_time.as_secs_f64(), 6),
+            max_bytes: held.max_memory_bytes,
+            loading: held.loading,
+            max_loading: held.max_loading,
+            new_scopes: held.new_scopes,
+            max_new_scopes: held.max_new_scopes,
+            widened: held.widened,
         }
     }
 }

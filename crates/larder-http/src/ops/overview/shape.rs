@@ -42,7 +42,8 @@ pub(in super::super) struct Overview {
     pub(super) nodes: Option<Vec<Node>>,
     /// Those with most loads first.
     pub(super) endpoints: Vec<Endpoint>,
-    /// Those with most memory, most lookups and most loads, 20 of each; for administrators.
+    /// Those with most memory, most lookups and most loads, 20 of each, and those nearest to the end of a quota; for
+    /// administrators.
     #[schema(required)]
     pub(super) tenants: Option<Vec<Tenant>>,
     /// How many tenants are counted.
@@ -124,6 +125,12 @@ pub(super) struct Numbers {
     pub(super) saved_s: f64,
     pub(super) invalidations: u64,
     pub(super) evictions: u64,
+    /// HTTP requests that were answered; null for a tenant.
+    #[schema(required)]
+    pub(super) requests: Option<u64>,
+    /// Of these, those that were answered with 5xx.
+    #[schema(required)]
+    pub(super) server_errors: Option<u64>,
 }
 
 /// The same by the second.
@@ -146,6 +153,14 @@ pub(super) struct Rates {
     /// Hits by lookups; null without a lookup.
     #[schema(required, minimum = 0, maximum = 1)]
     pub(super) hit_rate: Option<f64>,
+    /// HTTP requests that were answered; null for a tenant.
+    #[schema(required)]
+    pub(super) requests_per_s: Option<f64>,
+    #[schema(required)]
+    pub(super) server_errors_per_s: Option<f64>,
+    /// Which part of the requests was answered with 5xx; null without a request, and for a tenant.
+    #[schema(required, minimum = 0, maximum = 1)]
+    pub(super) server_error_rate: Option<f64>,
 }
 
 /// How long things took.
@@ -260,6 +275,18 @@ pub(super) struct Tenant {
     pub(super) hit_rate: f64,
     pub(super) loads: u64,
     pub(super) load_s: f64,
+    /// What its entries may weigh in this process's memory.
+    pub(super) max_bytes: u64,
+    /// Its loads that run and have one of its places.
+    pub(super) loading: u64,
+    /// How many may run at once.
+    pub(super) max_loading: u64,
+    /// Tags, keys and prefixes that were not remembered as invalidated, which it has invalidated in its present minute.
+    pub(super) new_scopes: u64,
+    /// How many of these it may bring in a minute before its invalidations are widened to all that it has.
+    pub(super) max_new_scopes: u64,
+    /// Invalidations that were widened.
+    pub(super) widened: u64,
 }
 
 /// Open connections.
