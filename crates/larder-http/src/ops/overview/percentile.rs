@@ -141,6 +141,6 @@ mod tests {
         let (bounds, counts, sum) = histogram.coarse();
         assert_eq!((bounds.len(), counts.len(), bounds[0]), (BOUNDS / 2, BOUNDS / 2 + 1, 0.000_015));
         assert_eq!((counts[0], counts[BOUNDS / 2], counts.iter().sum()), (3, 1, 5_u64));
-        assert!((sum - 4294.968_316).abs() < 1e-6, "{sum}");
+        assert!((sum - 4_294.968_316).abs() < 1e-6, "{sum}");
     }
 }
