@@ -159,7 +159,7 @@ impl Invalidation {
 struct Begun {
     engine: Arc<Engine>,
     tenant: Option<Arc<str>>,
-    /// Taken when it was counted. Within: people are told of it.
+    /// Taken when it was counted. Nothing within: it was made before, and counted then.
     draft: Option<Option<recent::Draft>>,
 }
 
@@ -172,11 +172,9 @@ impl Begun {
     }
 
     fn count(&mut self, outcome: Result<(), &Error>) {
-        let Some(draft) = self.draft.take() else { return };
+        let Some(Some(draft)) = self.draft.take() else { return };
         self.engine.count_invalidation(self.tenant.as_deref());
-        if let Some(draft) = draft {
-            self.engine.stats.recent.made(self.engine.now(), draft, outcome);
-        }
+        self.engine.stats.recent.made(self.engine.now(), draft, outcome);
     }
 }
 

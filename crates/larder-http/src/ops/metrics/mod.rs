@@ -238,12 +238,7 @@ fn describe_outbox(out: &mut Exposition, outbox: &OutboxUse) {
 
 fn describe_cache(out: &mut Exposition, stats: &StatsSnapshot) {
     for (name, help, number) in [
-        (
-            "larder_cache_invalidations_total",
-            "Invalidations asked of this node; that of an event which had to wait for Redis is made, and counted, once \
-             more when Redis is back",
-            stats.invalidations,
-        ),
+        ("larder_cache_invalidations_total", "Invalidations asked of this node", stats.invalidations),
         (
             "larder_cache_invalidations_deferred_total",
             "Invalidations that could not reach Redis at once",

@@ -71,7 +71,7 @@ export class Summary {
     const rates = this.#set('rate', 'Hit rate', percent(minute?.hit_rate ?? (totals.hits + totals.misses ? totals.hit_rate : null)),
       totals.hits + totals.misses ? `${percent(totals.hit_rate)} since the start` : '');
     tiers(rates, totals, minute);
-    this.#set('lookups', 'Lookups', now ? `${rate(now.lookups_per_s)} /s` : '–', `${count(totals.hits + totals.misses)} since the start`);
+    this.#traffic(totals, minute, now);
     this.#set('loads', 'Loads', now ? `${rate(now.loads_per_s)} /s` : '–',
       totals.load_errors ? `${count(totals.loads)} in all, ${count(totals.load_errors)} failed` : `${count(totals.loads)} in all, none failed`);
     this.#set('saved', 'Loading saved', seconds(totals.saved_s), `${seconds(totals.load_s)} spent in loaders`);
@@ -84,6 +84,17 @@ export class Summary {
     const extra = this.#set('memory', 'Memory', bytes(memory.bytes), memory.max_bytes
       ? `of ${bytes(memory.max_bytes)}, ${count(memory.entries)} entries` : `${count(memory.entries)} entries`);
     meter(extra, memory.max_bytes ? memory.bytes / memory.max_bytes : null);
+  }
+
+  /** Requests of everybody are an administrator's to see; a tenant sees its lookups. */
+  #traffic(totals, minute, now) {
+    const lookups = now ? `${rate(now.lookups_per_s)} /s` : '–';
+    if (now?.requests_per_s == null) {
+      this.#set('lookups', 'Lookups', lookups, `${count(totals.hits + totals.misses)} since the start`);
+      return;
+    }
+    const failed = minute?.server_error_rate ? `${percent(minute.server_error_rate)} failed` : 'none failed';
+    this.#set('lookups', 'Requests', `${rate(now.requests_per_s)} /s`, `${failed}, lookups ${lookups}`.replaceAll(' /s', '\u00a0/s'));
   }
 }
 

@@ -188,6 +188,20 @@ async fn events_wait_for_a_redis_that_stands_still_and_follow_in_their_order() {
 }
 
 #[tokio::test]
+async fn an_invalidation_that_waits_for_redis_is_counted_once() {
+    let redis = RedisServer::start();
+    let cache = node(&redis).await;
+    redis.pause();
+    let mut publication = cache.tenant("acme").publish(Event::new("changed").invalidates([tag("t")]));
+    let logged = publication.logged();
+    assert_eq!(publication.await.unwrap_err().kind(), ErrorKind::Deferred);
+    assert_eq!(cache.stats().invalidations, 1);
+    redis.resume();
+    logged.await.unwrap();
+    assert_eq!(cache.stats().invalidations, 1, "made once more, for the log, and asked once");
+}
+
+#[tokio::test]
 async fn a_redis_that_comes_back_empty_or_with_old_data_begins_a_new_history() {
     let redis = RedisServer::builder().appendonly().start();
     let (one, other) = (node(&redis).await, node(&redis).await);
