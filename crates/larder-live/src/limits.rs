@@ -69,6 +69,8 @@ pub const CONNECTS_PER_SECOND: u32 = 2000;
 pub const PRESENCE_MEMBERS: usize = 100;
 /// Rooms with presence of one tenant on one node.
 pub const PRESENCE_ROOMS: usize = 1000;
+/// Rooms in which others see a connection, or saw it within [`PRESENCE_LEAVE`]: as many as it may be in, twice over.
+pub const STAYS: usize = 2 * (ROOMS + 2);
 /// How long changes of presence are gathered before they are sent.
 pub const PRESENCE_BATCH: Duration = Duration::from_secs(1);
 /// How long somebody who left is still there: a page that is loaded anew must not flap.

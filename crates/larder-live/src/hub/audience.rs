@@ -174,7 +174,7 @@ impl Audience {
         state.watched.entry(room.into()).or_default().watchers.insert(conn.key, Arc::clone(conn));
     }
 
-    pub(crate) fn unwatch_presence(&self, conn: &Conn, rooms: &[Box<str>]) {
+    pub(crate) fn unwatch_presence<'a>(&self, conn: &Conn, rooms: impl IntoIterator<Item = &'a str>) {
         let state = &mut *self.state.lock();
         for room in rooms {
             let Some(watched) = state.watched.get_mut(room) else { continue };

@@ -61,7 +61,10 @@ impl Link {
         });
         if presence {
             let there = answers.into_iter().filter(|(_, refused)| refused.is_none());
-            self.appear(&there.map(|(room, _)| room).collect::<Vec<_>>());
+            for (room, _) in there {
+                // Who goes in and out of so many rooms is seen in the first.
+                let _ = self.appear(&room);
+            }
         }
         Ok(())
     }

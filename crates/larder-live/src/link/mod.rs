@@ -5,6 +5,7 @@ mod presence;
 mod recover;
 mod session;
 mod sign_in;
+mod stay;
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -26,6 +27,7 @@ use crate::queue::Queue;
 pub(crate) use session::Timing;
 use session::{Act, Session};
 use sign_in::SignIn;
+use stay::Stays;
 
 /// Something that was begun for a connection. It answers into its queue, or brings what the connection goes on with.
 type Work = Pin<Box<dyn Future<Output = Outcome> + Send>>;
@@ -86,7 +88,7 @@ struct Member {
     /// Besides `tenant`.
     rooms: HashSet<Box<str>, ahash::RandomState>,
     /// Those in which others see it.
-    present: HashSet<Box<str>, ahash::RandomState>,
+    stays: Stays,
     /// What they are told.
     info: Option<Box<RawValue>>,
 }
@@ -214,8 +216,7 @@ pub(crate) enum Wanted {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        let present = std::mem::take(&mut self.present).into_iter().collect();
-        self.depart(present);
+        self.depart(self.stays.end_all());
         self.audience.leave(&self.conn, self.rooms.iter().map(|room| &**room));
         if self.conn.inbox.is_some() {
             self.shared.streams.remove(&self.conn);

@@ -6,8 +6,9 @@ use bytes::Bytes;
 
 use super::commands::Refused;
 use super::sign_in::refusal;
+use super::stay::{TooMany, Turn};
 use super::{Link, Member, Outcome};
-use crate::hub::{Signal, member};
+use crate::hub::{Conn, Signal, member};
 use crate::limits::PRESENCE_MEMBERS;
 use crate::live::Shared;
 use crate::protocol::{ErrorCode, Frame, json};
@@ -37,54 +38,47 @@ impl Link {
         Ok(())
     }
 
-    /// Appears in rooms.
-    pub(super) fn appear(&mut self, rooms: &[String]) {
-        let Some(member) = &mut self.member else { return };
-        for room in rooms {
-            if !member.present.insert(room.as_str().into()) {
-                continue;
-            }
-            member.audience.watch_presence(&member.conn, room);
-            let (shared, tenant, room) =
-                (Arc::clone(&self.shared), Arc::clone(member.audience.tenant()), room.clone());
-            let (conn, user) = (Arc::clone(&member.conn.name), Arc::clone(&member.conn.user));
-            let info = member.info.clone();
-            let work = async move {
-                let told = info
-                    .clone()
-                    .map_or_else(Bytes::new, |info| Bytes::from(String::from(Box::<str>::from(info))));
-                match shared.log.join(&tenant, &room, &conn, &user, told).await {
-                    Ok(presence) if presence.changed => {
-                        let (user, total) = (user.to_string(), presence.total);
-                        send(&shared, &tenant, Signal::Presence { room, user, info, here: true, total })
-                            .await;
-                    }
-                    Ok(_) => {}
-                    Err(error) => tracing::debug!(%error, "somebody could not appear"),
+    /// Appears in a room.
+    pub(super) fn appear(&mut self, room: &str) -> Result<(), TooMany> {
+        let Some(member) = &self.member else { return Ok(()) };
+        let Some(turn) = member.stays.begin(room)? else { return Ok(()) };
+        member.audience.watch_presence(&member.conn, room);
+        let (shared, tenant) = (Arc::clone(&self.shared), Arc::clone(member.audience.tenant()));
+        let (conn, info) = (Arc::clone(&member.conn), member.info.clone());
+        self.begin(Box::pin(async move {
+            let told = info
+                .clone()
+                .map_or_else(Bytes::new, |info| Bytes::from(String::from(Box::<str>::from(info))));
+            let join = shared.log.join(&tenant, turn.room(), &conn.name, &conn.user, told);
+            match turn.tell(join).await {
+                Some(Ok(presence)) if presence.changed => {
+                    let (room, user, total) = (turn.room().into(), conn.user.to_string(), presence.total);
+                    send(&shared, &tenant, Signal::Presence { room, user, info, here: true, total }).await;
                 }
-                Outcome::Done
-            };
-            self.work.get_or_insert_default().push(Box::pin(work));
-        }
+                Some(Err(error)) => tracing::debug!(%error, "somebody could not appear"),
+                Some(Ok(_)) | None => {}
+            }
+            Outcome::Done
+        }));
+        Ok(())
     }
 
     /// Goes out of sight in rooms, after a while: who comes back at once was never away.
     pub(super) fn disappear<'a>(&mut self, rooms: impl IntoIterator<Item = &'a str>) {
-        let Some(member) = &mut self.member else { return };
-        let gone: Vec<Box<str>> = rooms.into_iter().filter_map(|room| member.present.take(room)).collect();
-        member.depart(gone);
+        let Some(member) = &self.member else { return };
+        member.depart(rooms.into_iter().filter_map(|room| member.stays.end(room)).collect());
     }
 }
 
 impl Member {
-    /// Says in `rooms` that this connection has gone.
-    pub(super) fn depart(&self, rooms: Vec<Box<str>>) {
-        if rooms.is_empty() {
+    /// Says in the rooms of `turns` that this connection has gone.
+    pub(super) fn depart(&self, turns: Vec<Turn>) {
+        if turns.is_empty() {
             return;
         }
-        self.audience.unwatch_presence(&self.conn, &rooms);
+        self.audience.unwatch_presence(&self.conn, turns.iter().map(Turn::room));
         let (shared, tenant) = (Arc::clone(&self.shared), Arc::clone(self.audience.tenant()));
-        let (conn, user) = (Arc::clone(&self.conn.name), Arc::clone(&self.conn.user));
+        let conn = Arc::clone(&self.conn);
         let connections = shared.connections.clone();
         connections.spawn(async move {
             tokio::select! {
@@ -92,20 +86,22 @@ impl Member {
                 // Nobody comes back to a node that goes away.
                 () = shared.draining.cancelled() => {}
             }
-            for room in rooms {
-                match shared.log.leave(&tenant, &room, &conn).await {
-                    Ok(presence) if presence.changed => {
-                        let (room, user, total) = (room.into(), user.to_string(), presence.total);
-                        let gone = Signal::Presence { room, user, info: None, here: false, total };
-                        send(&shared, &tenant, gone).await;
-                    }
-                    Ok(_) => {}
-                    Err(error) => {
-                        tracing::debug!(%error, "somebody could not leave, and is forgotten in a minute")
-                    }
-                }
+            for turn in turns {
+                leave(&shared, &tenant, &conn, &turn).await;
             }
         });
+    }
+}
+
+/// Leaves a room, unless the connection is back.
+async fn leave(shared: &Shared, tenant: &str, conn: &Conn, turn: &Turn) {
+    match turn.tell(shared.log.leave(tenant, turn.room(), &conn.name)).await {
+        Some(Ok(presence)) if presence.changed => {
+            let (room, user, total) = (turn.room().into(), conn.user.to_string(), presence.total);
+            send(shared, tenant, Signal::Presence { room, user, info: None, here: false, total }).await;
+        }
+        Some(Err(error)) => tracing::debug!(%error, "somebody could not leave, and is forgotten in a minute"),
+        Some(Ok(_)) | None => {}
     }
 }
 

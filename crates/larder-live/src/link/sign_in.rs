@@ -1,9 +1,10 @@
 //! Signing in, and going on with a new token.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::stay::Stays;
 use super::{Link, Member, Outcome, Pos, now_seconds};
 use crate::claims::{Claims, TokenError};
 use crate::hub::{Audience, Conn, Full};
@@ -191,15 +192,8 @@ impl Link {
         let besides = who.rooms.iter().filter(|room| *room != EVERYBODY);
         let info = who.claims.info_json();
         let rooms = besides.map(|room| room.as_str().into()).collect();
-        self.member = Some(Member {
-            shared,
-            audience,
-            conn,
-            rights: who.rights,
-            rooms,
-            present: HashSet::default(),
-            info,
-        });
+        self.member =
+            Some(Member { shared, audience, conn, rights: who.rights, rooms, stays: Stays::default(), info });
         self.session.signed_in(left(&who.claims), Instant::now());
         self.recover(place, who.rooms);
     }

@@ -124,3 +124,33 @@ async fn unsub_goes_out_of_sight_and_the_room_of_everybody_has_presence_too() {
     stranger.send(&json!({"id": 7, "type": "presence", "room": "user:7"})).await;
     assert_eq!(stranger.expect("error").await["code"], "forbidden");
 }
+
+#[tokio::test]
+async fn who_leaves_a_room_and_is_back_at_once_stays_in_sight() {
+    let server = Server::with(|config| {
+        config.presence_batch = Duration::from_millis(20);
+        config.presence_leave = Duration::from_millis(500);
+    })
+    .await;
+    let mut one = appear(&server, "1").await;
+    let mut two = appear(&server, "2").await;
+    for (id, kind) in [(2, "unsub"), (3, "sub")] {
+        two.send(&json!({"id": id, "type": kind, "rooms": ["lobby"], "presence": true})).await;
+        while two.next().await["id"] != id {}
+    }
+    // Who leaves later is told later: by then the end of the second's first stay has come, and was none.
+    let three = appear(&server, "3").await;
+    drop(three);
+    loop {
+        let diff = one.expect("presence_diff").await;
+        let left = users(&diff["leave"]);
+        assert!(left.iter().all(|user| *user == "3"), "{diff}");
+        if !left.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(users(&who(&mut one).await["members"]), ["1", "2"]);
+    // A later departure counts.
+    drop(two);
+    assert_eq!(users(&one.expect("presence_diff").await["leave"]), ["2"]);
+}
