@@ -45,6 +45,9 @@ async fn add_lead(
     }
 }
 
+/// What all servers know and nobody else. Yours comes from where your secrets are.
+const NODES_KNOW: &str = "an example's secret";
+
 /// Whose token it is: "acme/user-1" here. Yours are signed.
 fn verify(token: &str) -> Result<Claims, TokenError> {
     let (tenant, user) = token.split_once('/').ok_or(TokenError::Invalid)?;
@@ -54,7 +57,7 @@ fn verify(token: &str) -> Result<Claims, TokenError> {
 async fn app(database: PgPool, redis: RedisConfig) -> Result<Router, Failed> {
     let cache = Cache::builder("guide").redis(redis).coherence_lease(LEASE).build().await?;
     cache.ready().await;
-    let live = Live::builder(cache.clone(), verify).build()?;
+    let live = Live::builder(cache.clone(), verify).secret(NODES_KNOW).build()?;
     let app =
         Router::new().route("/{tenant}/top", get(top).post(add_lead)).with_state(App { database, cache });
     Ok(app.merge(live.requests()).merge(live.streams()))

@@ -134,7 +134,11 @@ async fn serve(redis: Option<String>, origin: Option<Origin>) {
     let mut config = Config::default();
     // Those of a node that died, and its own.
     config.tenant_connections = 12_000;
-    let live = Live::builder(cache.clone(), verify).config(config).build().expect("they agree");
+    let live = Live::builder(cache.clone(), verify)
+        .secret("of the benchmark")
+        .config(config)
+        .build()
+        .expect("they agree");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     println!("{}", listener.local_addr().expect("it listens"));
     let mut routes = live.streams().merge(live.requests());

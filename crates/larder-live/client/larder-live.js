@@ -57,6 +57,9 @@ const FULL = 4008;
 /** What a server-sent event may be called. */
 const TYPES = ['hello', 'event', 'message', 'synced', 'reset', 'ping', 'bye', 'presence', 'presence_diff', 'history', 'ok', 'error'];
 
+/** What a command is refused for, by the status. @type {Record<number, string>} */
+const REFUSED = { 401: 'unauthorized', 403: 'forbidden', 413: 'too_large' };
+
 /** Coming back would end in the same way: one of both sides does not keep to the protocol, or the server said so. */
 const isTerminal = (/** @type {number} */ code) => code >= 4500 || [1002, 1003, 1007, 1009].includes(code);
 
@@ -214,7 +217,7 @@ function eventStream(env, at, query, token, fresh, on) {
     else if (answer.ok) body.type && on.message(body);
     else {
       const later = status === 429 || status >= 500;
-      const code = body.code ?? (later ? 'not_available' : status === 403 ? 'forbidden' : 'bad_request');
+      const code = body.code ?? (later ? 'not_available' : REFUSED[status] ?? 'bad_request');
       refuse(code, body.detail ?? body.msg ?? `status ${status}`, later, retryAfter(answer) ?? 0);
     }
   }

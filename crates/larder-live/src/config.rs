@@ -81,7 +81,8 @@ impl std::fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Config {
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    /// `alone`: there is no other node. `secrets` are those that nodes share.
+    pub(crate) fn check(&self, alone: bool, secrets: &[Vec<u8>]) -> Result<(), ConfigError> {
         let mut wrong = Vec::new();
         let longest = self.ping.mul_f64(1.2);
         if longest >= self.silence {
@@ -93,6 +94,17 @@ impl Config {
         let least = 2 * limits::MESSAGE_BYTES;
         if self.queue_bytes < least {
             wrong.push(format!("queue_bytes {} has to be at least {least}", self.queue_bytes));
+        }
+        if !alone && secrets.is_empty() {
+            let why = "the cache has a Redis, so there may be other nodes, and Builder::secret was not given: \
+                       nodes could not believe each other's tickets";
+            wrong.push(why.to_owned());
+        }
+        if let Some(short) = secrets.iter().map(Vec::len).find(|bytes| *bytes < limits::SECRET_BYTES) {
+            wrong.push(format!(
+                "a secret of {short} bytes could be guessed: at least {}",
+                limits::SECRET_BYTES
+            ));
         }
         for (name, value) in [
             ("node_connections", self.node_connections),
@@ -114,7 +126,7 @@ mod tests {
 
     #[test]
     fn the_defaults_agree_with_each_other() {
-        assert_eq!(Config::default().check(), Ok(()));
+        assert_eq!(Config::default().check(true, &[]), Ok(()));
     }
 
     #[test]
@@ -125,9 +137,16 @@ mod tests {
             user_connections: 0,
             ..Config::default()
         };
-        let told = config.check().unwrap_err().to_string();
-        for name in ["silence 30s", "queue_bytes 1000", "user_connections is 0"] {
+        let told = config.check(false, &[vec![0; 15]]).unwrap_err().to_string();
+        for name in ["silence 30s", "queue_bytes 1000", "user_connections is 0", "a secret of 15 bytes"] {
             assert!(told.contains(name), "{told}");
         }
+    }
+
+    #[test]
+    fn nodes_that_may_be_several_share_a_secret() {
+        let told = Config::default().check(false, &[]).unwrap_err().to_string();
+        assert!(told.contains("Builder::secret"), "{told}");
+        assert_eq!(Config::default().check(false, &[vec![0; 16]]), Ok(()));
     }
 }

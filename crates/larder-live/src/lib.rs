@@ -10,7 +10,9 @@
 //!     "secret" => Ok(Claims::new("acme", "42", 4_102_444_800)),
 //!     _ => Err(TokenError::Invalid),
 //! };
-//! let live = Live::builder(cache.clone(), verify).allow_origin(|origin| origin == "https://app.example").build()?;
+//! // What all nodes know and nobody else.
+//! let secret = std::env::var("LIVE_SECRET")?;
+//! let live = Live::builder(cache.clone(), verify).secret(secret).allow_origin(|origin| origin == "https://app.example").build()?;
 //! let routes: axum::Router = live.streams().merge(live.requests());
 //!
 //! // What is published reaches every connection of its tenant, on every node, after the caches have dropped what it invalidates.
@@ -28,12 +30,14 @@ mod config;
 mod drain;
 mod http;
 mod hub;
+mod keys;
 pub mod limits;
 mod link;
 mod live;
 mod metrics;
 mod protocol;
 mod queue;
+mod quota;
 mod random;
 mod rate;
 

@@ -4,6 +4,11 @@ use std::time::Duration;
 
 /// Bytes of one inbound message. A command is small; what is large belongs into the database, and its key into the message.
 pub const MESSAGE_BYTES: usize = 64 << 10;
+/// Bytes of a command for an event stream with `conn` and `secret` beside it: with what is put around it on the way to another node it has
+/// to fit into the 64 KiB that nodes tell each other at once.
+pub const COMMAND_BYTES: usize = MESSAGE_BYTES - 128;
+/// Bytes of the command itself, as `hello` tells the client.
+pub const STREAM_MESSAGE_BYTES: usize = COMMAND_BYTES - 128;
 /// Bytes that may wait for one connection. Beyond it the client is too slow: it recovers by position what it missed.
 pub const QUEUE_BYTES: usize = 256 << 10;
 /// Frames that may wait for one connection: small ones cost more than their bytes.
@@ -35,6 +40,8 @@ pub const PATTERNS: usize = 128;
 pub const USER_BYTES: usize = 128;
 /// Bytes of what a token says about its user to others.
 pub const INFO_BYTES: usize = 1 << 10;
+/// Bytes of what nodes share, at least.
+pub const SECRET_BYTES: usize = 16;
 /// Bytes of a token: a header line of 8 KiB is what servers take.
 pub const TOKEN_BYTES: usize = 8 << 10;
 /// Bytes of a client's idempotency key: a UUID and something.
@@ -79,8 +86,30 @@ pub const PRESENCE_LEAVE: Duration = Duration::from_secs(5);
 pub const PRESENCE_REFRESH: Duration = Duration::from_secs(25);
 /// How long a ticket is good for.
 pub const TICKET: Duration = Duration::from_secs(30);
-/// Tickets of one node at a time.
-pub const TICKETS: usize = 10_000;
+/// For how long other nodes are told that a ticket was taken: by their clocks it may be good for longer.
+pub const TICKET_TAKEN: Duration = Duration::from_secs(120);
+/// Bytes of a ticket: it stands in a URL, and proxies cut at 8 KiB.
+pub const TICKET_BYTES: usize = 6 << 10;
+/// Tickets of one user at once: one for each connection that they may have.
+pub const USER_TICKETS: u32 = 20;
+/// Tickets of one user a second, in the long run.
+pub const USER_TICKETS_PER_SECOND: u32 = 2;
+/// Tickets of one tenant at once, which all come back at the same moment.
+pub const TENANT_TICKETS: u32 = 10_000;
+/// Tickets of one tenant a second, in the long run.
+pub const TENANT_TICKETS_PER_SECOND: u32 = 500;
+/// Tickets that are good on this node only and were taken here. About 100 bytes each.
+pub const TICKETS_TAKEN: usize = 65_536;
+/// Commands of one user that a node passes on to others at once.
+pub const FORWARDED: u32 = 80;
+/// Commands of one user that a node passes on to others a second, in the long run: those of two connections.
+pub const FORWARDED_PER_SECOND: u32 = 40;
+/// Commands of one tenant that a node passes on to others at once, and as many a second: Redis tells them to every node.
+pub const TENANT_FORWARDED_PER_SECOND: u32 = 1000;
+/// Users, tenants or addresses whose rate is counted each by itself.
+pub const RATE_KEYS: usize = 10_000;
+/// Shares of a rate for those beyond that.
+pub const RATE_SHARED: u64 = 64;
 /// How long the connections of a node are spread over when it goes away.
 pub const DRAIN: Duration = Duration::from_secs(20);
 /// How long a tenant's log is followed on after its last connection has gone: who comes back finds it in memory.

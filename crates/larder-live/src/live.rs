@@ -6,17 +6,21 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use axum::Router;
-use larder::{Cache, EventLog};
+use larder::{Cache, EventLog, RedisState};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::claims::Verify;
+use crate::claims::{Claims, TokenError, Verify};
 use crate::config::{Config, ConfigError};
 use crate::http;
 use crate::http::Tickets;
 use crate::hub::{Audience, Bounds, Hub, Kick, Signal, Streams, follow};
+use crate::keys::Keys;
+use crate::limits::{FORWARDED, FORWARDED_PER_SECOND, TENANT_FORWARDED_PER_SECOND, TOKEN_BYTES};
+use crate::link::now_seconds;
 use crate::metrics::{Metrics, Numbers};
+use crate::quota::Quota;
 use crate::random;
 use crate::rate::Bucket;
 
@@ -40,11 +44,14 @@ impl fmt::Debug for Live {
 pub(crate) struct Shared {
     pub(crate) log: EventLog,
     pub(crate) config: Config,
-    pub(crate) verify: Arc<dyn Verify>,
+    verify: Arc<dyn Verify>,
     pub(crate) allow_origin: AllowOrigin,
+    pub(crate) keys: Arc<Keys>,
     pub(crate) hub: Hub,
     pub(crate) streams: Streams,
     pub(crate) tickets: Tickets,
+    /// Commands for streams of other nodes.
+    pub(crate) forwarding: Quota,
     /// The name of this node in those of its connections.
     pub(crate) node: String,
     pub(crate) metrics: Arc<Metrics>,
@@ -54,7 +61,7 @@ pub(crate) struct Shared {
     pub(crate) draining: CancellationToken,
     connects: Mutex<Bucket>,
     open: AtomicUsize,
-    keys: AtomicU64,
+    last_key: AtomicU64,
 }
 
 /// Makes a [`Live`].
@@ -65,6 +72,7 @@ pub struct Builder {
     config: Config,
     allow_origin: AllowOrigin,
     node: Option<String>,
+    secrets: Vec<Vec<u8>>,
 }
 
 impl fmt::Debug for Builder {
@@ -93,32 +101,48 @@ impl Builder {
         self
     }
 
+    /// What all nodes of the application know and nobody else: by it they believe each other's tickets, and the secrets of each other's
+    /// event streams. Needed where nodes share a Redis; without one a random secret does. 32 random bytes are a good one.
+    ///
+    /// Called again it adds a secret that is still believed: to change secrets, the new one is given first, then the old one.
+    pub fn secret(mut self, secret: impl AsRef<[u8]>) -> Self {
+        self.secrets.push(secret.as_ref().to_vec());
+        self
+    }
+
     /// Makes it.
     ///
     /// # Errors
     /// All contradictions of the configuration at once.
     pub fn build(self) -> Result<Live, ConfigError> {
-        self.config.check()?;
+        let alone = self.cache.redis_state() == RedisState::Disabled;
+        self.config.check(alone, &self.secrets)?;
         let now = Instant::now();
         let rate = self.config.connects_per_second;
         let mut node = self.node.unwrap_or_else(random::secret);
         // A dot ends it in the names of connections.
         node.retain(|letter| letter.is_ascii_alphanumeric() || letter == '-');
         node.truncate(12);
+        let keys = Arc::new(Keys::of(&self.secrets));
         Ok(Live(Arc::new(Shared {
             log: self.cache.event_log(),
             verify: self.verify,
             allow_origin: self.allow_origin,
             hub: Hub::default(),
             streams: Streams::default(),
-            tickets: Tickets::new(self.cache),
+            tickets: Tickets::new(self.cache, Arc::clone(&keys)),
+            forwarding: Quota::new(
+                (FORWARDED, FORWARDED_PER_SECOND),
+                (TENANT_FORWARDED_PER_SECOND, TENANT_FORWARDED_PER_SECOND),
+            ),
+            keys,
             node,
             metrics: Arc::default(),
             connections: TaskTracker::new(),
             draining: CancellationToken::new(),
             connects: Mutex::new(Bucket::full(rate, rate, now)),
             open: AtomicUsize::new(0),
-            keys: AtomicU64::new(0),
+            last_key: AtomicU64::new(0),
             config: self.config,
         })))
     }
@@ -133,6 +157,7 @@ impl Live {
             config: Config::default(),
             allow_origin: Arc::new(|_| false),
             node: None,
+            secrets: Vec::new(),
         }
     }
 
@@ -183,11 +208,24 @@ impl Live {
 
 impl Shared {
     pub(crate) fn next_key(&self) -> u64 {
-        self.keys.fetch_add(1, Ordering::Relaxed)
+        self.last_key.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(crate) fn bounds(&self) -> Bounds {
         Bounds { tenant: self.config.tenant_connections, user: self.config.user_connections }
+    }
+
+    /// What a token says, if it is one that is taken now.
+    pub(crate) fn verify(&self, token: &str) -> Result<Claims, TokenError> {
+        if token.len() > TOKEN_BYTES {
+            return Err(TokenError::Invalid);
+        }
+        let claims = self.verify.verify(token)?;
+        match () {
+            () if !claims.is_sound() => Err(TokenError::Invalid),
+            () if claims.expires_at <= now_seconds() => Err(TokenError::Expired),
+            () => Ok(claims),
+        }
     }
 
     /// The audience of a tenant, which follows its log from now on.

@@ -60,6 +60,8 @@ pub struct Tokens {
     sign: EncodingKey,
     /// The present secret, then the previous one.
     verify: Vec<DecodingKey>,
+    /// The same secrets, for what is [derived](Tokens::derived) from them.
+    secrets: Vec<hmac::Key>,
     validation: Validation,
     ttl: Duration,
 }
@@ -80,10 +82,12 @@ impl Tokens {
         validation.set_audience(&[AUDIENCE]);
         validation.set_required_spec_claims(&["exp", "aud", "sub"]);
         validation.leeway = 0;
-        let secrets = std::iter::once(secret).chain(config.previous.as_deref());
+        let secrets: Vec<&[u8]> =
+            std::iter::once(secret).chain(config.previous.as_deref()).map(str::as_bytes).collect();
         Self {
             sign: EncodingKey::from_secret(secret.as_bytes()),
-            verify: secrets.map(|s| DecodingKey::from_secret(s.as_bytes())).collect(),
+            verify: secrets.iter().map(|secret| DecodingKey::from_secret(secret)).collect(),
+            secrets: secrets.iter().map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret)).collect(),
             validation,
             ttl: config.ttl,
         }
@@ -93,6 +97,12 @@ impl Tokens {
     #[must_use]
     pub fn ttl(&self) -> Duration {
         self.ttl
+    }
+
+    /// Secrets for another use than tokens, which all servers with the same secrets derive; of the present one first.
+    #[must_use]
+    pub fn derived(&self, other_use: &str) -> Vec<Vec<u8>> {
+        self.secrets.iter().map(|secret| hmac::sign(secret, other_use.as_bytes()).as_ref().to_vec()).collect()
     }
 
     /// A token for this user, valid from now.

@@ -62,6 +62,7 @@ test('commands go by POST, one after the other, as the connection that the strea
   const { url, body } = browser.requests[1];
   assert.equal(url.pathname, '/rt/acme/cmd');
   assert.deepEqual({ ...body, id: 0 }, { id: 0, type: 'pub', room: 'chat', data: 1, key: 'a', conn: 'c9f', secret: 's3' });
+  assert.match(browser.requests[1].headers.authorization, /^Bearer /);
 });
 
 test('an answer may come through the stream', async () => {
@@ -80,6 +81,8 @@ test('a refused command says why, and one that did not get through may be tried 
   for (const [answer, code, retry] of [
     [{ status: 200, body: { type: 'error', code: 'limit', msg: 'no', retry: false } }, 'limit', false],
     [{ status: 403, body: { title: 'Forbidden', detail: 'not yours' } }, 'forbidden', false],
+    [{ status: 401, text: 'a valid token or ticket is needed' }, 'unauthorized', false],
+    [{ status: 413, text: 'a command has 64 KiB at most' }, 'too_large', false],
     [{ status: 422, body: {} }, 'bad_request', false],
     [{ status: 429, text: 'too many commands wait' }, 'not_available', true],
     [{ status: 400, text: '' }, 'bad_request', false],

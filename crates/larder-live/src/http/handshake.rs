@@ -68,10 +68,11 @@ pub(super) async fn upgrade(
     let credentials = if let Some(token) = credentials::header(&parts.headers).or(offered.token) {
         Credentials::Token(token)
     } else if let Some(ticket) = &query.ticket {
-        match shared.tickets.take(&tenant, ticket).await {
-            Some(claims) => Credentials::Claims(Box::new(claims)),
-            None => Credentials::BadTicket,
-        }
+        let taken = match shared.tickets.read(&tenant, ticket) {
+            Some(ticket) => shared.tickets.take(ticket).await,
+            None => None,
+        };
+        taken.map_or(Credentials::BadTicket, |claims| Credentials::Claims(Box::new(claims)))
     } else if let Some(token) = credentials::cookie(&parts.headers, cookie, from) {
         Credentials::Token(token)
     } else {

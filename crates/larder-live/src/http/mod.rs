@@ -11,6 +11,7 @@ mod requests;
 mod socket;
 mod stream;
 mod tickets;
+mod who;
 
 use std::sync::Arc;
 

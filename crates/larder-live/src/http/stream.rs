@@ -11,7 +11,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Path, Query as UrlQuery, Request, State};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Future, Stream};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, StatusCode};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
@@ -20,10 +20,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::hangup::Hangup;
 use super::origin::Origin;
 use super::query::Query;
-use super::{credentials, origin};
+use super::{credentials, origin, who};
 use crate::claims::{Claims, TokenError};
 use crate::limits::{CLOSING, PENDING};
-use crate::link::{Link, Opening, Pos, Timing, now_seconds};
+use crate::link::{Link, Opening, Pos, Timing};
 use crate::live::{Seat, Shared};
 use crate::metrics::{Opened, Transport};
 use crate::protocol::{CloseCode, Frame};
@@ -54,13 +54,7 @@ pub(super) async fn open(
     let claims = match claims(&shared, &tenant, &parts.headers, &query, from).await {
         Ok(claims) if claims.tenant == tenant => claims,
         Ok(_) => return (StatusCode::FORBIDDEN, "the token is of another tenant").into_response(),
-        Err(why) => {
-            let text = match why {
-                TokenError::Expired => "the token has run out",
-                TokenError::Invalid => "a valid token or ticket is needed",
-            };
-            return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], text).into_response();
-        }
+        Err(why) => return who::unauthorized(why),
     };
     let last = parts.headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
     let pos = last.map(Pos::parse).or_else(|| query.pos());
@@ -110,19 +104,11 @@ async fn claims(
     query: &Query,
     from: Origin,
 ) -> Result<Claims, TokenError> {
-    let token = match (credentials::header(headers), &query.ticket) {
-        (Some(token), _) => Some(token),
-        (None, Some(ticket)) => {
-            return shared.tickets.take(tenant, ticket).await.ok_or(TokenError::Invalid);
-        }
-        (None, None) => credentials::cookie(headers, shared.config.cookie.as_deref(), from),
-    };
-    let claims = shared.verify.verify(&token.ok_or(TokenError::Invalid)?)?;
-    match () {
-        () if !claims.is_sound() => Err(TokenError::Invalid),
-        () if claims.expires_at <= now_seconds() => Err(TokenError::Expired),
-        () => Ok(claims),
+    if let (None, Some(ticket)) = (credentials::header(headers), &query.ticket) {
+        let ticket = shared.tickets.read(tenant, ticket).ok_or(TokenError::Invalid)?;
+        return shared.tickets.take(ticket).await.ok_or(TokenError::Invalid);
     }
+    who::asks(shared, headers, from)
 }
 
 /// What the client reads. Dropped when it has gone, with everything that belongs to the connection.

@@ -1,47 +1,88 @@
 //! Tickets: what an `EventSource`, which can't send headers, connects with instead of a token.
+//!
+//! A ticket says itself whose it is, sealed so that only nodes of the application can read or make one: nothing is kept until it is
+//! taken. That it has been taken is told to all nodes, beside the cache: neither its size nor a clear has to do with it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use larder::{Cache, EventLog, Key, Policy, RedisState, key};
+use larder::{Cache, RedisState};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::claims::Claims;
-use crate::limits::{TICKET, TICKETS};
+use crate::keys::Keys;
+use crate::limits::{
+    TENANT_TICKETS, TENANT_TICKETS_PER_SECOND, TICKET, TICKET_BYTES, TICKET_TAKEN, TICKETS_TAKEN,
+    USER_TICKETS, USER_TICKETS_PER_SECOND,
+};
+use crate::link::now_seconds;
+use crate::quota::Quota;
 use crate::random;
 
-/// The tickets that this node has given out. Those of others it finds in the cache, if nodes share one.
-///
-/// A ticket is good once, on whichever node: whoever takes it has to be the first to [claim](EventLog::claim) its name.
+/// Gives tickets and takes them.
 pub(crate) struct Tickets {
     cache: Cache,
-    log: EventLog,
-    own: Mutex<HashMap<String, Own>>,
+    keys: Arc<Keys>,
+    /// Tells this process from all others.
+    here: String,
+    started: Instant,
+    /// Those that were good here only, each until it would have run out.
+    taken: Mutex<HashMap<String, Instant>>,
+    quota: Quota,
 }
 
-/// A ticket that this node has given out.
-struct Own {
-    until: Instant,
-    /// What it is good for, if no other node knows of it: then nobody has to be asked.
-    alone: Option<Claims>,
+/// Why there is no ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoTicket {
+    /// There will be one after this time.
+    TooMany(Duration),
+    /// What the token says does not fit into a URL.
+    TooLarge,
 }
 
-/// Claims as they lie in the cache.
-#[derive(Clone, Serialize, Deserialize)]
-struct Kept {
+/// A ticket that was read.
+pub(super) struct Ticket {
+    name: String,
+    good: Good,
+    claims: Claims,
+}
+
+/// Where a ticket is good, and how long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Good {
+    /// On every node, until then in seconds since 1970.
+    Everywhere(u64),
+    /// On the node that gave it, which could ask no other; until then in milliseconds since it started.
+    Here(String, u64),
+}
+
+/// What is sealed. Short names: it stands in a URL.
+#[derive(Serialize, Deserialize)]
+struct Sealed {
+    #[serde(rename = "g")]
+    good: Good,
+    #[serde(rename = "u")]
     user: String,
+    #[serde(rename = "e")]
     expires_at: u64,
+    #[serde(rename = "j", default, skip_serializing_if = "Option::is_none")]
     token_id: Option<String>,
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
     rooms: Option<Vec<String>>,
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     publish: Option<Vec<String>>,
+    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
     info: Option<Value>,
 }
 
-impl Kept {
-    fn of(claims: Claims) -> Self {
+impl Sealed {
+    fn of(claims: Claims, good: Good) -> Self {
         Self {
+            good,
             user: claims.user,
             expires_at: claims.expires_at,
             token_id: claims.token_id,
@@ -51,79 +92,100 @@ impl Kept {
         }
     }
 
-    fn claims(self, tenant: &str) -> Claims {
-        Claims {
+    fn claims(self, tenant: &str) -> (Good, Claims) {
+        let claims = Claims {
             token_id: self.token_id,
             rooms: self.rooms,
             publish: self.publish,
             info: self.info,
             ..Claims::new(tenant, self.user, self.expires_at)
-        }
+        };
+        (self.good, claims)
     }
-}
-
-fn name(ticket: &str) -> Key {
-    key!("live_ticket", ticket)
 }
 
 impl Tickets {
-    pub(crate) fn new(cache: Cache) -> Self {
-        Self { log: cache.event_log(), cache, own: Mutex::default() }
+    pub(crate) fn new(cache: Cache, keys: Arc<Keys>) -> Self {
+        Self {
+            cache,
+            keys,
+            here: random::secret(),
+            started: Instant::now(),
+            taken: Mutex::default(),
+            quota: Quota::new(
+                (USER_TICKETS, USER_TICKETS_PER_SECOND),
+                (TENANT_TICKETS, TENANT_TICKETS_PER_SECOND),
+            ),
+        }
     }
 
-    /// A ticket for the bearer of a token. `None` if too many have been given out in the last seconds.
-    pub(super) async fn give(&self, claims: Claims) -> Option<String> {
-        let shared = matches!(self.cache.redis_state(), RedisState::Connected { .. });
-        let ticket = random::secret();
-        if !self.keep(&ticket, (!shared).then(|| claims.clone())) {
+    /// A ticket for the bearer of a token.
+    pub(super) fn give(&self, claims: Claims) -> Result<String, NoTicket> {
+        self.quota.take(&claims).map_err(NoTicket::TooMany)?;
+        let tenant = claims.tenant.clone();
+        let good = if matches!(self.cache.redis_state(), RedisState::Connected { .. }) {
+            Good::Everywhere(now_seconds() + TICKET.as_secs())
+        } else {
+            Good::Here(self.here.clone(), self.age() + millis(TICKET))
+        };
+        let sealed = serde_json::to_vec(&Sealed::of(claims, good)).expect("plain data is JSON");
+        let text = self.keys.seal(&tenant, sealed);
+        if text.len() <= TICKET_BYTES { Ok(text) } else { Err(NoTicket::TooLarge) }
+    }
+
+    /// What a ticket says. It is one that was given out, and may have been taken.
+    pub(super) fn read(&self, tenant: &str, text: &str) -> Option<Ticket> {
+        if text.len() > TICKET_BYTES {
             return None;
         }
-        if !shared {
-            return Some(ticket);
-        }
-        let tenant = self.cache.tenant(&claims.tenant);
-        let kept = tenant.set(name(&ticket), Kept::of(claims.clone()), Policy::ttl(TICKET)).await;
-        let Err(error) = kept else { return Some(ticket) };
-        // The others may know of it all the same, if only the answer was lost: so it is another one, of which they don't.
-        tracing::debug!(%error, "a ticket is good on this node only");
-        let ticket = random::secret();
-        self.keep(&ticket, Some(claims)).then_some(ticket)
+        let opened = self.keys.open(tenant, text)?;
+        let (good, claims) = serde_json::from_slice::<Sealed>(&opened.bytes).ok()?.claims(tenant);
+        self.is_good(&good).then_some(Ticket { name: opened.name, good, claims })
     }
 
-    /// Whether there was room for it.
-    fn keep(&self, ticket: &str, alone: Option<Claims>) -> bool {
-        let now = Instant::now();
-        let mut own = self.own.lock();
-        if own.len() >= TICKETS {
-            own.retain(|_, own| own.until > now);
+    fn is_good(&self, good: &Good) -> bool {
+        match good {
+            // One from further in the future is of a clock by which it would outlive the memory of its taking.
+            Good::Everywhere(until) => {
+                let now = now_seconds();
+                (now..=now + 2 * TICKET.as_secs()).contains(until)
+            }
+            Good::Here(node, until) => *node == self.here && self.age() <= *until,
         }
-        let fits = own.len() < TICKETS;
-        if fits {
-            own.insert(ticket.to_owned(), Own { until: now + TICKET, alone });
-        }
-        fits
     }
 
     /// What a ticket is good for; it is good for nothing afterwards.
-    pub(super) async fn take(&self, tenant: &str, ticket: &str) -> Option<Claims> {
-        if !(16..=64).contains(&ticket.len()) {
-            return None;
+    pub(super) async fn take(&self, ticket: Ticket) -> Option<Claims> {
+        let first = match ticket.good {
+            Good::Here(_, until) => self.take_here(ticket.name, self.started + Duration::from_millis(until)),
+            Good::Everywhere(_) => {
+                let name = format!("live_ticket:{}", ticket.name);
+                let log = self.cache.event_log();
+                // Without an answer it may have been taken: then a new ticket has to be fetched.
+                log.claim(&ticket.claims.tenant, &name, TICKET_TAKEN).await.unwrap_or(false)
+            }
+        };
+        first.then_some(ticket.claims)
+    }
+
+    fn take_here(&self, name: String, until: Instant) -> bool {
+        let mut taken = self.taken.lock();
+        if taken.len() >= TICKETS_TAKEN {
+            let now = Instant::now();
+            taken.retain(|_, until| *until >= now);
         }
-        let own = self.own.lock().remove(ticket);
-        if let Some(Own { until, alone: Some(claims) }) = own {
-            return (until > Instant::now() && claims.tenant == tenant).then_some(claims);
-        }
-        let here = self.cache.tenant(tenant);
-        let kept = here.get::<Kept>(name(ticket)).await.ok().flatten()?;
-        // Longer than the ticket is good, by whichever clock.
-        let first = self.log.claim(tenant, &format!("live_ticket:{ticket}"), 2 * TICKET).await;
-        // Without an answer it may have been taken: then a new ticket has to be fetched.
-        if !first.unwrap_or(false) {
-            return None;
-        }
-        Some((*kept.value).clone().claims(tenant))
+        taken.len() < TICKETS_TAKEN && taken.insert(name, until).is_none()
+    }
+
+    /// Milliseconds since the start.
+    fn age(&self) -> u64 {
+        millis(self.started.elapsed())
     }
 
     /// How long a ticket is good.
     pub(super) const LIFE: Duration = TICKET;
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

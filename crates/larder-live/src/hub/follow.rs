@@ -106,8 +106,8 @@ fn obey(shared: &Shared, audience: &Audience, signal: Signal) -> bool {
             return audience.note_presence(&room, change, shared.config.presence_batch);
         }
         Signal::Kick(whom) => audience.kick(&whom),
-        Signal::Command { conn, secret, text } => {
-            shared.streams.hand(&conn, &secret, text);
+        Signal::Command { conn, command } => {
+            shared.streams.hand(&conn, command);
         }
     }
     false

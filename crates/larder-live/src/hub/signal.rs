@@ -21,8 +21,9 @@ pub(crate) enum Signal {
         here: bool,
         total: u64,
     },
-    /// A command for an event stream, which came in on another node.
-    Command { conn: String, secret: String, text: String },
+    /// A command for an event stream, which came in on another node: it has looked at the secret. As it came, since a text within a text
+    /// can be twice as long.
+    Command { conn: String, command: Box<RawValue> },
 }
 
 /// Whose connections end.
@@ -52,6 +53,7 @@ impl Signal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::COMMAND_BYTES;
 
     #[test]
     fn signals_survive_and_what_is_none_is_nothing() {
@@ -61,7 +63,7 @@ mod tests {
             Signal::Presence { room: "r".into(), user: "7".into(), info: None, here: true, total: 3 },
             Signal::Kick(Kick::User("7".into())),
             Signal::Kick(Kick::Everybody),
-            Signal::Command { conn: "n.c".into(), secret: "s".into(), text: "{}".into() },
+            Signal::Command { conn: "n.c".into(), command: RawValue::from_string("{}".into()).unwrap() },
         ] {
             let again = Signal::decode(&signal.encode()).unwrap();
             assert_eq!(format!("{again:?}"), format!("{signal:?}"));
@@ -69,5 +71,15 @@ mod tests {
         for bad in ["", "{}", "[]", r#"{"dance":{}}"#, r#"{"message":{"room":1}}"#] {
             assert!(Signal::decode(bad.as_bytes()).is_none(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_longest_command_fits_into_what_nodes_tell_each_other() {
+        let quotes = r#"\""#.repeat(30_000);
+        let text = format!(r#"{{"data":"{quotes}{}"}}"#, "x".repeat(COMMAND_BYTES - quotes.len() - 11));
+        assert_eq!(text.len(), COMMAND_BYTES);
+        let conn = format!("{}.{}", "n".repeat(12), crate::random::secret());
+        let signal = Signal::Command { conn, command: RawValue::from_string(text).unwrap() };
+        assert!(signal.encode().len() <= larder::limits::MAX_SIGNAL_BYTES, "{}", signal.encode().len());
     }
 }

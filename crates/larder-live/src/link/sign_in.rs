@@ -8,7 +8,7 @@ use super::stay::Stays;
 use super::{Link, Member, Outcome, Pos, now_seconds};
 use crate::claims::{Claims, TokenError};
 use crate::hub::{Audience, Conn, Full};
-use crate::limits::{MESSAGE_BYTES, ROOMS, TOKEN_BYTES};
+use crate::limits::{MESSAGE_BYTES, ROOMS, STREAM_MESSAGE_BYTES};
 use crate::live::Shared;
 use crate::protocol::{Auth, CloseCode, EVERYBODY, ErrorCode, Frame, Hello, Place, Rights, is_name, of_user};
 use crate::random;
@@ -29,12 +29,12 @@ impl SignIn {
             kind: "hello",
             v: 1,
             conn: &conn.name,
-            secret: &conn.secret,
+            secret: &shared.keys.secret_of(&[&self.claims.tenant, &self.claims.user, &conn.name]),
             node: &shared.node,
             tenant: &self.claims.tenant,
             user: &self.claims.user,
             ping_ms: u64::try_from(shared.config.ping.as_millis()).unwrap_or(u64::MAX),
-            max_msg: MESSAGE_BYTES,
+            max_msg: if conn.inbox.is_some() { STREAM_MESSAGE_BYTES } else { MESSAGE_BYTES },
             exp: self.claims.expires_at,
             epoch: place.epoch(),
             offset: place.offset(),
@@ -58,7 +58,7 @@ pub(super) fn refusal(rights: &Rights, room: &str) -> Option<ErrorCode> {
 impl Link {
     /// Signs in with a token that came with the handshake.
     pub(crate) fn sign_in_by_token(&mut self, token: &str) {
-        match self.verify(token) {
+        match self.shared.verify(token) {
             Ok(claims) => self.sign_in(None, claims),
             Err(error) => self.refuse(None, error),
         }
@@ -69,24 +69,10 @@ impl Link {
             self.opening.pos = Some(pos.place().map_or(Pos::Nowhere, Pos::At));
         }
         self.opening.rooms.extend(auth.rooms);
-        match self.verify(&auth.token) {
+        match self.shared.verify(&auth.token) {
             Ok(claims) => self.sign_in(id, claims),
             Err(error) => self.refuse(id, error),
         }
-    }
-
-    fn verify(&self, token: &str) -> Result<Claims, TokenError> {
-        if token.len() > TOKEN_BYTES {
-            return Err(TokenError::Invalid);
-        }
-        let claims = self.shared.verify.verify(token)?;
-        if !claims.is_sound() {
-            return Err(TokenError::Invalid);
-        }
-        if claims.expires_at <= now_seconds() {
-            return Err(TokenError::Expired);
-        }
-        Ok(claims)
     }
 
     fn refuse(&mut self, id: Option<u32>, why: TokenError) {
@@ -163,7 +149,6 @@ impl Link {
         let conn = Arc::new(Conn {
             key: shared.next_key(),
             name: format!("{}.{}", shared.node, random::secret()).into(),
-            secret: random::secret().into(),
             user: who.claims.user.as_str().into(),
             token_id: who.claims.token_id.as_deref().map(Into::into),
             queue: Arc::clone(&self.queue),
@@ -200,7 +185,7 @@ impl Link {
 
     /// Goes on with a new token of the same user. What it does not allow any more ends.
     pub(super) fn renew(&mut self, id: Option<u32>, auth: &Auth) {
-        let verified = self.verify(&auth.token);
+        let verified = self.shared.verify(&auth.token);
         let Some(member) = &mut self.member else { return };
         let claims = match verified {
             Ok(claims) => claims,

@@ -6,7 +6,7 @@ use larder::Cache;
 use larder_testkit::{RedisServer, assert_eventually};
 use serde_json::{Value, json};
 
-use crate::streams::{Events, bearer, open, post};
+use crate::streams::{Events, bearer, command, open, post};
 use crate::support::{Client, PATIENCE, Server};
 
 struct Pair {
@@ -171,7 +171,11 @@ async fn killed_subscribers_cost_no_event_and_an_emptied_redis_is_a_reset() {
 }
 
 async fn ticket(server: &Server) -> String {
-    let (status, body) = post(server, "/rt/acme/ticket", &[("authorization", &bearer("42"))], "").await;
+    ticket_of(server, "42").await
+}
+
+async fn ticket_of(server: &Server, user: &str) -> String {
+    let (status, body) = post(server, "/rt/acme/ticket", &[("authorization", &bearer(user))], "").await;
     assert_eq!(status, 200, "{body}");
     let said: Value = serde_json::from_str(&body).unwrap();
     said["ticket"].as_str().unwrap().to_owned()
@@ -188,7 +192,7 @@ async fn a_ticket_is_good_once_also_on_two_nodes_at_the_same_moment() {
     let pair = Pair::start().await;
     for round in 0..30 {
         let given = if round % 2 == 0 { &pair.one } else { &pair.two };
-        let ticket = ticket(given).await;
+        let ticket = ticket_of(given, &format!("u{round}")).await;
         let tried = [&pair.one, &pair.two, &pair.one, &pair.two].map(|server| enters(server, &ticket));
         let entered = futures_util::future::join_all(tried).await;
         assert_eq!(entered.iter().filter(|entered| **entered).count(), 1, "round {round}: {entered:?}");
@@ -220,23 +224,61 @@ async fn a_command_for_a_stream_reaches_it_from_any_node_and_with_its_secret_onl
     let pair = Pair::start().await;
     let (mut events, hello) = open(&pair.one, "", "42").await;
     events.expect("synced").await;
-    let mut command =
-        json!({"conn": hello["conn"], "secret": "wrong", "id": 1, "type": "sub", "rooms": ["a"]});
-    // The other node can't know: the answer is the same, and nothing comes of it.
-    assert_eq!(post(&pair.two, "/rt/acme/cmd", &[], &command.to_string()).await.0, 202);
-    command["secret"] = hello["secret"].clone();
-    command["id"] = json!(2);
-    command["rooms"] = json!(["b"]);
-    assert_eq!(post(&pair.two, "/rt/acme/cmd", &[], &command.to_string()).await.0, 202);
+    let sub = |id: u32| json!({"id": id, "type": "sub", "rooms": ["a"]});
+    let wrong = json!({"conn": hello["conn"], "secret": "wrong"});
+    assert_eq!(command(&pair.two, &wrong, "42", sub(1)).await, 403, "whichever node is asked can tell");
+    assert_eq!(command(&pair.two, &hello, "7", sub(2)).await, 403);
+    let (status, _) = post(&pair.two, "/rt/acme/cmd", &[], &hello.to_string()).await;
+    assert_eq!(status, 401);
+    assert_eq!(command(&pair.two, &hello, "42", sub(3)).await, 202);
     let answer = events.expect("ok").await.data;
-    assert_eq!((&answer["id"], answer["subs"].get("b").is_some()), (&json!(2), true), "{answer}");
-    pair.two.publish_to("acme", "a", json!({"n": 1})).await;
-    pair.two.publish_to("acme", "b", json!({"n": 2})).await;
-    assert_eq!(
-        events.expect("event").await.data["room"],
-        "b",
-        "it is in no room that a wrong secret asked for"
-    );
+    assert_eq!((&answer["id"], answer["subs"].get("a").is_some()), (&json!(3), true), "{answer}");
+}
+
+#[tokio::test]
+async fn a_command_as_long_as_hello_allows_reaches_the_other_node_whatever_is_in_it() {
+    let pair = Pair::start().await;
+    let (mut events, hello) = open(&pair.one, "", "42").await;
+    events.expect("synced").await;
+    let most = usize::try_from(hello["max_msg"].as_u64().unwrap()).unwrap();
+    let message = |data: &str| json!({"id": 1, "type": "pub", "room": "a", "data": data, "ephemeral": true});
+    let quotes = (most - message("").to_string().len()) / 2;
+    assert_eq!(command(&pair.two, &hello, "42", message(&"\"".repeat(quotes))).await, 202);
+    assert_eq!(events.expect("ok").await.data["id"], 1);
+    assert_eq!(command(&pair.two, &hello, "42", message(&"\"".repeat(quotes + 200))).await, 413);
+}
+
+#[tokio::test]
+async fn a_user_who_floods_the_streams_of_other_nodes_is_held_up_alone() {
+    let pair = Pair::start().await;
+    let (_events, hello) = open(&pair.one, "", "42").await;
+    let (mut other, others) = open(&pair.one, "", "7").await;
+    other.expect("synced").await;
+    let unsub = || json!({"id": 1, "type": "unsub", "rooms": []});
+    let mut last = 0;
+    for _ in 0..2000 {
+        last = command(&pair.two, &hello, "42", unsub()).await;
+        if last == 429 {
+            break;
+        }
+    }
+    assert_eq!(last, 429);
+    assert_eq!(command(&pair.two, &others, "7", unsub()).await, 202);
+    other.expect("ok").await;
+}
+
+#[tokio::test]
+async fn a_ticket_is_good_once_also_where_the_cache_is_switched_off() {
+    let redis = RedisServer::start();
+    let mut nodes = Vec::new();
+    for _ in 0..2 {
+        let cache = Cache::builder("live").redis(redis.url().as_str()).enabled(false).build().await.unwrap();
+        cache.ready().await;
+        nodes.push(Server::on(cache, |_| ()).await);
+    }
+    let ticket = ticket(&nodes[0]).await;
+    assert!(enters(&nodes[1], &ticket).await);
+    assert!(!enters(&nodes[0], &ticket).await && !enters(&nodes[1], &ticket).await);
 }
 
 #[tokio::test]

@@ -191,38 +191,91 @@ async fn a_ticket_opens_one_stream_and_no_second() {
 }
 
 #[tokio::test]
+async fn a_user_who_takes_too_many_tickets_leaves_some_to_the_others() {
+    let server = Server::start().await;
+    let mut statuses = Vec::new();
+    for _ in 0..200 {
+        statuses.push(post(&server, "/rt/acme/ticket", &[("authorization", &bearer("42"))], "").await.0);
+        if statuses.ends_with(&[429]) {
+            break;
+        }
+    }
+    assert!(statuses.len() > 20 && statuses.ends_with(&[429]), "{statuses:?}");
+    assert_eq!(post(&server, "/rt/acme/ticket", &[("authorization", &bearer("7"))], "").await.0, 200);
+    let large = json!({"tenant": "acme", "user": "8", "rooms": ["r".repeat(5000)]});
+    let large = format!("Bearer {large}");
+    assert_eq!(post(&server, "/rt/acme/ticket", &[("authorization", &large)], "").await.0, 422);
+}
+
+#[tokio::test]
+async fn a_clear_of_the_tenant_takes_no_ticket_and_gives_none_back() {
+    let server = Server::start().await;
+    let (_, body) = post(&server, "/rt/acme/ticket", &[("authorization", &bearer("42"))], "").await;
+    let ticket: Value = serde_json::from_str(&body).unwrap();
+    let path = format!("/sse/notifications/acme?ticket={}", ticket["ticket"].as_str().unwrap());
+    server.cache.tenant("acme").invalidate(larder::all()).await.unwrap();
+    assert!(Events::open(&server, &path, &[]).await.head.starts_with("HTTP/1.0 200"));
+    server.cache.tenant("acme").invalidate(larder::all()).await.unwrap();
+    assert!(Events::open(&server, &path, &[]).await.head.starts_with("HTTP/1.0 401"));
+}
+
+/// Says something for the stream of `hello`, as the user `as_user`; the status.
+pub(crate) async fn command(server: &Server, hello: &Value, as_user: &str, message: Value) -> u16 {
+    let mut command = json!({"conn": hello["conn"], "secret": hello["secret"]});
+    command.as_object_mut().unwrap().extend(message.as_object().unwrap().clone());
+    post(server, "/rt/acme/cmd", &[("authorization", &bearer(as_user))], &command.to_string()).await.0
+}
+
+#[tokio::test]
 async fn commands_for_a_stream_come_by_requests_and_are_answered_on_it() {
     let server = Server::start().await;
     let (mut events, hello) = open(&server, "", "42").await;
     events.expect("synced").await;
-    let command = |conn: &Value, secret: &Value, more: Value| {
-        let mut command = json!({"conn": conn, "secret": secret});
-        command.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        command.to_string()
-    };
     let sub = json!({"id": 3, "type": "sub", "rooms": ["orders"]});
-    let body = command(&hello["conn"], &hello["secret"], sub.clone());
-    assert_eq!(post(&server, "/rt/acme/cmd", &[], &body).await.0, 202);
+    assert_eq!(command(&server, &hello, "42", sub.clone()).await, 202);
     let ok = events.expect("ok").await.data;
     assert_eq!(ok, json!({"id": 3, "type": "ok", "subs": {"orders": {"offset": 0}}}));
     server.publish_to("acme", "orders", json!({"n": 1})).await;
     assert_eq!(events.expect("event").await.data["room"], "orders");
 
-    let wrong = command(&hello["conn"], &json!("wrong"), sub.clone());
-    assert_eq!(post(&server, "/rt/acme/cmd", &[], &wrong).await.0, 403);
-    let node = hello["conn"].as_str().unwrap().split('.').next().unwrap();
-    let gone = command(&json!(format!("{node}.gone")), &hello["secret"], sub);
-    assert_eq!(post(&server, "/rt/acme/cmd", &[], &gone).await.0, 410);
-    assert_eq!(post(&server, "/rt/acme/cmd", &[], "nonsense").await.0, 400);
-    assert_eq!(post(&server, "/rt/acme/cmd", &[], "{}").await.0, 400);
-    assert_eq!(post(&server, "/rt/acme/cmd", &[], &"x".repeat(65_537)).await.0, 413);
-
     drop(events);
     assert_eventually!(
-        post(&server, "/rt/acme/cmd", &[], &body).await.0 == 410 && server.live.numbers().streams == 0,
+        command(&server, &hello, "42", sub.clone()).await == 410 && server.live.numbers().streams == 0,
         PATIENCE,
         "a client that has gone is noticed"
     );
+}
+
+#[tokio::test]
+async fn a_command_needs_a_token_of_the_streams_user_and_its_secret() {
+    let server = Server::start().await;
+    let (mut events, hello) = open(&server, "", "42").await;
+    events.expect("synced").await;
+    let sub = json!({"id": 3, "type": "sub", "rooms": ["orders"]});
+    assert_eq!(command(&server, &hello, "7", sub.clone()).await, 403, "of another user");
+    let wrong = json!({"conn": hello["conn"], "secret": "wrong"});
+    assert_eq!(command(&server, &wrong, "42", sub.clone()).await, 403);
+    let elsewhere = json!({"conn": "nope.x", "secret": hello["secret"]});
+    assert_eq!(command(&server, &elsewhere, "42", sub.clone()).await, 403);
+
+    let whole =
+        json!({"conn": hello["conn"], "secret": hello["secret"], "type": "unsub", "rooms": []}).to_string();
+    let own = bearer("42");
+    let own: &[(&str, &str)] = &[("authorization", &own)];
+    for (tenant, headers, body, status) in [
+        ("acme", &[][..], whole.as_str(), 401),
+        ("acme", &[("authorization", "Bearer nonsense")], &whole, 401),
+        ("globex", own, &whole, 403),
+        ("acme", own, "nonsense", 400),
+        ("acme", own, "{}", 400),
+        ("acme", own, &"x".repeat(65_409), 413),
+    ] {
+        let answer = post(&server, &format!("/rt/{tenant}/cmd"), headers, body).await;
+        assert_eq!(answer.0, status, "{tenant} {headers:?} {}", &body[..body.len().min(100)]);
+    }
+    // Nothing came of any.
+    assert_eq!(command(&server, &hello, "42", json!({"id": 9, "type": "unsub", "rooms": []})).await, 202);
+    assert_eq!(events.expect("ok").await.data["id"], 9);
 }
 
 #[tokio::test]
@@ -231,9 +284,8 @@ async fn a_flood_of_commands_ends_an_event_stream_and_no_other() {
     let (mut events, hello) = open(&server, "", "1").await;
     let (mut other, _) = open(&server, "", "2").await;
     other.expect("synced").await;
-    let command = json!({"conn": hello["conn"], "secret": hello["secret"], "type": "unsub", "rooms": []});
     assert_eventually!(
-        post(&server, "/rt/acme/cmd", &[], &command.to_string()).await.0 == 410,
+        command(&server, &hello, "1", json!({"type": "unsub", "rooms": []})).await == 410,
         PATIENCE,
         "more than 20 a second are too many"
     );

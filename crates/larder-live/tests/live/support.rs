@@ -66,6 +66,7 @@ impl Server {
         change(&mut config);
         let live = Live::builder(cache.clone(), verify)
             .config(config)
+            .secret("what all nodes of a test know")
             .allow_origin(|origin| origin == "https://app.example")
             .build()
             .unwrap();

@@ -37,8 +37,11 @@ async fn routes_are_mounted() {
     assert!(routes(&cache().await, Router::new()).is_ok());
 }
 
+const NODES_KNOW: &str = "an example's secret";
+
 fn routes(cache: &Cache, app: Router) -> Result<Router, larder_live::ConfigError> {
     let live = Live::builder(cache.clone(), verify)
+        .secret(NODES_KNOW) // what all nodes know and nobody else
         .allow_origin(|origin| origin == "https://app.example")
         .build()?;
     let app = app.merge(live.requests()); // ordinary requests: inside of the application's limits

@@ -79,11 +79,14 @@ fn event_stream() {}
     request_body = Command,
     responses(
         (status = 202, description = "It is on its way"),
-        (status = 403, description = "The secret is not that of the connection"),
+        (status = 401, description = "No valid token"),
+        (status = 403, description = "The token is of another tenant, the secret not of a connection of its user, or the page of a foreign origin"),
         (status = 410, description = "The connection is gone"),
-        (status = 429, description = "Too many commands wait"),
+        (status = 413, description = "The command is larger than the stream's hello allows"),
+        (status = 429, description = "Too many commands wait, or come for streams of other servers"),
+        (status = 503, description = "Other servers are out of reach"),
     ),
-    security(())
+    security(("bearer" = []))
 )]
 fn command() {}
 
@@ -93,7 +96,10 @@ fn command() {}
     params(("tenant_id" = String, Path, description = "The tenant; the token has to be of the same")),
     responses(
         (status = 200, description = "A ticket", body = Ticket),
-        (status = 503, description = "Too many have been given out"),
+        (status = 401, description = "No valid token"),
+        (status = 403, description = "The token is of another tenant, or the page of a foreign origin"),
+        (status = 422, description = "The token says more than fits into a URL"),
+        (status = 429, description = "Too many of this user or tenant"),
     ),
     security(("bearer" = []))
 )]

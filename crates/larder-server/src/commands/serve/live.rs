@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use larder::Cache;
 use larder_http::ops::Measure;
-use larder_live::{Claims, Live, Numbers, TokenError, Verify};
+use larder_live::{Builder, Claims, Live, Numbers, TokenError, Verify};
 use sample_backend::Backend;
 use sample_backend::auth::{BadToken, Tokens};
 
@@ -33,6 +33,7 @@ impl Verify for Bearers {
 pub(super) fn start(config: &Config, backend: &Backend, cache: &Cache) -> Result<Live, Failure> {
     let origins = config.cors_origins.clone();
     let live = Live::builder(cache.clone(), Bearers(Arc::clone(&backend.tokens)));
+    let live = backend.tokens.derived("notifications").into_iter().fold(live, Builder::secret);
     live.allow_origin(move |origin| origins.allow(origin))
         .build()
         .map_err(|error| Failure::configuration(format!("notifications can't be configured so: {error}")))
