@@ -16,6 +16,12 @@ pub struct Config {
     pub user_connections: usize,
     /// Connections that this node takes a second.
     pub connects_per_second: u32,
+    /// Connections that this node takes a second from one address: of IPv6 from one /64.
+    pub address_connects_per_second: u32,
+    /// WebSockets of this node that have not signed in yet. They are among its connections, and their rate is beside that of the others.
+    pub unsigned_connections: usize,
+    /// The same of one address.
+    pub address_unsigned_connections: usize,
     /// Bytes that may wait for one connection: at least 128 KiB, for the largest event and what comes with it.
     pub queue_bytes: usize,
     /// Frames that may wait for one connection.
@@ -51,6 +57,9 @@ impl Default for Config {
             tenant_connections: limits::TENANT_CONNECTIONS,
             user_connections: limits::USER_CONNECTIONS,
             connects_per_second: limits::CONNECTS_PER_SECOND,
+            address_connects_per_second: limits::ADDRESS_CONNECTS_PER_SECOND,
+            unsigned_connections: limits::UNSIGNED_CONNECTIONS,
+            address_unsigned_connections: limits::ADDRESS_UNSIGNED_CONNECTIONS,
             queue_bytes: limits::QUEUE_BYTES,
             queue_frames: limits::QUEUE_FRAMES,
             write_stall: limits::WRITE_STALL,

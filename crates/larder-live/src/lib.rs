@@ -40,13 +40,14 @@ mod queue;
 mod quota;
 mod random;
 mod rate;
+mod seats;
 
 pub use claims::{Claims, TokenError, Verify};
 pub use client::CLIENT;
 pub use config::{Config, ConfigError};
 #[cfg(feature = "conformance")]
 pub use http::echo;
-pub use http::{Hangup, PATHS, StreamExecutor};
+pub use http::{ClientAddress, Hangup, PATHS, Refused, StreamExecutor};
 pub use hub::Kick;
 pub use live::{AllowOrigin, Builder, Live};
 pub use metrics::Numbers;

@@ -72,6 +72,12 @@ pub const TENANT_CONNECTIONS: usize = 10_000;
 pub const USER_CONNECTIONS: usize = 20;
 /// Connections that a node takes a second: more are told to come later, since each has a token to be verified.
 pub const CONNECTS_PER_SECOND: u32 = 2000;
+/// Connections that a node takes a second from one address: an office, or a balancer in which nobody trusts.
+pub const ADDRESS_CONNECTS_PER_SECOND: u32 = 500;
+/// WebSockets of one node that have not signed in yet: a tenth of its places, so that nobody without a token takes those of who has one.
+pub const UNSIGNED_CONNECTIONS: usize = NODE_CONNECTIONS / 10;
+/// WebSockets of one address that have not signed in yet.
+pub const ADDRESS_UNSIGNED_CONNECTIONS: usize = 500;
 /// Members that a presence answer lists; beyond it only their number is told.
 pub const PRESENCE_MEMBERS: usize = 100;
 /// Rooms with presence of one tenant on one node.

@@ -1,20 +1,19 @@
 //! The notifications of an application: made once, shared by all its connections.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use larder::{Cache, EventLog, RedisState};
-use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::claims::{Claims, TokenError, Verify};
 use crate::config::{Config, ConfigError};
 use crate::http;
-use crate::http::Tickets;
+use crate::http::{Tickets, Told};
 use crate::hub::{Audience, Bounds, Hub, Kick, Signal, Streams, follow};
 use crate::keys::Keys;
 use crate::limits::{FORWARDED, FORWARDED_PER_SECOND, TENANT_FORWARDED_PER_SECOND, TOKEN_BYTES};
@@ -22,7 +21,7 @@ use crate::link::now_seconds;
 use crate::metrics::{Metrics, Numbers};
 use crate::quota::Quota;
 use crate::random;
-use crate::rate::Bucket;
+use crate::seats::{NoSeat, Seat, Seats, Stranger};
 
 /// Tells whether pages of an origin (`https://app.example`) may connect. Called for each connection that names one.
 pub type AllowOrigin = Arc<dyn Fn(&str) -> bool + Send + Sync>;
@@ -59,8 +58,8 @@ pub(crate) struct Shared {
     pub(crate) connections: TaskTracker,
     /// From when on nobody is let in.
     pub(crate) draining: CancellationToken,
-    connects: Mutex<Bucket>,
-    open: AtomicUsize,
+    pub(crate) refusals: Told,
+    seats: Arc<Seats>,
     last_key: AtomicU64,
 }
 
@@ -117,8 +116,6 @@ impl Builder {
     pub fn build(self) -> Result<Live, ConfigError> {
         let alone = self.cache.redis_state() == RedisState::Disabled;
         self.config.check(alone, &self.secrets)?;
-        let now = Instant::now();
-        let rate = self.config.connects_per_second;
         let mut node = self.node.unwrap_or_else(random::secret);
         // A dot ends it in the names of connections.
         node.retain(|letter| letter.is_ascii_alphanumeric() || letter == '-');
@@ -140,8 +137,8 @@ impl Builder {
             metrics: Arc::default(),
             connections: TaskTracker::new(),
             draining: CancellationToken::new(),
-            connects: Mutex::new(Bucket::full(rate, rate, now)),
-            open: AtomicUsize::new(0),
+            refusals: Told::default(),
+            seats: Arc::new(Seats::new(&self.config)),
             last_key: AtomicU64::new(0),
             config: self.config,
         })))
@@ -246,35 +243,19 @@ impl Shared {
         Ok(first)
     }
 
-    /// A place for one more connection.
-    pub(crate) fn place(self: &Arc<Self>) -> Result<Seat, NoSeat> {
-        if self.draining.is_cancelled() {
-            return Err(NoSeat::Draining);
-        }
-        if self.connects.lock().take(Instant::now()).is_err() {
-            return Err(NoSeat::TooFast);
-        }
-        if self.open.fetch_add(1, Ordering::Relaxed) >= self.config.node_connections {
-            self.open.fetch_sub(1, Ordering::Relaxed);
-            return Err(NoSeat::Full);
-        }
-        Ok(Seat(Arc::clone(self)))
+    /// A place for one more connection, of who has signed in.
+    pub(crate) fn seat(&self, address: Option<IpAddr>) -> Result<Seat, NoSeat> {
+        self.still_open()?;
+        self.seats.one(address)
     }
-}
 
-/// A connection's place on this node, free again when it is dropped.
-pub(crate) struct Seat(Arc<Shared>);
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    /// A place for one more connection, of who has not.
+    pub(crate) fn seat_of_stranger(&self, address: Option<IpAddr>) -> Result<(Seat, Stranger), NoSeat> {
+        self.still_open()?;
+        self.seats.strange(address)
     }
-}
 
-/// Why there is no place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoSeat {
-    Draining,
-    TooFast,
-    Full,
+    fn still_open(&self) -> Result<(), NoSeat> {
+        if self.draining.is_cancelled() { Err(NoSeat::Draining) } else { Ok(()) }
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::http::Why;
 use crate::protocol::{CloseCode, Reset};
 
 const RESETS: [Reset; 4] = [Reset::Epoch, Reset::Window, Reset::Limit, Reset::Forced];
@@ -17,6 +18,7 @@ pub(crate) struct Metrics {
     dropped: AtomicU64,
     resets: [AtomicU64; 4],
     closes: [AtomicU64; CloseCode::ALL.len()],
+    refused: [AtomicU64; Why::ALL.len()],
 }
 
 /// The transport of a connection.
@@ -56,6 +58,8 @@ pub struct Numbers {
     pub resets: Vec<(&'static str, u64)>,
     /// Connections that this side closed, by code.
     pub closes: Vec<(u16, u64)>,
+    /// Connections that did not begin, by reason: the answer was a status, or the advice to come later.
+    pub refused: Vec<(&'static str, u64)>,
 }
 
 impl Metrics {
@@ -95,6 +99,11 @@ impl Metrics {
         self.closes[code.index()].fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn refused(&self, why: Why) {
+        let index = Why::ALL.iter().position(|listed| *listed == why).expect("all are listed");
+        self.refused[index].fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn numbers(&self) -> Numbers {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Numbers {
@@ -108,6 +117,11 @@ impl Metrics {
                 .iter()
                 .zip(&self.closes)
                 .map(|(code, count)| (code.number(), read(count)))
+                .collect(),
+            refused: Why::ALL
+                .iter()
+                .zip(&self.refused)
+                .map(|(why, count)| (why.name(), read(count)))
                 .collect(),
         }
     }

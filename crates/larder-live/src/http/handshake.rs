@@ -17,25 +17,35 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::client::ClientAddress;
+use super::credentials::Offered;
 use super::origin::Origin;
 use super::query::Query;
+use super::refusal::{Why, refuse};
+use super::tickets::Ticket;
 use super::{credentials, origin, socket};
-use crate::claims::Claims;
+use crate::claims::{Claims, TokenError};
 use crate::limits::SEND_BUFFER;
 use crate::link::{Link, Opening, Timing};
-use crate::live::{NoSeat, Seat, Shared};
+use crate::live::Shared;
 use crate::metrics::Transport;
 use crate::protocol::{CloseCode, ErrorCode, Frame, SUBPROTOCOL};
+use crate::seats::{NoSeat, Seat};
 
 /// What a connection begins with.
 enum Credentials {
-    Token(String),
-    /// Of a ticket that was good.
+    /// Those of a token.
     Claims(Box<Claims>),
-    /// A ticket that was not.
+    /// One that was given out, and may have been taken.
+    Ticket(Ticket),
+    /// A token that is not taken.
+    Refused(TokenError),
+    /// A ticket that is none, or was taken.
     BadTicket,
     /// They come as the first message.
     Later,
+    /// It speaks another protocol.
+    Strange,
 }
 
 pub(super) async fn upgrade(
@@ -53,36 +63,72 @@ pub(super) async fn upgrade(
     };
     let from = origin::of(&parts.headers, &shared.allow_origin);
     if from == Origin::Refused {
-        tracing::warn!(origin = ?parts.headers.get("origin"), "refused a WebSocket of a page of another origin");
-        return (StatusCode::FORBIDDEN, "pages of this origin may not connect").into_response();
+        return refuse(&shared, Why::Origin, (StatusCode::FORBIDDEN, "pages of this origin may not connect"));
     }
-    let seat = match shared.place() {
-        Ok(seat) => seat,
-        Err(why) => return no_seat(why),
-    };
     // A query that can't be read is one without what we know.
     let query = UrlQuery::<Query>::from_request_parts(&mut parts, &()).await.map(|query| query.0);
     let query = query.unwrap_or_default();
     let offered = credentials::offered(&parts.headers);
-    let cookie = shared.config.cookie.as_deref();
-    let credentials = if let Some(token) = credentials::header(&parts.headers).or(offered.token) {
-        Credentials::Token(token)
-    } else if let Some(ticket) = &query.ticket {
-        let taken = match shared.tickets.read(&tenant, ticket) {
-            Some(ticket) => shared.tickets.take(ticket).await,
-            None => None,
-        };
-        taken.map_or(Credentials::BadTicket, |claims| Credentials::Claims(Box::new(claims)))
-    } else if let Some(token) = credentials::cookie(&parts.headers, cookie, from) {
-        Credentials::Token(token)
+    let ours = offered.ours;
+    let credentials = credentials(&shared, &tenant, &parts.headers, offered, &query, from);
+    let address = ClientAddress::of(&parts.extensions);
+    // Before there is a place: who can't sign in takes none of those who can.
+    let seated = if credentials.may_sign_in(&tenant) {
+        shared.seat(address).map(|seat| (seat, None))
     } else {
-        Credentials::Later
+        shared.seat_of_stranger(address).map(|(seat, stranger)| (seat, Some(stranger)))
     };
-    let opening = Opening { tenant, pos: query.pos(), rooms: query.rooms(), inbox: None };
-    let strange = offered.others && !offered.ours;
+    let (seat, stranger) = match seated {
+        Ok(seated) => seated,
+        Err(why) => return refuse(&shared, why.into(), no_seat(why)),
+    };
+    let opening = Opening { tenant, pos: query.pos(), rooms: query.rooms(), inbox: None, stranger };
+    let credentials = credentials.redeemed(&shared).await;
     let connections = shared.connections.clone();
-    connections.spawn(serve(Arc::clone(&shared), upgrade, opening, credentials, strange, seat));
-    accepted(&key, offered.ours)
+    connections.spawn(serve(Arc::clone(&shared), upgrade, opening, credentials, seat));
+    accepted(&key, ours)
+}
+
+fn credentials(
+    shared: &Shared,
+    tenant: &str,
+    headers: &HeaderMap,
+    offered: Offered,
+    query: &Query,
+    from: Origin,
+) -> Credentials {
+    if offered.others && !offered.ours {
+        return Credentials::Strange;
+    }
+    let verified = |token: String| match shared.verify(&token) {
+        Ok(claims) => Credentials::Claims(Box::new(claims)),
+        Err(why) => Credentials::Refused(why),
+    };
+    let cookie = || credentials::cookie(headers, shared.config.cookie.as_deref(), from);
+    match (credentials::header(headers).or(offered.token), &query.ticket) {
+        (Some(token), _) => verified(token),
+        (None, Some(ticket)) => {
+            shared.tickets.read(tenant, ticket).map_or(Credentials::BadTicket, Credentials::Ticket)
+        }
+        (None, None) => cookie().map_or(Credentials::Later, verified),
+    }
+}
+
+impl Credentials {
+    fn may_sign_in(&self, tenant: &str) -> bool {
+        match self {
+            Self::Claims(claims) => claims.tenant == tenant,
+            Self::Ticket(_) => true,
+            Self::Refused(_) | Self::BadTicket | Self::Later | Self::Strange => false,
+        }
+    }
+
+    /// A ticket is taken, and becomes what it is good for.
+    async fn redeemed(self, shared: &Shared) -> Self {
+        let Self::Ticket(ticket) = self else { return self };
+        let claims = shared.tickets.take(ticket).await;
+        claims.map_or(Self::BadTicket, |claims| Self::Claims(Box::new(claims)))
+    }
 }
 
 /// The client's key, if this is a handshake.
@@ -131,27 +177,13 @@ async fn serve(
     upgrade: OnUpgrade,
     opening: Opening,
     credentials: Credentials,
-    strange: bool,
     seat: Seat,
 ) {
     let Ok(upgraded) = upgrade.await else { return };
     let _open = shared.metrics.open(Transport::WebSocket);
     let timing = Timing::both_ways(&shared.config);
     let mut link = Link::new(shared, opening, timing);
-    if strange {
-        let error = Frame::error(None, ErrorCode::BadRequest, "this server speaks larder.v1");
-        link.end(Some(error), CloseCode::Version);
-    } else {
-        match credentials {
-            Credentials::Token(token) => link.sign_in_by_token(&token),
-            Credentials::Claims(claims) => link.sign_in(None, *claims),
-            Credentials::BadTicket => {
-                let error = Frame::error(None, ErrorCode::Unauthorized, "the ticket is not valid");
-                link.end(Some(error), CloseCode::BadToken);
-            }
-            Credentials::Later => {}
-        }
-    }
+    begin(&mut link, credentials);
     // Boxed, so that the task of a connection that has not begun yet is no larger than it must be.
     match downcast::<TokioIo<TcpStream>>(upgraded) {
         Ok(parts) => {
@@ -168,4 +200,19 @@ async fn serve(
         Err(upgraded) => Box::pin(socket::run(TokioIo::new(upgraded), Vec::new(), link)).await,
     }
     drop(seat);
+}
+
+fn begin(link: &mut Link, credentials: Credentials) {
+    let error = |code, text| Some(Frame::error(None, code, text));
+    match credentials {
+        Credentials::Claims(claims) => link.sign_in(None, *claims),
+        Credentials::Refused(why) => link.refuse(None, why),
+        Credentials::Ticket(_) | Credentials::BadTicket => {
+            link.end(error(ErrorCode::Unauthorized, "the ticket is not valid"), CloseCode::BadToken);
+        }
+        Credentials::Later => {}
+        Credentials::Strange => {
+            link.end(error(ErrorCode::BadRequest, "this server speaks larder.v1"), CloseCode::Version);
+        }
+    }
 }

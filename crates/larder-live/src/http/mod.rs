@@ -1,5 +1,6 @@
 //! The routes: how a connection comes in.
 
+mod client;
 mod credentials;
 #[cfg(feature = "conformance")]
 mod echo;
@@ -7,6 +8,7 @@ mod handshake;
 mod hangup;
 mod origin;
 mod query;
+mod refusal;
 mod requests;
 mod socket;
 mod stream;
@@ -20,9 +22,12 @@ use axum::routing::{get, post};
 
 use crate::live::Shared;
 
+pub use client::ClientAddress;
 #[cfg(feature = "conformance")]
 pub use echo::echo;
 pub use hangup::{Hangup, StreamExecutor};
+pub use refusal::Refused;
+pub(crate) use refusal::{Told, Why};
 pub(crate) use tickets::Tickets;
 
 /// The paths of all routes, as they are routed: for who counts requests by route.

@@ -17,18 +17,22 @@ use tokio::sync::mpsc;
 use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::client::ClientAddress;
 use super::hangup::Hangup;
 use super::origin::Origin;
 use super::query::Query;
+use super::refusal::{Why, refuse};
+use super::tickets::Ticket;
 use super::{credentials, origin, who};
 use crate::claims::{Claims, TokenError};
 use crate::limits::{CLOSING, PENDING};
 use crate::link::{Link, Opening, Pos, Timing};
-use crate::live::{Seat, Shared};
+use crate::live::Shared;
 use crate::metrics::{Opened, Transport};
 use crate::protocol::{CloseCode, Frame};
 use crate::queue::{Next, Queue};
 use crate::random;
+use crate::seats::Seat;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// A refusal for load: any status but 200 would end a browser's `EventSource` for good.
@@ -42,24 +46,30 @@ pub(super) async fn open(
     let (mut parts, _) = request.into_parts();
     let from = origin::of(&parts.headers, &shared.allow_origin);
     if from == Origin::Refused {
-        tracing::warn!(origin = ?parts.headers.get("origin"), "refused an event stream of a page of another origin");
-        return (StatusCode::FORBIDDEN, "pages of this origin may not connect").into_response();
+        return refuse(&shared, Why::Origin, (StatusCode::FORBIDDEN, "pages of this origin may not connect"));
     }
     let query = UrlQuery::<Query>::from_request_parts(&mut parts, &()).await.map(|query| query.0);
     let query = query.unwrap_or_default();
-    let seat = match shared.place() {
-        Ok(seat) => seat,
-        Err(_) => return later(),
+    // Before there is a place: who can't sign in takes none of those who can.
+    let asker = match asker(&shared, &tenant, &parts.headers, &query, from) {
+        Ok(Asker::Bearer(claims)) if claims.tenant != tenant => {
+            let text = "the token is of another tenant";
+            return refuse(&shared, Why::Forbidden, (StatusCode::FORBIDDEN, text));
+        }
+        Ok(asker) => asker,
+        Err(why) => return refuse(&shared, Why::Unauthorized, who::unauthorized(why)),
     };
-    let claims = match claims(&shared, &tenant, &parts.headers, &query, from).await {
-        Ok(claims) if claims.tenant == tenant => claims,
-        Ok(_) => return (StatusCode::FORBIDDEN, "the token is of another tenant").into_response(),
-        Err(why) => return who::unauthorized(why),
+    let seat = match shared.seat(ClientAddress::of(&parts.extensions)) {
+        Ok(seat) => seat,
+        Err(why) => return refuse(&shared, why.into(), later()),
+    };
+    let Some(claims) = asker.claims(&shared).await else {
+        return refuse(&shared, Why::Unauthorized, who::unauthorized(TokenError::Invalid));
     };
     let last = parts.headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
     let pos = last.map(Pos::parse).or_else(|| query.pos());
     let (inbox, commands) = mpsc::channel(PENDING);
-    let opening = Opening { tenant, pos, rooms: query.rooms(), inbox: Some(inbox) };
+    let opening = Opening { tenant, pos, rooms: query.rooms(), inbox: Some(inbox), stranger: None };
     let timing = Timing::one_way(&shared.config);
     let mut link = Link::new(Arc::clone(&shared), opening, timing);
     link.sign_in(None, claims);
@@ -97,18 +107,33 @@ fn later() -> Response {
     answer(text.into())
 }
 
-async fn claims(
+/// Who asks for a stream.
+enum Asker {
+    Bearer(Box<Claims>),
+    /// By a ticket, which may have been taken.
+    Holder(Ticket),
+}
+
+fn asker(
     shared: &Shared,
     tenant: &str,
     headers: &HeaderMap,
     query: &Query,
     from: Origin,
-) -> Result<Claims, TokenError> {
+) -> Result<Asker, TokenError> {
     if let (None, Some(ticket)) = (credentials::header(headers), &query.ticket) {
-        let ticket = shared.tickets.read(tenant, ticket).ok_or(TokenError::Invalid)?;
-        return shared.tickets.take(ticket).await.ok_or(TokenError::Invalid);
+        return shared.tickets.read(tenant, ticket).map(Asker::Holder).ok_or(TokenError::Invalid);
     }
-    who::asks(shared, headers, from)
+    who::asks(shared, headers, from).map(|claims| Asker::Bearer(Box::new(claims)))
+}
+
+impl Asker {
+    async fn claims(self, shared: &Shared) -> Option<Claims> {
+        match self {
+            Self::Bearer(claims) => Some(*claims),
+            Self::Holder(ticket) => shared.tickets.take(ticket).await,
+        }
+    }
 }
 
 /// What the client reads. Dropped when it has gone, with everything that belongs to the connection.

@@ -23,6 +23,7 @@ use crate::hub::{Audience, Conn};
 use crate::live::Shared;
 use crate::protocol::{CloseCode, Frame, Place, Rights};
 use crate::queue::Queue;
+use crate::seats::Stranger;
 
 pub(crate) use session::Timing;
 use session::{Act, Session};
@@ -49,6 +50,8 @@ pub(crate) struct Opening {
     pub(crate) rooms: Vec<String>,
     /// Where commands for it come in, if it is an event stream.
     pub(crate) inbox: Option<mpsc::Sender<String>>,
+    /// Its place among those who have not signed in, if it has not.
+    pub(crate) stranger: Option<Stranger>,
 }
 
 /// A cursor as a client has given it.

@@ -56,14 +56,6 @@ pub(super) fn refusal(rights: &Rights, room: &str) -> Option<ErrorCode> {
 }
 
 impl Link {
-    /// Signs in with a token that came with the handshake.
-    pub(crate) fn sign_in_by_token(&mut self, token: &str) {
-        match self.shared.verify(token) {
-            Ok(claims) => self.sign_in(None, claims),
-            Err(error) => self.refuse(None, error),
-        }
-    }
-
     pub(super) fn sign_in_by_message(&mut self, id: Option<u32>, auth: Auth) {
         if let Some(pos) = &auth.pos {
             self.opening.pos = Some(pos.place().map_or(Pos::Nowhere, Pos::At));
@@ -75,7 +67,8 @@ impl Link {
         }
     }
 
-    fn refuse(&mut self, id: Option<u32>, why: TokenError) {
+    /// Says why a token is not taken, and ends.
+    pub(crate) fn refuse(&mut self, id: Option<u32>, why: TokenError) {
         let (error, text, close) = match why {
             TokenError::Expired => {
                 (ErrorCode::TokenExpired, "the token has run out", CloseCode::TokenExpired)
@@ -171,6 +164,7 @@ impl Link {
 
     fn joined(&mut self, who: SignIn, audience: Arc<Audience>, conn: Arc<Conn>, place: Place) {
         let shared = Arc::clone(&self.shared);
+        self.opening.stranger = None;
         if conn.inbox.is_some() {
             shared.streams.add(&conn);
         }

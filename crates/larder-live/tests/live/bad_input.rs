@@ -211,7 +211,10 @@ async fn a_full_node_answers_503_and_connecting_too_fast_429() {
     }
     let server = Server::with(|config| config.connects_per_second = 1).await;
     let _one = server.live("acme", "1").await;
-    match server.dial(server.request("acme", "")).await {
+    let mut request = server.request("acme", "");
+    let token = format!("Bearer {}", crate::support::token("acme", "2"));
+    request.headers_mut().insert("authorization", token.parse().unwrap());
+    match server.dial(request).await {
         Err(tokio_tungstenite::tungstenite::Error::Http(response)) => assert_eq!(response.status(), 429),
         other => panic!("{:?}", other.err()),
     }

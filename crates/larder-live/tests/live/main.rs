@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 mod bad_input;
+mod crowd;
 mod ending;
 mod nodes;
 mod presence;

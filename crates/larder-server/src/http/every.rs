@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use larder_http::ClientAddr;
+use larder_live::{ClientAddress, Refused};
 use tracing::Instrument;
 
 use super::address::{self, Client, Peer};
@@ -36,6 +37,7 @@ pub(super) async fn every(State(every): State<Arc<Every>>, mut request: Request,
         None => Client { ip: [0, 0, 0, 0].into(), https: false },
     };
     request.extensions_mut().insert(ClientAddr(client.ip));
+    request.extensions_mut().insert(ClientAddress(client.ip));
     request.extensions_mut().insert(client);
 
     let id_text = id.to_str().unwrap_or_default().to_owned();
@@ -52,8 +54,8 @@ pub(super) async fn every(State(every): State<Arc<Every>>, mut request: Request,
     vary::join(headers);
     let _in_span = span.enter();
     let (status, milliseconds) = (response.status().as_u16(), begun.elapsed().as_secs_f64() * 1e3);
-    // Orchestrators ask for these every few seconds.
-    if admission::is_health(&path) {
+    // Orchestrators ask for the ones every few seconds; of the others anybody could have thousands.
+    if admission::is_health(&path) || response.extensions().get::<Refused>().is_some() {
         tracing::debug!(%method, path, status, milliseconds, client = %client.ip, "answered");
     } else {
         tracing::info!(%method, path, status, milliseconds, client = %client.ip, "answered");

@@ -274,3 +274,18 @@ async fn a_refusal_can_be_read_by_the_page_that_caused_it() {
         assert_eq!(response.headers()["access-control-allow-origin"], "http://localhost:1");
     }
 }
+
+#[tokio::test]
+async fn streams_know_the_client_behind_a_trusted_proxy() {
+    let address = get(|request: Request<Body>| async move {
+        let client = request.extensions().get::<larder_live::ClientAddress>();
+        client.expect("it is in every request").0.to_string()
+    });
+    let streams = Router::new().route("/stream", address);
+    let server = around(routes(), streams, &of_test(&[("TRUSTED_PROXIES", "10.0.0.0/8")]), |routes| routes);
+    for (peer, client) in [("10.0.0.1:1", "198.51.100.7"), ("203.0.113.9:1", "203.0.113.9")] {
+        let request = Request::get("/stream").header("x-forwarded-for", "127.0.0.1, 198.51.100.7");
+        let answer = server.clone().oneshot(from(peer, request, Body::empty())).await.unwrap();
+        assert_eq!(bytes(answer).await, client, "{peer}");
+    }
+}

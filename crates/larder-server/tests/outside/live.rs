@@ -375,3 +375,23 @@ async fn an_event_stream_whose_client_reads_nothing_is_ended_and_its_connection_
     let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("it is over");
     assert!(read.is_err() || !rest.ends_with(b"0\r\n\r\n"));
 }
+
+#[tokio::test]
+async fn refused_connections_are_counted_and_fill_no_log() {
+    let server = Server::start(&[("LOG", "info")]).await;
+    let client = Client::new(server.url());
+    for _ in 0..100 {
+        client.get("/sse/notifications/acme").await.expect_problem(401);
+    }
+    client.get("/health").await.expect(200);
+    let metrics = client.get("/metrics").await.text();
+    assert!(metrics.contains("larder_live_refused_total{reason=\"unauthorized\"} 100"), "{metrics}");
+    let (printed, log) = (server.printed(), server.log());
+    let lines =
+        printed.lines().chain(log.lines()).filter(|line| line.contains("/sse/notifications/acme")).count();
+    assert_eq!(lines, 0, "{log}");
+    assert!(
+        printed.contains("connections were refused") || log.contains("connections were refused"),
+        "{log}"
+    );
+}

@@ -62,6 +62,12 @@ pub(super) fn measures(numbers: &Numbers) -> Vec<Measure> {
             numbers.resets.iter().map(|(why, count)| ((*why).to_owned(), *count)).collect(),
         ),
         by(
+            "larder_live_refused_total",
+            "Connections that were refused before they began, by reason",
+            "reason",
+            numbers.refused.iter().map(|(why, count)| ((*why).to_owned(), *count)).collect(),
+        ),
+        by(
             "larder_live_closes_total",
             "Connections that the server closed, by code",
             "code",
