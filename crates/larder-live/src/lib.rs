@@ -47,7 +47,7 @@ pub use client::CLIENT;
 pub use config::{Config, ConfigError};
 #[cfg(feature = "conformance")]
 pub use http::echo;
-pub use http::{ClientAddress, Hangup, PATHS, Refused, StreamExecutor};
+pub use http::{ClientAddress, Hangup, PATHS, Refused, StreamExecutor, Wire};
 pub use hub::Kick;
 pub use live::{AllowOrigin, Builder, Live};
 pub use metrics::Numbers;

@@ -13,6 +13,9 @@ pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long a client may leave unread what was sent to it, or not answer at all: after that the system ends the connection. A phone that
 /// changes its network is back sooner.
 pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes that the system holds of what was not sent yet, for each connection: it would take megabytes of what a client does not read.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) const UNSENT: u32 = 64 << 10;
 /// How long a body may pause between two pieces.
 pub(crate) const BODY_PAUSE: Duration = Duration::from_secs(30);
 /// How long requests in flight may take to finish after a signal.

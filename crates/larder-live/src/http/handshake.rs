@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Path, Query as UrlQuery, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{
@@ -23,6 +23,7 @@ use super::origin::Origin;
 use super::query::Query;
 use super::refusal::{Why, refuse};
 use super::tickets::Ticket;
+use super::wire::Wire;
 use super::{credentials, origin, socket};
 use crate::claims::{Claims, TokenError};
 use crate::limits::SEND_BUFFER;
@@ -185,19 +186,21 @@ async fn serve(
     let mut link = Link::new(shared, opening, timing);
     begin(&mut link, credentials);
     // Boxed, so that the task of a connection that has not begun yet is no larger than it must be.
-    match downcast::<TokioIo<TcpStream>>(upgraded) {
+    match downcast::<TokioIo<Wire>>(upgraded) {
         Ok(parts) => {
-            let stream = parts.io.into_inner();
-            if let Err(error) = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER) {
-                tracing::debug!(%error, "the kernel's send buffer stays as it is");
-            }
-            // Copied, as a rule nothing: the buffer itself is that of the request, and larger than ours.
-            let read = parts.read_buf.to_vec();
-            drop(parts.read_buf);
-            Box::pin(socket::run(stream, read, link)).await;
+            let wire = parts.io.into_inner();
+            bound(&wire.socket());
+            Box::pin(socket::run(wire, rest(parts.read_buf), link)).await;
         }
-        // Carried by something else than TCP, or by another server than hyper-util's.
-        Err(upgraded) => Box::pin(socket::run(TokioIo::new(upgraded), Vec::new(), link)).await,
+        Err(upgraded) => match downcast::<TokioIo<TcpStream>>(upgraded) {
+            Ok(parts) => {
+                let stream = parts.io.into_inner();
+                bound(&SockRef::from(&stream));
+                Box::pin(socket::run(stream, rest(parts.read_buf), link)).await;
+            }
+            // Carried by something else than TCP, or by another server than hyper-util's.
+            Err(upgraded) => Box::pin(socket::run(TokioIo::new(upgraded), Vec::new(), link)).await,
+        },
     }
     drop(seat);
 }
@@ -215,4 +218,16 @@ fn begin(link: &mut Link, credentials: Credentials) {
             link.end(error(ErrorCode::BadRequest, "this server speaks larder.v1"), CloseCode::Version);
         }
     }
+}
+
+/// Bounds what the kernel holds of what the client does not read.
+fn bound(socket: &SockRef<'_>) {
+    if let Err(error) = socket.set_send_buffer_size(SEND_BUFFER) {
+        tracing::debug!(%error, "the kernel's send buffer stays as it is");
+    }
+}
+
+/// What was read already. Copied, as a rule nothing: the buffer itself is that of the request, and larger than ours.
+fn rest(read: Bytes) -> Vec<u8> {
+    read.to_vec()
 }

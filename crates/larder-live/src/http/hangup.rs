@@ -23,10 +23,12 @@ tokio::task_local! {
 /// # use axum::Router;
 /// # use hyper::{Request, body::Incoming, service::{Service, service_fn}};
 /// # use hyper_util::{rt::TokioIo, server::conn::auto, service::TowerToHyperService};
-/// use larder_live::{Hangup, StreamExecutor};
+/// use larder_live::{Hangup, StreamExecutor, Wire};
 ///
 /// # async fn one(stream: tokio::net::TcpStream, routes: Router) {
 /// let connection = Hangup::default();
+/// // Reset then: the system throws away what it holds for the client, too.
+/// let wire = Wire::new(stream, connection.clone());
 /// let ended = connection.0.clone();
 /// let routes = TowerToHyperService::new(routes);
 /// let service = service_fn(move |mut request: Request<Incoming>| {
@@ -37,7 +39,7 @@ tokio::task_local! {
 ///     }
 /// });
 /// let server = auto::Builder::new(StreamExecutor);
-/// let _ = ended.run_until_cancelled(server.serve_connection_with_upgrades(TokioIo::new(stream), service)).await;
+/// let _ = ended.run_until_cancelled(server.serve_connection_with_upgrades(TokioIo::new(wire), service)).await;
 /// # }
 /// ```
 #[derive(Clone, Debug, Default)]

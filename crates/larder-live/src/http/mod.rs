@@ -14,6 +14,7 @@ mod socket;
 mod stream;
 mod tickets;
 mod who;
+mod wire;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ pub use hangup::{Hangup, StreamExecutor};
 pub use refusal::Refused;
 pub(crate) use refusal::{Told, Why};
 pub(crate) use tickets::Tickets;
+pub use wire::Wire;
 
 /// The paths of all routes, as they are routed: for who counts requests by route.
 pub const PATHS: [&str; 4] = [

@@ -16,13 +16,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use larder_live::{Hangup, StreamExecutor};
+use larder_live::{Hangup, StreamExecutor, Wire};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
 
 use super::address::Peer;
-use crate::limits::{BACKLOG, CONNECTIONS, HEAD_TIMEOUT, SEND_TIMEOUT};
+use crate::limits::{BACKLOG, CONNECTIONS, HEAD_TIMEOUT, SEND_TIMEOUT, UNSENT};
 
 /// An address that is ours while nobody can connect yet: the server seeds its database before the socket opens.
 #[derive(Debug)]
@@ -186,6 +186,7 @@ impl Connection {
         let Self { server, routes, closes, peer, patience } = self;
         let (hangup, begun) = (Hangup::default(), Arc::new(AtomicBool::new(false)));
         let (hung_up, has_begun) = (hangup.0.clone(), Arc::clone(&begun));
+        let wire = Wire::new(stream, hangup.clone());
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
             begun.store(true, Ordering::Relaxed);
             let mut request = request.map(Body::new);
@@ -201,7 +202,7 @@ impl Connection {
                 Ok::<_, Infallible>(response)
             }
         });
-        let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let connection = server.serve_connection_with_upgrades(TokioIo::new(wire), service);
         tokio::select! {
             ended = watcher.watch(connection.into_owned()) => {
                 if let Err(error) = ended {
@@ -230,8 +231,15 @@ fn set_up(stream: &TcpStream, peer: SocketAddr, patience: Patience) {
     }
     // A client that has gone without a word, or that takes nothing: the system would try for a quarter of an hour, or for ever.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(patience.send)) {
-        tracing::debug!(%peer, %error, "TCP_USER_TIMEOUT could not be set");
+    {
+        let socket = socket2::SockRef::from(stream);
+        if let Err(error) = socket.set_tcp_user_timeout(Some(patience.send)) {
+            tracing::debug!(%peer, %error, "TCP_USER_TIMEOUT could not be set");
+        }
+        // Of what a client does not read the system would take megabytes, which nobody counts.
+        if let Err(error) = socket.set_tcp_notsent_lowat(UNSENT) {
+            tracing::debug!(%peer, %error, "TCP_NOTSENT_LOWAT could not be set");
+        }
     }
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     let _ = patience;

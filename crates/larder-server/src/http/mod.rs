@@ -13,6 +13,8 @@ mod request_id;
 mod security;
 #[cfg(test)]
 mod tests;
+#[cfg(all(test, target_os = "linux"))]
+mod unread;
 mod vary;
 
 use std::sync::Arc;
