@@ -132,7 +132,7 @@ export interface RoomEvents {
   event: LiveEvent;
   joined: Joined;
   presence: Presence;
-  /** The server refused the room; it is left. */
+  /** The server refused the room, also because a new token does not allow it: it is left. With `presence_limit` it is not, but its presence is not told. */
   error: LiveError;
 }
 

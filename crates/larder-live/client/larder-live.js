@@ -780,8 +780,12 @@ export class LarderLive {
         const answer = subs[state.name] ?? {};
         // Left, or another connection, in the meantime.
         if (this.#rooms.get(state.name)?.state !== state || state.status !== 'entering') continue;
-        if (answer.error) this.#refused(state, answer.error);
-        else this.#entered(state, answer.offset);
+        if (answer.error) {
+          this.#refused(state, answer.error);
+          continue;
+        }
+        if (answer.presence) this.#unseen(state);
+        this.#entered(state, answer.offset);
       }
     } catch (/** @type {any} */ error) {
       const entering = states.filter((state) => state.status === 'entering');
@@ -804,6 +808,13 @@ export class LarderLive {
   #refused(state, code) {
     this.#rooms.delete(state.name);
     state.listeners.call('error', new LiveError(code, `the room ${state.name} was refused: ${code}`));
+  }
+
+  /** In the room, but without its presence: the user has it of too many rooms. @param {RoomState} state */
+  #unseen(state) {
+    state.wantsPresence = false;
+    const why = `the room ${state.name} was entered without its presence: limit`;
+    state.listeners.call('error', new LiveError('presence_limit', why));
   }
 
   /** @param {RoomState} state */
@@ -873,8 +884,14 @@ export class LarderLive {
       if (round !== this.#round || !this.#link) return;
       if (!token) return this.#end(CLOSED, 'signed out');
       this.#link.token = token;
-      const { exp } = await this.#command({ type: 'auth', token }, false);
-      if (round === this.#round) this.#plan(exp);
+      const { exp, refused = {} } = await this.#command({ type: 'auth', token }, false);
+      if (round !== this.#round) return;
+      this.#plan(exp);
+      // Rooms that the new token does not allow any more.
+      for (const name of Object.keys(refused)) {
+        const entry = this.#rooms.get(name);
+        if (entry) this.#refused(entry.state, refused[name]);
+      }
     } catch (error) {
       if (round !== this.#round) return;
       this.#listeners.call('error', error);

@@ -42,6 +42,8 @@ pub const USER_BYTES: usize = 128;
 pub const INFO_BYTES: usize = 1 << 10;
 /// Bytes of what nodes share, at least.
 pub const SECRET_BYTES: usize = 16;
+/// Ids of tokens that are known of a connection, by which it can be kicked: whoever has a token for an hour is renewed for a working day.
+pub const TOKEN_IDS: usize = 8;
 /// Bytes of a token: a header line of 8 KiB is what servers take.
 pub const TOKEN_BYTES: usize = 8 << 10;
 /// Bytes of a client's idempotency key: a UUID and something.
@@ -80,6 +82,8 @@ pub const UNSIGNED_CONNECTIONS: usize = NODE_CONNECTIONS / 10;
 pub const ADDRESS_UNSIGNED_CONNECTIONS: usize = 500;
 /// Members that a presence answer lists; beyond it only their number is told.
 pub const PRESENCE_MEMBERS: usize = 100;
+/// Rooms of whose presence one user was the first to be told, on one node: all that one connection can be in.
+pub const USER_PRESENCE_ROOMS: usize = ROOMS + 2;
 /// Rooms with presence of one tenant on one node.
 pub const PRESENCE_ROOMS: usize = 1000;
 /// Rooms in which others see a connection, or saw it within [`PRESENCE_LEAVE`]: as many as it may be in, twice over.

@@ -55,6 +55,18 @@ test('a room that is refused is told so and forgotten', async () => {
   assert.equal(browser.socket.url.searchParams.get('rooms'), 'orders');
 });
 
+test('a room whose presence is refused is entered all the same, and says so', async () => {
+  const browser = new Browser();
+  const live = await browser.live();
+  const room = live.join('lobby', { presence: true });
+  const [errors, joined] = [said(room, 'error'), said(room, 'joined')];
+  await settled();
+  await answer(browser, 'sub', { subs: { lobby: { offset: 1042, presence: 'limit' } } });
+  assert.deepEqual(errors.map(({ code }) => code), ['presence_limit']);
+  assert.equal(joined.length, 1);
+  assert.equal(browser.socket.command('presence'), undefined);
+});
+
 test('a room that is refused at the handshake is not asked for again', async () => {
   const browser = new Browser();
   const live = await browser.client();

@@ -75,6 +75,24 @@ test('a token is replaced on the living connection a minute before it expires', 
   assert.equal(browser.sockets.length, 1);
 });
 
+test('a room that the new token does not allow is left, and says so', async () => {
+  const browser = new Browser();
+  const live = await browser.client();
+  const errors = [];
+  for (const name of ['orders', 'chat']) live.join(name).on('error', ({ code }) => errors.push([name, code]));
+  browser.greet({ rooms: ['tenant', 'user:42', 'orders', 'chat'] });
+  await settled();
+  browser.socket.say({ type: 'error', code: 'token_expired', msg: 'expired', retry: false });
+  await settled();
+  const { id } = browser.socket.command('auth');
+  browser.socket.say({ type: 'ok', id, exp: expiry(browser, 3600), refused: { orders: 'forbidden' } });
+  await settled();
+  assert.deepEqual(errors, [['orders', 'forbidden']]);
+  browser.socket.end();
+  await browser.clock.pass(1000);
+  assert.equal(browser.socket.url.searchParams.get('rooms'), 'chat');
+});
+
 test('a server whose clock says that the token has expired gets another at once', async () => {
   const browser = new Browser();
   const live = await browser.live();

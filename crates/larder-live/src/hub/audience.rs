@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::presence::{Change, Watched};
 use super::{Conn, Kick};
-use crate::limits::PRESENCE_ROOMS;
+use crate::limits::{PRESENCE_ROOMS, USER_PRESENCE_ROOMS};
 use crate::metrics::Metrics;
 use crate::protocol::{CloseCode, EVERYBODY, Frame, Place, Reset};
 use crate::queue::Pushed;
@@ -35,6 +35,8 @@ struct State {
     rooms: Map<Box<str>, Map<u64, Arc<Conn>>>,
     /// Rooms whose presence somebody wants to know.
     watched: Map<Box<str>, Watched>,
+    /// Of how many of them each user was the first.
+    watching: Map<Arc<str>, usize>,
     /// How many connections each user has.
     users: Map<Arc<str>, usize>,
     /// Since when nobody is there.
@@ -66,6 +68,7 @@ impl Audience {
             everybody: Map::default(),
             rooms: Map::default(),
             watched: Map::default(),
+            watching: Map::default(),
             users: Map::default(),
             empty_since: Instant::now(),
             retired: false,
@@ -164,14 +167,15 @@ impl Audience {
         state.to_room(EVERYBODY, &frame, &self.metrics);
     }
 
-    /// Tells a connection of changes of presence in a room from now on.
-    pub(crate) fn watch_presence(&self, conn: &Arc<Conn>, room: &str) {
+    /// Tells a connection of changes of presence in a room from now on. Returns whether there was room for it.
+    pub(crate) fn watch_presence(&self, conn: &Arc<Conn>, room: &str) -> bool {
         let state = &mut *self.state.lock();
-        if state.watched.len() >= PRESENCE_ROOMS && !state.watched.contains_key(room) {
-            // They can still ask.
-            return;
+        if !state.watched.contains_key(room) && !state.begin_to_watch(room, &conn.user) {
+            return false;
         }
-        state.watched.entry(room.into()).or_default().watchers.insert(conn.key, Arc::clone(conn));
+        let watched = state.watched.get_mut(room).expect("it is there, or has just been put there");
+        watched.watchers.insert(conn.key, Arc::clone(conn));
+        true
     }
 
     pub(crate) fn unwatch_presence<'a>(&self, conn: &Conn, rooms: impl IntoIterator<Item = &'a str>) {
@@ -180,7 +184,7 @@ impl Audience {
             let Some(watched) = state.watched.get_mut(room) else { continue };
             watched.watchers.remove(&conn.key);
             if watched.watchers.is_empty() {
-                state.watched.remove(room);
+                state.cease_to_watch(room);
             }
         }
     }
@@ -244,7 +248,7 @@ impl Audience {
         for conn in state.everybody.values() {
             let meant = match whom {
                 Kick::User(user) => *conn.user == **user,
-                Kick::Token(id) => conn.token_id.as_deref() == Some(id.as_str()),
+                Kick::Token(id) => conn.tokens.has(id),
                 Kick::Everybody => true,
             };
             if meant {
@@ -273,6 +277,27 @@ impl Audience {
 }
 
 impl State {
+    /// The first who wants to know the presence of a room: a user can begin so many, and leaves the others to others.
+    fn begin_to_watch(&mut self, room: &str, user: &Arc<str>) -> bool {
+        let own = self.watching.get(user).copied().unwrap_or(0);
+        let fits = self.watched.len() < PRESENCE_ROOMS && own < USER_PRESENCE_ROOMS;
+        if fits {
+            self.watching.insert(Arc::clone(user), own + 1);
+            self.watched.insert(room.into(), Watched::begun_by(Arc::clone(user)));
+        }
+        fits
+    }
+
+    fn cease_to_watch(&mut self, room: &str) {
+        let Some(watched) = self.watched.remove(room) else { return };
+        if let Some(own) = self.watching.get_mut(&watched.first) {
+            *own -= 1;
+            if *own == 0 {
+                self.watching.remove(&watched.first);
+            }
+        }
+    }
+
     fn enter(&mut self, conn: &Arc<Conn>, rooms: &[String]) {
         for room in rooms.iter().filter(|room| *room != EVERYBODY) {
             match self.rooms.get_mut(room.as_str()) {

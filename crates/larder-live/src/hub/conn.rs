@@ -1,12 +1,13 @@
 //! One connection, as far as others have to do with it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
+use crate::limits::TOKEN_IDS;
 use crate::queue::Queue;
 
 /// A connection that is signed in.
@@ -17,11 +18,33 @@ pub(crate) struct Conn {
     /// Its name everywhere: that of the node, a dot, and what can't be guessed.
     pub(crate) name: Arc<str>,
     pub(crate) user: Arc<str>,
-    pub(crate) token_id: Option<Box<str>>,
+    pub(crate) tokens: TokenIds,
     /// What goes to it.
     pub(crate) queue: Arc<Queue>,
     /// Where commands for it come in, if they can't by itself: it is an event stream.
     pub(crate) inbox: Option<mpsc::Sender<String>>,
+}
+
+/// The ids of the tokens by which a connection has signed in and gone on: the last of them.
+#[derive(Debug, Default)]
+pub(crate) struct TokenIds(Mutex<VecDeque<Box<str>>>);
+
+impl TokenIds {
+    pub(crate) fn add(&self, id: Option<&str>) {
+        let Some(id) = id else { return };
+        if self.has(id) {
+            return;
+        }
+        let mut ids = self.0.lock();
+        if ids.len() >= TOKEN_IDS {
+            ids.pop_front();
+        }
+        ids.push_back(id.into());
+    }
+
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.0.lock().iter().any(|own| **own == *id)
+    }
 }
 
 /// The event streams of this node, by name: commands for them come by other requests.

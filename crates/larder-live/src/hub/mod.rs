@@ -12,7 +12,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 pub(crate) use audience::{Audience, Bounds, Full};
-pub(crate) use conn::{Conn, Handed, Streams};
+pub(crate) use conn::{Conn, Handed, Streams, TokenIds};
 pub(crate) use follow::{follow, reason};
 pub(crate) use presence::{Change, member};
 pub use signal::Kick;

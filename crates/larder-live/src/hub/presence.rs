@@ -25,8 +25,10 @@ pub(crate) struct Change {
 }
 
 /// A room whose presence somebody here wants to know.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Watched {
+    /// The user who wanted to know first, to whom it is counted.
+    pub(super) first: Arc<str>,
     pub(super) watchers: HashMap<u64, Arc<Conn>, ahash::RandomState>,
     /// Of the last diff.
     pub(super) seq: u64,
@@ -40,6 +42,18 @@ pub(super) struct Watched {
 }
 
 impl Watched {
+    pub(super) fn begun_by(first: Arc<str>) -> Self {
+        Self {
+            first,
+            watchers: HashMap::default(),
+            seq: 0,
+            changes: BTreeMap::new(),
+            too_many: false,
+            total: None,
+            due: None,
+        }
+    }
+
     /// Takes note of a change, which is told after `batch` with what comes until then.
     pub(super) fn note(&mut self, change: Change, batch: Duration) {
         self.total = Some(change.total);
@@ -106,7 +120,7 @@ mod tests {
 
     #[test]
     fn changes_are_gathered_and_the_last_of_each_user_counts() {
-        let mut watched = Watched::default();
+        let mut watched = Watched::begun_by("1".into());
         watched.note(change("1", true, 1), Duration::ZERO);
         watched.note(change("2", true, 2), Duration::ZERO);
         watched.note(change("1", false, 1), Duration::ZERO);
@@ -124,7 +138,7 @@ mod tests {
 
     #[test]
     fn more_than_a_hundred_changes_at_once_are_a_gap() {
-        let mut watched = Watched::default();
+        let mut watched = Watched::begun_by("1".into());
         for user in 0..=PRESENCE_MEMBERS {
             watched.note(change(&user.to_string(), true, 1), Duration::ZERO);
         }
@@ -139,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_number_that_is_not_as_it_was_told_is_a_gap() {
-        let mut watched = Watched::default();
+        let mut watched = Watched::begun_by("1".into());
         assert!(watched.compare("r", 5).is_none(), "nothing was told yet");
         assert!(watched.compare("r", 5).is_none());
         let diff = told(&watched.compare("r", 4).unwrap());

@@ -33,7 +33,7 @@ pub(crate) enum Signal {
 pub enum Kick {
     /// Those of one user.
     User(String),
-    /// Those that were opened or renewed with the token of this id (`jti`).
+    /// Those that were opened or renewed with the token of this id (`jti`), one of their last eight.
     Token(String),
     /// All of the tenant.
     Everybody,

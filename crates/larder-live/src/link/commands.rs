@@ -1,6 +1,5 @@
 //! What a client that is signed in may ask for.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use larder::{ErrorKind, Event, Replay};
@@ -37,35 +36,23 @@ impl Link {
             let there = room == EVERYBODY || member.rooms.contains(room.as_str());
             // The user's own room is among them.
             let full = !there && member.rooms.len() > ROOMS;
-            match refusal(&member.rights, &room).or(full.then_some(ErrorCode::Limit)) {
-                Some(code) => answers.push((room, Some(code))),
-                None => {
-                    if !there {
-                        member.rooms.insert(room.as_str().into());
-                        granted.push(room.clone());
-                    }
-                    answers.push((room, None));
-                }
+            let refused = refusal(&member.rights, &room).or(full.then_some(ErrorCode::Limit));
+            if refused.is_none() && !there {
+                member.rooms.insert(room.as_str().into());
+                granted.push(room.clone());
             }
+            answers.push(Answer { room, refused, unseen: false });
         }
-        member.audience.subscribe(&member.conn, &granted, |place| {
-            let mut subs = String::new();
-            for (room, refused) in &answers {
-                let comma = if subs.is_empty() { "" } else { "," };
-                let _ = match refused {
-                    None => write!(subs, r#"{comma}{}:{{"offset":{}}}"#, json(room), place.offset()),
-                    Some(code) => write!(subs, r#"{comma}{}:{{"error":"{}"}}"#, json(room), code.name()),
-                };
-            }
-            self.queue.push_now(Frame::ok(id, &format!(r#""subs":{{{subs}}}"#)));
-        });
         if presence {
-            let there = answers.into_iter().filter(|(_, refused)| refused.is_none());
-            for (room, _) in there {
-                // Who goes in and out of so many rooms is seen in the first.
-                let _ = self.appear(&room);
+            for answer in answers.iter_mut().filter(|answer| answer.refused.is_none()) {
+                answer.unseen = self.appear(&answer.room).is_err();
             }
         }
+        let member = self.member.as_ref().ok_or(SIGN_IN)?;
+        member.audience.subscribe(&member.conn, &granted, |place| {
+            let subs: Vec<String> = answers.iter().map(|answer| answer.json(place)).collect();
+            self.queue.push_now(Frame::ok(id, &format!(r#""subs":{{{}}}"#, subs.join(","))));
+        });
         Ok(())
     }
 
@@ -174,6 +161,27 @@ impl Link {
                 Err((ErrorCode::TooMany, "too many commands are being worked on"))
             }
             _ => Ok(()),
+        }
+    }
+}
+
+/// What became of one room of a `sub`.
+struct Answer {
+    room: String,
+    refused: Option<ErrorCode>,
+    /// Its presence was asked for, and there was no room for it.
+    unseen: bool,
+}
+
+impl Answer {
+    fn json(&self, place: &Place) -> String {
+        let room = json(&self.room);
+        match self.refused {
+            Some(code) => format!(r#"{room}:{{"error":"{}"}}"#, code.name()),
+            None if self.unseen => {
+                format!(r#"{room}:{{"offset":{},"presence":"{}"}}"#, place.offset(), ErrorCode::Limit.name())
+            }
+            None => format!(r#"{room}:{{"offset":{}}}"#, place.offset()),
         }
     }
 }

@@ -38,11 +38,17 @@ impl Link {
         Ok(())
     }
 
-    /// Appears in a room.
+    /// Appears in a room, and is told who else does.
     pub(super) fn appear(&mut self, room: &str) -> Result<(), TooMany> {
         let Some(member) = &self.member else { return Ok(()) };
-        let Some(turn) = member.stays.begin(room)? else { return Ok(()) };
-        member.audience.watch_presence(&member.conn, room);
+        if !member.audience.watch_presence(&member.conn, room) {
+            return Err(TooMany);
+        }
+        let begun = member.stays.begin(room);
+        if begun.is_err() {
+            member.audience.unwatch_presence(&member.conn, [room]);
+        }
+        let Some(turn) = begun? else { return Ok(()) };
         let (shared, tenant) = (Arc::clone(&self.shared), Arc::clone(member.audience.tenant()));
         let (conn, info) = (Arc::clone(&member.conn), member.info.clone());
         self.begin(Box::pin(async move {

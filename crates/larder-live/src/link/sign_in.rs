@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::stay::Stays;
 use super::{Link, Member, Outcome, Pos, now_seconds};
 use crate::claims::{Claims, TokenError};
-use crate::hub::{Audience, Conn, Full};
+use crate::hub::{Audience, Conn, Full, TokenIds};
 use crate::limits::{MESSAGE_BYTES, ROOMS, STREAM_MESSAGE_BYTES};
 use crate::live::Shared;
 use crate::protocol::{Auth, CloseCode, EVERYBODY, ErrorCode, Frame, Hello, Place, Rights, is_name, of_user};
@@ -143,10 +143,11 @@ impl Link {
             key: shared.next_key(),
             name: format!("{}.{}", shared.node, random::secret()).into(),
             user: who.claims.user.as_str().into(),
-            token_id: who.claims.token_id.as_deref().map(Into::into),
+            tokens: TokenIds::default(),
             queue: Arc::clone(&self.queue),
             inbox: self.opening.inbox.clone(),
         });
+        conn.tokens.add(who.claims.token_id.as_deref());
         self.queue.hold();
         let mut joined = None;
         let done = audience.join(&conn, &who.rooms, shared.bounds(), |place| {
@@ -197,6 +198,7 @@ impl Link {
             self.queue.push_now(Frame::error(id, ErrorCode::Forbidden, text));
             return;
         }
+        member.conn.tokens.add(claims.token_id.as_deref());
         member.info = claims.info_json();
         member.rights = Rights::new(&claims.user, claims.rooms.clone(), claims.publish.clone());
         let rights = &member.rights;
@@ -204,7 +206,9 @@ impl Link {
         member.audience.unsubscribe(&member.conn, over.iter().map(|room| &**room));
         self.disappear(over.iter().map(|room| &**room));
         self.session.signed_in(left(&claims), Instant::now());
-        self.queue.push_now(Frame::ok(id, &format!(r#""exp":{}"#, claims.expires_at)));
+        let refused: BTreeMap<&str, &str> =
+            over.iter().map(|room| (&**room, ErrorCode::Forbidden.name())).collect();
+        self.queue.push_now(Frame::renewed(id, claims.expires_at, &refused));
     }
 }
 

@@ -201,6 +201,15 @@ impl Frame {
         Self::answer("ok", id, fields)
     }
 
+    /// The answer to a new token: until when it is good, and which rooms it ended.
+    pub(crate) fn renewed(id: Option<u32>, expires_at: u64, refused: &BTreeMap<&str, &str>) -> Self {
+        let mut fields = format!(r#""exp":{expires_at}"#);
+        if !refused.is_empty() {
+            let _ = write!(fields, r#","refused":{}"#, json(refused));
+        }
+        Self::ok(id, &fields)
+    }
+
     pub(crate) fn answer(name: &'static str, id: Option<u32>, fields: &str) -> Self {
         let mut text = String::with_capacity(fields.len() + 48);
         text.push('{');

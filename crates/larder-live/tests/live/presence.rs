@@ -154,3 +154,34 @@ async fn who_leaves_a_room_and_is_back_at_once_stays_in_sight() {
     drop(two);
     assert_eq!(users(&one.expect("presence_diff").await["leave"]), ["2"]);
 }
+
+#[tokio::test]
+async fn a_user_who_watches_very_many_rooms_leaves_some_to_others_and_is_told() {
+    let server = quick().await;
+    let mut many = server.live("acme", "1").await;
+    let mut more = server.live("acme", "1").await;
+    let mut other = server.live("acme", "2").await;
+    let rooms = |from: usize| (from..from + 128).map(|room| format!("r:{room}")).collect::<Vec<_>>();
+    async fn sub(client: &mut Client, rooms: &[String]) -> Value {
+        client.send(&json!({"id": 1, "type": "sub", "rooms": rooms, "presence": true})).await;
+        loop {
+            let message = client.next().await;
+            if message["type"] == "ok" {
+                return message["subs"].clone();
+            }
+        }
+    }
+    let unseen = |subs: &Value| {
+        let subs = subs.as_object().unwrap().values();
+        subs.filter(|answer| answer["presence"] == "limit" && answer["offset"].is_u64()).count()
+    };
+    assert_eq!(unseen(&sub(&mut many, &rooms(0)).await), 0);
+    assert_eq!(unseen(&sub(&mut more, &rooms(128)).await), 126, "two more than one connection can be in");
+    assert_eq!(unseen(&sub(&mut other, &["r:300".to_owned()]).await), 0, "others are not concerned");
+    assert_eq!(unseen(&sub(&mut other, &["r:200".to_owned()]).await), 0);
+    assert_eq!(unseen(&sub(&mut more, &["r:200".to_owned()]).await), 0, "where somebody watches already");
+    // Who leaves makes room.
+    many.send(&json!({"id": 2, "type": "unsub", "rooms": ["r:0"]})).await;
+    while many.next().await["id"] != 2 {}
+    assert_eq!(unseen(&sub(&mut more, &["r:201".to_owned()]).await), 0);
+}

@@ -183,7 +183,9 @@ async fn a_new_token_that_allows_less_ends_what_it_does_not_allow() {
     client.expect("synced").await;
     let less = json!({"tenant": "acme", "user": "42", "rooms": ["chat:*"]}).to_string();
     client.send(&json!({"id": 1, "type": "auth", "token": less})).await;
-    client.expect("ok").await;
+    assert_eq!(client.expect("ok").await["refused"], json!({"orders": "forbidden"}), "and it says so");
+    client.send(&json!({"id": 2, "type": "auth", "token": less})).await;
+    assert!(client.expect("ok").await.get("refused").is_none(), "nothing more");
     server.publish_to("acme", "orders", json!({"n": 1})).await;
     server.publish_to("acme", "chat:1", json!({"n": 2})).await;
     assert_eq!(client.number().await, 2);

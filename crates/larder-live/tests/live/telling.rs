@@ -201,3 +201,34 @@ async fn an_operator_ends_the_connections_of_a_user_or_a_token() {
     server.publish("globex", 1).await;
     assert_eq!(elsewhere.number().await, 1);
 }
+
+#[tokio::test]
+async fn a_kick_by_token_ends_those_that_were_renewed_with_it_too() {
+    let server = Server::start().await;
+    let token = |id: &str| json!({"tenant": "acme", "user": "1", "jti": id}).to_string();
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        let (mut client, _) = server.join_with("acme", &token("t0"), "").await;
+        client.expect("synced").await;
+        client.send(&json!({"id": 1, "type": "auth", "token": token("t1")})).await;
+        client.expect("ok").await;
+        clients.push(client);
+    }
+    let (mut stays, _) = server.join_with("acme", &token("t2"), "").await;
+    stays.expect("synced").await;
+    let mut renewed = clients.pop().unwrap();
+    for number in 2..9 {
+        renewed.send(&json!({"id": number, "type": "auth", "token": token(&format!("n{number}"))})).await;
+        renewed.expect("ok").await;
+    }
+    // The opening one was nine tokens ago.
+    server.live.kick("acme", larder_live::Kick::Token("t0".into())).await.unwrap();
+    assert_eq!(clients[0].closed().await.0, 4505);
+    server.publish("acme", 1).await;
+    assert_eq!(renewed.number().await, 1);
+    server.live.kick("acme", larder_live::Kick::Token("t1".into())).await.unwrap();
+    assert_eq!(renewed.closed().await.0, 4505);
+    assert_eq!(stays.number().await, 1);
+    server.publish("acme", 1).await;
+    assert_eq!(stays.number().await, 1);
+}
