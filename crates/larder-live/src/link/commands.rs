@@ -93,9 +93,7 @@ impl Link {
             (self.shared.log.clone(), self.opening.tenant.clone(), Arc::clone(&self.queue));
         let user = member.conn.user.to_string();
         if publish.ephemeral {
-            let data = serde_json::value::to_raw_value(&publish.data)
-                .map_err(|_| (ErrorCode::BadRequest, "data is no JSON"))?;
-            let signal = Signal::Message { room, from: user, data }.encode();
+            let signal = Signal::Message { room, from: user, data: publish.data }.encode();
             self.begin(Box::pin(async move {
                 let answer = match log.signal(&tenant, signal).await {
                     Ok(()) => Frame::ok(id, ""),
@@ -106,7 +104,10 @@ impl Link {
             }));
             return Ok(());
         }
-        let mut event = Event::new("message").room(room).data(publish.data).from(user.clone());
+        // The log takes values: numbers as wide as 64 bits, members in its own order.
+        let data = serde_json::from_str(publish.data.get())
+            .map_err(|_| (ErrorCode::BadRequest, "data is nested too deeply"))?;
+        let mut event = Event::new("message").room(room).data(data).from(user.clone());
         if let Some(key) = publish.key {
             if key.is_empty() || key.len() > KEY_BYTES {
                 return Err((ErrorCode::BadRequest, "a key has 1 to 64 bytes"));

@@ -2,7 +2,6 @@
 
 use super::Place;
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// A place in the log, as a client writes it.
@@ -67,8 +66,9 @@ pub(crate) struct Publish {
     /// `user:{id}`.
     #[serde(default)]
     pub(crate) to: Option<String>,
-    #[serde(default)]
-    pub(crate) data: Value,
+    /// As it came: whoever reads it shall get what was sent. Read by itself, since what stands beside a tag is read as values.
+    #[serde(skip)]
+    pub(crate) data: Box<RawValue>,
     #[serde(default)]
     pub(crate) key: Option<String>,
     #[serde(default)]
@@ -80,6 +80,12 @@ pub(crate) struct Publish {
 pub(crate) struct Misunderstood {
     pub(crate) id: Option<u32>,
     pub(crate) why: &'static str,
+}
+
+#[derive(Deserialize)]
+struct Data<'a> {
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -97,12 +103,31 @@ impl Message {
             id: None,
             why: "a message is a JSON object whose id, if it has one, is an integer below 2^32",
         })?;
-        let command = serde_json::from_str(raw.get()).map_err(|_| Misunderstood {
+        let command = Self::command(raw).map_err(|_| Misunderstood {
             id,
             why: "unknown type, or its fields are missing or of wrong types",
         })?;
         Ok(Self { id, command })
     }
+
+    fn command(raw: &RawValue) -> Result<Command, serde_json::Error> {
+        let mut command = serde_json::from_str(raw.get())?;
+        if let Command::Pub(publish) = &mut command
+            && let Data { data: Some(data) } = serde_json::from_str(raw.get())?
+        {
+            publish.data = on_one_line(data);
+        }
+        Ok(command)
+    }
+}
+
+/// An event stream ends a field where a line ends. In JSON a line can end between words only, where a blank is as good.
+fn on_one_line(json: &RawValue) -> Box<RawValue> {
+    if !json.get().contains(['\n', '\r']) {
+        return json.to_owned();
+    }
+    let text = json.get().replace(['\n', '\r'], " ");
+    RawValue::from_string(text).expect("blanks are as good as line ends")
 }
 
 #[cfg(test)]
@@ -124,6 +149,22 @@ mod tests {
             let message = Message::parse(text).unwrap();
             assert!(format!("{:?}", message.command).starts_with(is), "{text}");
         }
+    }
+
+    #[test]
+    fn data_is_what_was_sent() {
+        for data in ["12345678901234567890123", r#"{"z": 1.10, "a": [1e3]}"#, "null", r#""\u00e4""#] {
+            let text = format!(r#"{{"data":{data},"type":"pub","room":"r"}}"#);
+            let Command::Pub(publish) = Message::parse(&text).unwrap().command else { panic!("{text}") };
+            assert_eq!(publish.data.get(), data);
+        }
+        let lines = "{\"data\":{\"a\":\r\n1},\"type\":\"pub\"}";
+        let Command::Pub(publish) = Message::parse(lines).unwrap().command else { panic!("{lines}") };
+        assert_eq!(publish.data.get(), r#"{"a":  1}"#, "on one line");
+        let Command::Pub(publish) = Message::parse(r#"{"type":"pub","room":"r"}"#).unwrap().command else {
+            panic!("a message without data")
+        };
+        assert_eq!(publish.data.get(), "null");
     }
 
     #[test]

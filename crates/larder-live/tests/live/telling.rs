@@ -232,3 +232,17 @@ async fn a_kick_by_token_ends_those_that_were_renewed_with_it_too() {
     server.publish("acme", 1).await;
     assert_eq!(stays.number().await, 1);
 }
+
+#[tokio::test]
+async fn an_ephemeral_message_brings_what_was_sent_to_the_letter() {
+    use tokio_tungstenite::tungstenite::Message;
+    let server = Server::start().await;
+    let mut sender = server.live("acme", "1").await;
+    let mut receiver = server.live("acme", "7").await;
+    let data = r#"{"z":12345678901234567890123,"a":1.10}"#;
+    sender.text(&format!(r#"{{"type":"pub","to":"user:7","ephemeral":true,"data":{data}}}"#)).await;
+    match receiver.message().await.unwrap() {
+        Message::Text(text) => assert!(text.contains(data), "{text}"),
+        other => panic!("{other:?}"),
+    }
+}
