@@ -9,6 +9,8 @@ pub const MESSAGE_BYTES: usize = 64 << 10;
 pub const COMMAND_BYTES: usize = MESSAGE_BYTES - 128;
 /// Bytes of the command itself, as `hello` tells the client.
 pub const STREAM_MESSAGE_BYTES: usize = COMMAND_BYTES - 128;
+/// Bytes that are read of a WebSocket without a whole message: the largest one in small parts, each of which has a head.
+pub const UNFINISHED_BYTES: usize = 4 * MESSAGE_BYTES;
 /// Bytes that may wait for one connection. Beyond it the client is too slow: it recovers by position what it missed.
 pub const QUEUE_BYTES: usize = 256 << 10;
 /// Frames that may wait for one connection: small ones cost more than their bytes.

@@ -6,6 +6,7 @@ mod credentials;
 mod echo;
 mod handshake;
 mod hangup;
+mod metered;
 mod origin;
 mod query;
 mod refusal;

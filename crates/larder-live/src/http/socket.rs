@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError}
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
+use super::metered::Metered;
 use crate::limits::{CLOSING, CLOSING_BYTES, MAX_WRITE_BUFFER, MESSAGE_BYTES, READ_BUFFER, WRITE_BUFFER};
 use crate::link::{Link, Wanted};
 use crate::protocol::CloseCode;
@@ -34,6 +35,7 @@ pub(super) async fn run<S>(io: S, read: Vec<u8>, link: Link)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let io = Metered::new(io);
     let socket = WebSocketStream::from_partially_read(io, read, Role::Server, Some(config())).await;
     let draining = link.shared().draining.clone();
     let timer = Box::pin(tokio::time::sleep_until(link.deadline().into()));
@@ -75,7 +77,7 @@ pub(super) fn config() -> WebSocketConfig {
 }
 
 struct Pump<S> {
-    socket: WebSocketStream<S>,
+    socket: WebSocketStream<Metered<S>>,
     link: Link,
     /// Fires no later than at the link's next deadline.
     timer: Pin<Box<Sleep>>,
@@ -115,16 +117,24 @@ where
         }
         let Poll::Ready(message) = Pin::new(&mut self.socket).poll_next(cx) else { return Poll::Pending };
         let wanted = match message {
-            Some(Ok(Message::Text(text))) => self.link.text(&text),
+            Some(Ok(Message::Text(text))) => {
+                self.socket.get_mut().message();
+                self.link.text(&text)
+            }
             Some(Ok(Message::Binary(_))) => self.link.binary(),
-            Some(Ok(Message::Ping(_))) => {
+            Some(Ok(Message::Ping(payload))) => {
+                self.socket.get_mut().control(payload.len());
                 // The answer was put together by the WebSocket layer; it has to be flushed.
                 self.dirty = true;
                 self.link.control()
             }
-            Some(Ok(_)) => {
-                self.link.heard();
-                Wanted::Nothing
+            Some(Ok(Message::Pong(payload))) => {
+                self.socket.get_mut().control(payload.len());
+                self.link.pong()
+            }
+            Some(Ok(Message::Close(_) | Message::Frame(_))) => Wanted::Nothing,
+            Some(Err(_)) if self.socket.get_ref().has_refused() => {
+                return Poll::Ready(Some(End::Broken(CloseCode::TooLarge)));
             }
             Some(Err(error)) => return Poll::Ready(Some(violation(&error).map_or(End::Gone, End::Broken))),
             None => return Poll::Ready(Some(End::Gone)),

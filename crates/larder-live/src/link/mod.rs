@@ -132,9 +132,10 @@ impl Link {
         self.act(act)
     }
 
-    /// A sign of life came in.
-    pub(crate) fn heard(&mut self) {
-        self.session.heard(Instant::now());
+    /// A WebSocket pong came in.
+    pub(crate) fn pong(&mut self) -> Wanted {
+        let act = self.session.pong(Instant::now());
+        self.act(act)
     }
 
     /// Something went out.

@@ -64,6 +64,8 @@ pub(crate) struct Session {
     heard: Instant,
     /// When it was last asked for a sign of life.
     probed: Instant,
+    /// How often it was asked and has not answered.
+    unanswered: u32,
     /// When something was last said to it.
     spoke: Instant,
 }
@@ -89,12 +91,13 @@ impl Session {
             pings: Bucket::full(PINGS_PER_SECOND, PINGS_PER_SECOND, now),
             heard: now,
             probed: now,
+            unanswered: 0,
             spoke: now,
         }
     }
 
     /// Any frame came.
-    pub(crate) fn heard(&mut self, now: Instant) {
+    fn heard(&mut self, now: Instant) {
         self.heard = now;
     }
 
@@ -143,6 +146,16 @@ impl Session {
         if self.pings.take(now).is_ok() { Act::Nothing } else { self.count(now).unwrap_or(Act::Nothing) }
     }
 
+    /// An answer to a probe. One to none counts as much as a question.
+    pub(crate) fn pong(&mut self, now: Instant) -> Act {
+        if self.unanswered == 0 {
+            return self.control(now);
+        }
+        self.unanswered -= 1;
+        self.heard(now);
+        Act::Nothing
+    }
+
     /// A binary frame.
     pub(crate) fn binary() -> Act {
         Act::End(None, CloseCode::Binary)
@@ -187,6 +200,7 @@ impl Session {
             }
             if now >= self.probe_at() {
                 self.probed = now;
+                self.unanswered = self.unanswered.saturating_add(1);
                 return Act::Probe;
             }
         }
@@ -348,6 +362,22 @@ mod tests {
             assert_eq!(told(&session.control(begin)), "Nothing");
         }
         assert_eq!(told(&session.control(begin)), "End 4006 too_many");
+    }
+
+    #[test]
+    fn a_flood_of_pongs_ends_it_and_answers_to_probes_do_not() {
+        let begin = start();
+        let mut session = signed_in(begin, 360_000);
+        let mut now = begin;
+        for _ in 0..1000 {
+            now = session.deadline();
+            while told(&session.tick(now)) != "Nothing" {}
+            assert_eq!(told(&session.pong(now)), "Nothing");
+        }
+        for _ in 0..41 {
+            assert_eq!(told(&session.pong(now)), "Nothing");
+        }
+        assert_eq!(told(&session.pong(now)), "End 4006 too_many");
     }
 
     #[test]

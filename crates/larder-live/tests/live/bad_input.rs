@@ -55,6 +55,59 @@ async fn a_message_in_fragments_is_bounded_as_a_whole() {
     assert_eq!(client.closed().await.0, 1009);
 }
 
+/// Parts of a message, each of so many bytes, as a client sends them: masked, here by zeros.
+fn parts(first: bool, last: bool, bytes: usize, count: usize) -> Vec<u8> {
+    let length = u8::try_from(bytes).unwrap();
+    assert!(length < 126, "longer ones have their length elsewhere");
+    let part = |number: usize| {
+        let opcode = if first && number == 0 { 1 } else { 0 };
+        let end = if last && number + 1 == count { 0x80 } else { 0 };
+        let mut part = vec![opcode | end, 0x80 | length, 0, 0, 0, 0];
+        part.resize(6 + bytes, b' ');
+        part
+    };
+    (0..count).flat_map(part).collect()
+}
+
+#[tokio::test]
+async fn empty_parts_without_end_are_closed_with_1009() {
+    let server = Server::start().await;
+    let mut other = server.live("acme", "2").await;
+    let mut client = server.live("acme", "1").await;
+    client.socket.get_mut().write_all(&parts(true, false, 0, 1)).await.unwrap();
+    // Pings between them are no messages.
+    for _ in 0..10 {
+        client.socket.send(Message::Ping("x".into())).await.unwrap();
+        client.socket.get_mut().write_all(&parts(false, false, 0, 10_000)).await.unwrap();
+    }
+    assert_eq!(client.closed().await.0, 1009);
+    others_go_on(&server, &mut other).await;
+}
+
+#[tokio::test]
+async fn large_messages_in_small_parts_are_taken_one_after_the_other() {
+    let server = Server::start().await;
+    let mut client = server.live("acme", "1").await;
+    for _ in 0..10 {
+        // Blanks are no JSON, but they are a message.
+        client.socket.get_mut().write_all(&parts(true, true, 4, 16_000)).await.unwrap();
+        assert_eq!(client.expect("error").await["code"], "bad_request");
+        client.send(&json!({"id": 1, "type": "unsub", "rooms": []})).await;
+        client.expect("ok").await;
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_pongs_is_closed_with_4006() {
+    let server = Server::start().await;
+    let mut client = server.live("acme", "1").await;
+    for _ in 0..100 {
+        client.socket.feed(Message::Pong("x".into())).await.unwrap();
+    }
+    client.socket.flush().await.unwrap();
+    assert_eq!(client.closed().await, (4006, Some("too_many".into())));
+}
+
 #[tokio::test]
 async fn text_that_is_not_utf_8_is_closed_with_1007() {
     use tokio_tungstenite::tungstenite::protocol::frame::Frame;
