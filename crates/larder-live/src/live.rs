@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use axum::Router;
 use larder::{Cache, EventLog, RedisState};
@@ -16,11 +17,15 @@ use crate::http;
 use crate::http::{Tickets, Told};
 use crate::hub::{Audience, Bounds, Hub, Kick, Signal, Streams, follow};
 use crate::keys::Keys;
-use crate::limits::{FORWARDED, FORWARDED_PER_SECOND, TENANT_FORWARDED_PER_SECOND, TOKEN_BYTES};
+use crate::limits::{
+    FORWARDED, FORWARDED_PER_SECOND, TENANT_FORWARDED_PER_SECOND, TOKEN_BYTES, USER_PUBLISH_BURST,
+    USER_PUBLISHES_PER_SECOND,
+};
 use crate::link::now_seconds;
 use crate::metrics::{Metrics, Numbers};
 use crate::quota::Quota;
 use crate::random;
+use crate::rate::Each;
 use crate::seats::{NoSeat, Seat, Seats, Stranger};
 
 /// Tells whether pages of an origin (`https://app.example`) may connect. Called for each connection that names one.
@@ -51,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) tickets: Tickets,
     /// Commands for streams of other nodes.
     pub(crate) forwarding: Quota,
+    /// Messages of users.
+    pub(crate) publishing: Each<String>,
     /// The name of this node in those of its connections.
     pub(crate) node: String,
     pub(crate) metrics: Arc<Metrics>,
@@ -132,6 +139,7 @@ impl Builder {
                 (FORWARDED, FORWARDED_PER_SECOND),
                 (TENANT_FORWARDED_PER_SECOND, TENANT_FORWARDED_PER_SECOND),
             ),
+            publishing: Each::full(USER_PUBLISH_BURST, USER_PUBLISHES_PER_SECOND, Instant::now()),
             keys,
             node,
             metrics: Arc::default(),

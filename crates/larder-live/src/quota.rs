@@ -24,10 +24,14 @@ impl Quota {
     /// Takes one for whose claims these are; or says after how long there will be one.
     pub(crate) fn take(&self, claims: &Claims) -> Result<(), Duration> {
         let now = Instant::now();
-        // A user's name has no space, so two pairs never look the same.
-        self.users.take(format!("{} {}", claims.tenant, claims.user), now)?;
+        self.users.take(name(&claims.tenant, &claims.user), now)?;
         self.tenants.take(claims.tenant.clone(), now)
     }
+}
+
+/// A user among those of all tenants. A user's name has no space, so two pairs never look the same.
+pub(crate) fn name(tenant: &str, user: &str) -> String {
+    format!("{tenant} {user}")
 }
 
 #[cfg(test)]

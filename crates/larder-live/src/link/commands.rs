@@ -1,6 +1,7 @@
 //! What a client that is signed in may ask for.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use larder::{ErrorKind, Event, Replay};
 
@@ -9,6 +10,7 @@ use super::{Link, Outcome, Place};
 use crate::hub::Signal;
 use crate::limits::{HISTORY_BYTES, HISTORY_EVENTS, KEY_BYTES, PENDING, RECOVERY_BYTES, ROOMS};
 use crate::protocol::{Command, EVERYBODY, ErrorCode, Frame, Publish, USER, is_name, json};
+use crate::quota;
 
 /// Events that are looked through for one `history`: as many as the log keeps.
 const LOOKED_THROUGH: usize = 1000;
@@ -88,6 +90,13 @@ impl Link {
         }
         if !may {
             return Err((ErrorCode::Forbidden, "not allowed by the token"));
+        }
+        let whose = quota::name(&self.opening.tenant, &member.conn.user);
+        if let Err(wait) = self.shared.publishing.take(whose, Instant::now()) {
+            let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+            let why = "too many messages of this user";
+            self.queue.push_now(Frame::error_after(id, ErrorCode::TooMany, why, Some(wait)));
+            return Ok(());
         }
         let (log, tenant, queue) =
             (self.shared.log.clone(), self.opening.tenant.clone(), Arc::clone(&self.queue));

@@ -246,3 +246,32 @@ async fn an_ephemeral_message_brings_what_was_sent_to_the_letter() {
         other => panic!("{other:?}"),
     }
 }
+
+#[tokio::test]
+async fn a_user_who_publishes_too_much_is_told_on_all_connections_and_others_go_on() {
+    let server = Server::start().await;
+    let mut windows = Vec::new();
+    for _ in 0..10 {
+        windows.push(server.live("acme", "1").await);
+    }
+    let mut other = server.live("acme", "2").await;
+    let mut refused = json!(null);
+    // A window has a bound of its own, which none of these comes to.
+    for id in 0..300 {
+        let window = &mut windows[id % 10];
+        window.send(&json!({"id": id, "type": "pub", "room": "chat:1", "data": id})).await;
+        let answer = window.next().await;
+        if answer["type"] == "error" {
+            refused = answer;
+            break;
+        }
+    }
+    assert_eq!((&refused["code"], &refused["retry"]), (&json!("too_many"), &json!(true)), "{refused}");
+    assert!(refused["retry_after_ms"].as_u64().unwrap() > 0, "{refused}");
+    other.send(&json!({"id": 1, "type": "pub", "room": "chat:1", "data": 1})).await;
+    other.expect("ok").await;
+    for window in &mut windows {
+        window.send(&json!({"id": 1, "type": "unsub", "rooms": []})).await;
+        window.expect("ok").await;
+    }
+}
