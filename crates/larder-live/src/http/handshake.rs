@@ -23,6 +23,7 @@ use super::origin::Origin;
 use super::query::Query;
 use super::refusal::{Why, refuse};
 use super::tickets::Ticket;
+use super::who::NotAllowed;
 use super::wire::Wire;
 use super::{credentials, origin, socket};
 use crate::claims::{Claims, TokenError};
@@ -38,7 +39,7 @@ enum Credentials {
     /// Those of a token.
     Claims(Box<Claims>),
     /// One that was given out, and may have been taken.
-    Ticket(Ticket),
+    Ticket(Box<Ticket>),
     /// A token that is not taken.
     Refused(TokenError),
     /// A ticket that is none, or was taken.
@@ -64,7 +65,7 @@ pub(super) async fn upgrade(
     };
     let from = origin::of(&parts.headers, &shared.allow_origin);
     if from == Origin::Refused {
-        return refuse(&shared, Why::Origin, (StatusCode::FORBIDDEN, "pages of this origin may not connect"));
+        return refuse(&shared, Why::Origin, NotAllowed::Origin);
     }
     // A query that can't be read is one without what we know.
     let query = UrlQuery::<Query>::from_request_parts(&mut parts, &()).await.map(|query| query.0);
@@ -109,7 +110,8 @@ fn credentials(
     match (credentials::header(headers).or(offered.token), &query.ticket) {
         (Some(token), _) => verified(token),
         (None, Some(ticket)) => {
-            shared.tickets.read(tenant, ticket).map_or(Credentials::BadTicket, Credentials::Ticket)
+            let ticket = shared.tickets.read(tenant, ticket).map(Box::new);
+            ticket.map_or(Credentials::BadTicket, Credentials::Ticket)
         }
         (None, None) => cookie().map_or(Credentials::Later, verified),
     }
@@ -127,7 +129,7 @@ impl Credentials {
     /// A ticket is taken, and becomes what it is good for.
     async fn redeemed(self, shared: &Shared) -> Self {
         let Self::Ticket(ticket) = self else { return self };
-        let claims = shared.tickets.take(ticket).await;
+        let claims = shared.tickets.take(*ticket).await;
         claims.map_or(Self::BadTicket, |claims| Self::Claims(Box::new(claims)))
     }
 }

@@ -36,7 +36,7 @@ pub(super) async fn command(
 ) -> Response {
     let claims = match who::asks_of(&shared, &headers, &tenant) {
         Ok(claims) => claims,
-        Err(refused) => return refused,
+        Err(refused) => return refused.into_response(),
     };
     if body.len() > COMMAND_BYTES {
         return (StatusCode::PAYLOAD_TOO_LARGE, "a command has 64 KiB at most").into_response();
@@ -91,7 +91,7 @@ pub(super) async fn ticket(
 ) -> Response {
     let claims = match who::asks_of(&shared, &headers, &tenant) {
         Ok(claims) => claims,
-        Err(refused) => return refused,
+        Err(refused) => return refused.into_response(),
     };
     match shared.tickets.give(claims) {
         Ok(ticket) => {

@@ -12,7 +12,7 @@ use axum::extract::{FromRequestParts, Path, Query as UrlQuery, Request, State};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Future, Stream};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -23,6 +23,7 @@ use super::origin::Origin;
 use super::query::Query;
 use super::refusal::{Why, refuse};
 use super::tickets::Ticket;
+use super::who::NotAllowed;
 use super::{credentials, origin, who};
 use crate::claims::{Claims, TokenError};
 use crate::limits::{CLOSING, PENDING};
@@ -46,25 +47,24 @@ pub(super) async fn open(
     let (mut parts, _) = request.into_parts();
     let from = origin::of(&parts.headers, &shared.allow_origin);
     if from == Origin::Refused {
-        return refuse(&shared, Why::Origin, (StatusCode::FORBIDDEN, "pages of this origin may not connect"));
+        return refuse(&shared, Why::Origin, NotAllowed::Origin);
     }
     let query = UrlQuery::<Query>::from_request_parts(&mut parts, &()).await.map(|query| query.0);
     let query = query.unwrap_or_default();
     // Before there is a place: who can't sign in takes none of those who can.
     let asker = match asker(&shared, &tenant, &parts.headers, &query, from) {
         Ok(Asker::Bearer(claims)) if claims.tenant != tenant => {
-            let text = "the token is of another tenant";
-            return refuse(&shared, Why::Forbidden, (StatusCode::FORBIDDEN, text));
+            return refuse(&shared, Why::Forbidden, NotAllowed::Tenant);
         }
         Ok(asker) => asker,
-        Err(why) => return refuse(&shared, Why::Unauthorized, who::unauthorized(why)),
+        Err(why) => return refuse(&shared, Why::Unauthorized, NotAllowed::Token(why)),
     };
     let seat = match shared.seat(ClientAddress::of(&parts.extensions)) {
         Ok(seat) => seat,
         Err(why) => return refuse(&shared, why.into(), later()),
     };
     let Some(claims) = asker.claims(&shared).await else {
-        return refuse(&shared, Why::Unauthorized, who::unauthorized(TokenError::Invalid));
+        return refuse(&shared, Why::Unauthorized, NotAllowed::Token(TokenError::Invalid));
     };
     let last = parts.headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
     let pos = last.map(Pos::parse).or_else(|| query.pos());
@@ -111,7 +111,7 @@ fn later() -> Response {
 enum Asker {
     Bearer(Box<Claims>),
     /// By a ticket, which may have been taken.
-    Holder(Ticket),
+    Holder(Box<Ticket>),
 }
 
 fn asker(
@@ -122,7 +122,8 @@ fn asker(
     from: Origin,
 ) -> Result<Asker, TokenError> {
     if let (None, Some(ticket)) = (credentials::header(headers), &query.ticket) {
-        return shared.tickets.read(tenant, ticket).map(Asker::Holder).ok_or(TokenError::Invalid);
+        let ticket = shared.tickets.read(tenant, ticket).ok_or(TokenError::Invalid)?;
+        return Ok(Asker::Holder(Box::new(ticket)));
     }
     who::asks(shared, headers, from).map(|claims| Asker::Bearer(Box::new(claims)))
 }
@@ -131,7 +132,7 @@ impl Asker {
     async fn claims(self, shared: &Shared) -> Option<Claims> {
         match self {
             Self::Bearer(claims) => Some(*claims),
-            Self::Holder(ticket) => shared.tickets.take(ticket).await,
+            Self::Holder(ticket) => shared.tickets.take(*ticket).await,
         }
     }
 }

@@ -16,23 +16,35 @@ pub(super) fn asks(shared: &Shared, headers: &HeaderMap, from: Origin) -> Result
     shared.verify(&token.ok_or(TokenError::Invalid)?)
 }
 
-/// The same of a request that concerns `tenant`, or how it is refused.
-pub(super) fn asks_of(shared: &Shared, headers: &HeaderMap, tenant: &str) -> Result<Claims, Response> {
-    let from = origin::of(headers, &shared.allow_origin);
-    if from == Origin::Refused {
-        return Err((StatusCode::FORBIDDEN, "pages of this origin may not connect").into_response());
-    }
-    let claims = asks(shared, headers, from).map_err(unauthorized)?;
-    if claims.tenant != tenant {
-        return Err((StatusCode::FORBIDDEN, "the token is of another tenant").into_response());
-    }
-    Ok(claims)
+/// Why a request that concerns a tenant is refused.
+pub(super) enum NotAllowed {
+    Origin,
+    Token(TokenError),
+    Tenant,
 }
 
-pub(super) fn unauthorized(why: TokenError) -> Response {
-    let text = match why {
-        TokenError::Expired => "the token has run out",
-        TokenError::Invalid => "a valid token or ticket is needed",
-    };
-    (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], text).into_response()
+/// The same of a request that concerns `tenant`.
+pub(super) fn asks_of(shared: &Shared, headers: &HeaderMap, tenant: &str) -> Result<Claims, NotAllowed> {
+    let from = origin::of(headers, &shared.allow_origin);
+    if from == Origin::Refused {
+        return Err(NotAllowed::Origin);
+    }
+    let claims = asks(shared, headers, from).map_err(NotAllowed::Token)?;
+    if claims.tenant == tenant { Ok(claims) } else { Err(NotAllowed::Tenant) }
+}
+
+impl IntoResponse for NotAllowed {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Origin => (StatusCode::FORBIDDEN, "pages of this origin may not connect").into_response(),
+            Self::Token(why) => {
+                let text = match why {
+                    TokenError::Expired => "the token has run out",
+                    TokenError::Invalid => "a valid token or ticket is needed",
+                };
+                (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], text).into_response()
+            }
+            Self::Tenant => (StatusCode::FORBIDDEN, "the token is of another tenant").into_response(),
+        }
+    }
 }

@@ -29,12 +29,13 @@ struct Row {
 /// `None`: the system knows nothing of it any more.
 fn row(server: SocketAddr, client: SocketAddr) -> Option<Row> {
     let ends = [format!(":{:04X}", server.port()), format!(":{:04X}", client.port())];
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux has it");
     let fields = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let mut own = fields.filter(|row| row[1].ends_with(&ends[0]) && row[2].ends_with(&ends[1]));
     let row = own.next()?;
-    let (queue, _) = row[4].split_once(':').unwrap();
-    Some(Row { queue: usize::from_str_radix(queue, 16).unwrap(), probing: row[5].starts_with("04") })
+    let (queue, _) = row[4].split_once(':').expect("two queues");
+    let queue = usize::from_str_radix(queue, 16).expect("a number");
+    Some(Row { queue, probing: row[5].starts_with("04") })
 }
 
 #[tokio::test]
