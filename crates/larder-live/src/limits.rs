@@ -54,9 +54,9 @@ pub const KEY_BYTES: usize = 64;
 pub const COMMAND_BURST: u32 = 40;
 /// Commands of one connection a second, in the long run.
 pub const COMMANDS_PER_SECOND: u32 = 20;
-/// Messages of one user at once, on one node, whatever number of connections they have.
+/// Logged messages of one user at once, on one node, whatever number of connections they have.
 pub const USER_PUBLISH_BURST: u32 = COMMAND_BURST;
-/// Messages of one user a second, in the long run: each takes one of the places that the log keeps for all of the tenant.
+/// Logged messages of one user a second, in the long run: each takes one of the places that the log keeps for all of the tenant.
 pub const USER_PUBLISHES_PER_SECOND: u32 = COMMANDS_PER_SECOND;
 /// Text pings a second that are no commands.
 pub const PINGS_PER_SECOND: u32 = 1;

@@ -56,7 +56,7 @@ pub(crate) struct Shared {
     pub(crate) tickets: Tickets,
     /// Commands for streams of other nodes.
     pub(crate) forwarding: Quota,
-    /// Messages of users.
+    /// Logged messages of users.
     pub(crate) publishing: Each<String>,
     /// The name of this node in those of its connections.
     pub(crate) node: String,

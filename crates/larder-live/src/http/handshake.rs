@@ -21,9 +21,8 @@ use super::client::ClientAddress;
 use super::credentials::Offered;
 use super::origin::Origin;
 use super::query::Query;
-use super::refusal::{Why, refuse};
+use super::refusal::{refuse, refuse_page};
 use super::tickets::Ticket;
-use super::who::NotAllowed;
 use super::wire::Wire;
 use super::{credentials, origin, socket};
 use crate::claims::{Claims, TokenError};
@@ -65,7 +64,7 @@ pub(super) async fn upgrade(
     };
     let from = origin::of(&parts.headers, &shared.allow_origin);
     if from == Origin::Refused {
-        return refuse(&shared, Why::Origin, NotAllowed::Origin);
+        return refuse_page(&shared, &parts.headers);
     }
     // A query that can't be read is one without what we know.
     let query = UrlQuery::<Query>::from_request_parts(&mut parts, &()).await.map(|query| query.0);

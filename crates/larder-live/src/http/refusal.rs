@@ -4,8 +4,11 @@
 use std::time::{Duration, Instant};
 
 use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
+use http::header::ORIGIN;
 use parking_lot::Mutex;
 
+use super::who::NotAllowed;
 use crate::live::Shared;
 use crate::seats::NoSeat;
 
@@ -33,6 +36,10 @@ impl Why {
     pub(crate) const ALL: [Self; 6] =
         [Self::Origin, Self::Unauthorized, Self::Forbidden, Self::TooFast, Self::Full, Self::Draining];
 
+    pub(crate) fn index(self) -> usize {
+        Self::ALL.iter().position(|why| *why == self).expect("all are listed")
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Origin => "origin",
@@ -58,14 +65,14 @@ impl From<NoSeat> for Why {
 /// How often refusals are told.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// When they were told last, and how many there have been since.
+/// Of each reason: when it was told last, and how often it has been one since.
 #[derive(Debug, Default)]
-pub(crate) struct Told(Mutex<(Option<Instant>, u64)>);
+pub(crate) struct Told(Mutex<[(Option<Instant>, u64); Why::ALL.len()]>);
 
 impl Told {
     /// One more. How many there are to tell now.
-    fn one(&self, now: Instant) -> Option<u64> {
-        let (last, since) = &mut *self.0.lock();
+    fn one(&self, why: Why, now: Instant) -> Option<u64> {
+        let (last, since) = &mut self.0.lock()[why.index()];
         *since += 1;
         if last.is_some_and(|last| now < last + EVERY) {
             return None;
@@ -77,10 +84,26 @@ impl Told {
 
 /// Refuses with this answer.
 pub(super) fn refuse(shared: &Shared, why: Why, answer: impl IntoResponse) -> Response {
-    shared.metrics.refused(why);
-    if let Some(refused) = shared.refusals.one(Instant::now()) {
+    if let Some(refused) = count(shared, why) {
         tracing::warn!(reason = why.name(), refused, "connections were refused");
     }
+    marked(answer)
+}
+
+/// Refuses a page, and says of which origin it is.
+pub(super) fn refuse_page(shared: &Shared, headers: &HeaderMap) -> Response {
+    if let Some(refused) = count(shared, Why::Origin) {
+        tracing::warn!(origin = ?headers.get(ORIGIN), refused, "refused a page of another origin");
+    }
+    marked(NotAllowed::Origin)
+}
+
+fn count(shared: &Shared, why: Why) -> Option<u64> {
+    shared.metrics.refused(why);
+    shared.refusals.one(why, Instant::now())
+}
+
+fn marked(answer: impl IntoResponse) -> Response {
     let mut response = answer.into_response();
     response.extensions_mut().insert(Refused);
     response
@@ -93,10 +116,11 @@ mod tests {
     #[test]
     fn refusals_are_told_once_a_second_with_their_number() {
         let (told, begin) = (Told::default(), Instant::now());
-        assert_eq!(told.one(begin), Some(1));
+        assert_eq!(told.one(Why::Full, begin), Some(1));
         for _ in 0..999 {
-            assert_eq!(told.one(begin + EVERY / 2), None);
+            assert_eq!(told.one(Why::Full, begin + EVERY / 2), None);
         }
-        assert_eq!(told.one(begin + EVERY), Some(1000));
+        assert_eq!(told.one(Why::Origin, begin + EVERY / 2), Some(1), "each reason by itself");
+        assert_eq!(told.one(Why::Full, begin + EVERY), Some(1000));
     }
 }

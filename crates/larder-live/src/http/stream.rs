@@ -21,7 +21,7 @@ use super::client::ClientAddress;
 use super::hangup::Hangup;
 use super::origin::Origin;
 use super::query::Query;
-use super::refusal::{Why, refuse};
+use super::refusal::{Why, refuse, refuse_page};
 use super::tickets::Ticket;
 use super::who::NotAllowed;
 use super::{credentials, origin, who};
@@ -47,7 +47,7 @@ pub(super) async fn open(
     let (mut parts, _) = request.into_parts();
     let from = origin::of(&parts.headers, &shared.allow_origin);
     if from == Origin::Refused {
-        return refuse(&shared, Why::Origin, NotAllowed::Origin);
+        return refuse_page(&shared, &parts.headers);
     }
     let query = UrlQuery::<Query>::from_request_parts(&mut parts, &()).await.map(|query| query.0);
     let query = query.unwrap_or_default();

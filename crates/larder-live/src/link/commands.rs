@@ -91,13 +91,6 @@ impl Link {
         if !may {
             return Err((ErrorCode::Forbidden, "not allowed by the token"));
         }
-        let whose = quota::name(&self.opening.tenant, &member.conn.user);
-        if let Err(wait) = self.shared.publishing.take(whose, Instant::now()) {
-            let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
-            let why = "too many messages of this user";
-            self.queue.push_now(Frame::error_after(id, ErrorCode::TooMany, why, Some(wait)));
-            return Ok(());
-        }
         let (log, tenant, queue) =
             (self.shared.log.clone(), self.opening.tenant.clone(), Arc::clone(&self.queue));
         let user = member.conn.user.to_string();
@@ -111,6 +104,12 @@ impl Link {
                 queue.push_now(answer);
                 Outcome::Done
             }));
+            return Ok(());
+        }
+        if let Err(wait) = self.shared.publishing.take(quota::name(&tenant, &user), Instant::now()) {
+            let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+            let why = "too many messages of this user";
+            self.queue.push_now(Frame::error_after(id, ErrorCode::TooMany, why, Some(wait)));
             return Ok(());
         }
         // The log takes values: numbers as wide as 64 bits, members in its own order.

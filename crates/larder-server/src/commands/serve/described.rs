@@ -79,7 +79,6 @@ fn event_stream() {}
     request_body = Command,
     responses(
         (status = 202, description = "It is on its way"),
-        (status = 401, description = "No valid token"),
         (status = 403, description = "The token is of another tenant, the secret not of a connection of its user, or the page of a foreign origin"),
         (status = 410, description = "The connection is gone"),
         (status = 413, description = "The command is larger than the stream's hello allows"),
@@ -96,8 +95,6 @@ fn command() {}
     params(("tenant_id" = String, Path, description = "The tenant; the token has to be of the same")),
     responses(
         (status = 200, description = "A ticket", body = Ticket),
-        (status = 401, description = "No valid token"),
-        (status = 403, description = "The token is of another tenant, or the page of a foreign origin"),
         (status = 422, description = "The token says more than fits into a URL"),
         (status = 429, description = "Too many of this user or tenant"),
     ),
