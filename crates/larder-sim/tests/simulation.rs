@@ -1,5 +1,6 @@
 //! The simulation itself.
 
+use larder_sim::mutation::Mutation;
 use larder_sim::network::Topology;
 use larder_sim::simulation::{Counts, Options, simulate};
 use std::process::Command;
@@ -88,4 +89,13 @@ fn a_simulation_follows_from_its_number_in_this_process_and_in_any() {
         hashes.push(first.hash);
     }
     assert_ne!(hashes[0], hashes[1]);
+}
+
+#[test]
+fn loads_of_a_key_beside_each_other_are_noticed() {
+    let granted = |one: &Mutation| one.to_string() == "lease: a lease is granted while another holds it";
+    let mutation = Mutation::all().into_iter().find(granted).expect("it is one of them");
+    let options = Options { faults: false, steps: 1000, ..mutation.options() };
+    let broken: Vec<String> = (0..8).flat_map(|seed| simulate(seed, &options).broken).collect();
+    assert!(broken.iter().any(|what| what.starts_with("I5: ")), "{broken:?}");
 }

@@ -3,12 +3,13 @@
 use super::stage::{LEASE, Seen, Stage, the_key};
 use super::{Schedule, play};
 use crate::network::of_an_entry;
-use larder::tag;
+use larder::{Key, key, tag};
 use std::sync::Arc;
 use tokio::time::Instant;
 
 pub(super) const ALL: &[Schedule] = &[
     Schedule::new("I5 one of all nodes loads", play!(once)),
+    Schedule::new("I5 one of all nodes loads each of many", play!(once_of_many)),
     Schedule::new("I6 who waits is woken by the fill", play!(woken, false)),
     Schedule::new("I6 who waits is woken by the invalidation", play!(woken, true)),
     Schedule::new("I7 a dead loader is waited for no longer than a lease", play!(dead)),
@@ -169,4 +170,19 @@ async fn acked(stage: Arc<Stage>, holder: Holder) -> Seen {
     let invalidating = stage.invalidating(&a, tag("one"), true);
     let _ = invalidating.await;
     (stage.read(&b).await, needed)
+}
+
+/// More keys than a lookup goes through rounds, and every one that is loaded begins a round.
+async fn once_of_many(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    let keys: Vec<Key> = (0..45).map(|id| key!("m", id)).collect();
+    stage.space_loads(20);
+    let acme = a.cache.tenant("acme");
+    let loading: Vec<_> = keys.iter().map(|key| stage.reading_of(&a, acme.clone(), key.clone())).collect();
+    stage.until(|| stage.loads() == 45).await;
+    let read = stage.read_many(&b, keys).await;
+    for load in loading {
+        let _ = load.await;
+    }
+    (u64::from(read == 45 && stage.loads() == 45), 1)
 }

@@ -49,6 +49,8 @@ pub(super) struct Stage {
     late: AtomicBool,
     /// Whether the next load fails.
     fails: AtomicBool,
+    /// By how much each load takes longer than the one that began before it, in ms.
+    spaces: AtomicU64,
     /// Closed: loaders have looked at the row and wait.
     gate: watch::Sender<bool>,
 }
@@ -86,7 +88,7 @@ impl Stage {
         }
         network.set_weather(Weather::still());
         let (late, fails) = (AtomicBool::new(true), AtomicBool::new(false));
-        let (row, loads, gate) = (AtomicU64::new(1), AtomicU64::new(0), watch::channel(true).0);
+        let (row, loads, spaces) = (AtomicU64::new(1), AtomicU64::new(0), AtomicU64::new(0));
         let stage = Arc::new(Self {
             network,
             topology,
@@ -97,7 +99,8 @@ impl Stage {
             loads,
             late,
             fails,
-            gate,
+            spaces,
+            gate: watch::channel(true).0,
         });
         let played = tokio::time::timeout(Duration::from_secs(120), play(stage)).await;
         played.is_ok_and(|(seen, needed)| seen >= needed)
@@ -219,6 +222,11 @@ impl Stage {
         self.loads.load(Ordering::SeqCst)
     }
 
+    /// From now on each load takes longer than the one before it, by so many ms.
+    pub(super) fn space_loads(&self, ms: u64) {
+        self.spaces.store(ms, Ordering::SeqCst);
+    }
+
     /// Loaders look at the row and then wait.
     pub(super) fn hold_loaders(&self) {
         self.gate.send_replace(false);
@@ -284,11 +292,12 @@ impl Stage {
     pub(super) fn reading_of(self: &Arc<Self>, node: &Node, tenant: Tenant, key: Key) -> Reading {
         let stage = Arc::clone(self);
         let load = move |context: LoadContext| async move {
-            stage.loads.fetch_add(1, Ordering::SeqCst);
+            let before = stage.loads.fetch_add(1, Ordering::SeqCst);
             let version = stage.row.load(Ordering::SeqCst);
             if stage.late.load(Ordering::SeqCst) {
                 context.tag("late");
             }
+            stage.pass(before * stage.spaces.load(Ordering::SeqCst)).await;
             let _ = stage.gate.subscribe().wait_for(|open| *open).await;
             if stage.fails.swap(false, Ordering::SeqCst) {
                 return Err(std::io::Error::other("the origin is ill"));
@@ -303,6 +312,18 @@ impl Stage {
                 .await
                 .map_or((0, Tier::Origin), |(value, status)| (*value.expect("the row is there"), status.tier))
         })
+    }
+
+    /// Somebody reads many keys at once; how many he gets.
+    pub(super) async fn read_many(self: &Arc<Self>, node: &Node, keys: Vec<Key>) -> usize {
+        let (acme, stage) = (node.cache.tenant("acme"), Arc::clone(self));
+        let load = move |keys: Vec<Key>| {
+            stage.loads.fetch_add(keys.len() as u64, Ordering::SeqCst);
+            let version = stage.row.load(Ordering::SeqCst);
+            async move { Ok::<_, std::io::Error>(keys.into_iter().map(|key| (key, version)).collect::<Vec<_>>()) }
+        };
+        let reading = async move { acme.get_or_load_many(keys, policy(), load).await };
+        node.host.run(reading).await.map_or(0, |found| found.into_iter().flatten().count())
     }
 
     /// Somebody reads; what he gets.

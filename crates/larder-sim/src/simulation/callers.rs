@@ -1,9 +1,11 @@
 //! Those who read and write.
 
 use super::history::{Bounds, Effect, Found, Pair, Returned};
-use super::universe::{LONGEST, Write};
+use super::loads::{Beside, Load};
+use super::universe::{How, LONGEST, MANY, Write};
 use super::world::{Stamped, World};
 use crate::node::Node;
+use futures_util::future::join_all;
 use larder::{Error, ErrorKind, Key, LoadContext, Outcome, Stamp, Status, Tier};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,6 +28,32 @@ impl std::fmt::Display for Failed {
 
 impl std::error::Error for Failed {}
 
+/// For whom is loaded.
+struct Call {
+    node: Node,
+    since: u64,
+    /// Whether others must not load beside it.
+    alone: bool,
+}
+
+/// A load under way.
+struct Loading(Arc<World>, u64);
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        self.0.loads.end(self.1, self.0.trace.now_ms());
+    }
+}
+
+/// An invalidation under way.
+pub(super) struct Telling<'a>(&'a World, u64);
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        self.0.loads.told(self.1, self.0.trace.now_ms());
+    }
+}
+
 impl World {
     pub(super) async fn dawdle(&self) {
         match self.chance.below(20) {
@@ -37,6 +65,12 @@ impl World {
 
     /// What a loader does: it begins, looks, and takes its time.
     async fn load(self: Arc<Self>, row: usize) -> Result<Option<Value>, Failed> {
+        if self.universe.0[row].is_one_of_many {
+            // They come one by one.
+            let _connection = self.origin.acquire().await.expect("never closed");
+            tokio::time::sleep(Duration::from_millis(self.chance.below(12))).await;
+            return Ok(Some(self.universe.0[row].value()));
+        }
         self.dawdle().await;
         let value = self.universe.0[row].value();
         self.dawdle().await;
@@ -45,7 +79,10 @@ impl World {
 
     /// Somebody reads.
     pub(super) async fn read(self: Arc<Self>, node: Node) {
-        let row = self.chance.index(self.universe.0.len());
+        if self.universe.has_many() && self.chance.below(25) == 0 {
+            return self.read_some_of_many(&node).await;
+        }
+        let row = self.universe.some(&self.chance);
         match self.chance.below(20) {
             0 | 1 => self.read_many(&node, self.universe.0[row].tenant).await,
             2 | 3 => self.read_only(&node, self.universe.0[row].tenant).await,
@@ -53,6 +90,23 @@ impl World {
             5 => self.look(&node, row).await,
             6 if self.chance.below(4) == 0 => self.replay(&node).await,
             _ => self.read_one(&node, row).await,
+        }
+    }
+
+    /// Of a tenant that has many rows: one, all at once, or one by one.
+    async fn read_some_of_many(self: &Arc<Self>, node: &Node) {
+        let rows = self.universe.of(MANY);
+        match self.chance.below(10) {
+            0..4 => self.read_one(node, rows[self.chance.index(rows.len())]).await,
+            4..6 => {
+                let each = |row| {
+                    let (world, of) = (Arc::clone(self), node.clone());
+                    node.host.run(async move { world.read_one(&of, row).await })
+                };
+                join_all(rows.into_iter().map(each)).await;
+            }
+            6..9 => self.read_many(node, MANY).await,
+            _ => self.read_only(node, MANY).await,
         }
     }
 
@@ -67,11 +121,12 @@ impl World {
     async fn read_one(self: &Arc<Self>, node: &Node, row: usize) {
         let mut needed = self.begin(node, row);
         let mut tenant = node.tenant(self.universe.0[row].tenant);
+        let mut stamped = false;
         // Somebody who brings the stamp of what he has written, perhaps on another node.
         if self.chance.below(8) == 0
             && let Some((stamp, rows, effect)) = self.some_stamp()
         {
-            tenant = tenant.at_least(stamp);
+            (tenant, stamped) = (tenant.at_least(stamp), true);
             rows.iter()
                 .filter(|(of, _)| *of == row)
                 .for_each(|(_, version)| needed.at_least(*version, effect));
@@ -80,8 +135,11 @@ impl World {
         let began = self.trace.now_ms();
         let (of, world) = (&self.universe.0[row], Arc::clone(self));
         let late = of.late;
+        let How { policy, shares, is_patient } = of.how(&self.chance, false);
+        let call = Call { node: node.clone(), since: began, alone: shares && !stamped };
         let load = move |context: LoadContext| async move {
             world.count("loads", "single");
+            let _load = world.loading(&call, row);
             context.tag(late);
             let previous = context.previous().and_then(|previous| previous.value::<Value>());
             let loaded = Arc::clone(&world).load(row).await?;
@@ -93,10 +151,10 @@ impl World {
                 _ => Ok(loaded),
             }
         };
-        let found = tenant.fetch_with(of.key.clone(), of.policy(&self.chance, false), load).await;
+        let found = tenant.fetch_with(of.key.clone(), policy, load).await;
         match found {
             Ok((value, status)) => self.check(node, row, began, &needed, value.as_deref(), status),
-            Err(error) => self.failed(&error),
+            Err(error) => self.failed(&error, is_patient.then_some((&[row], began))),
         }
     }
 
@@ -105,18 +163,24 @@ impl World {
         let needed: Vec<Bounds> = rows.iter().map(|row| self.begin(node, *row)).collect();
         let began = self.trace.now_ms();
         let keys: Vec<Key> = rows.iter().map(|row| self.universe.0[*row].key.clone()).collect();
-        let policy = self.universe.0[rows[0]].policy(&self.chance, true);
+        let How { policy, shares, is_patient } = self.universe.0[rows[0]].how(&self.chance, true);
+        let call = Arc::new(Call { node: node.clone(), since: began, alone: shares });
         // Every tag of every row, since this loader has no say.
-        let policy = policy.tags(rows.iter().flat_map(|row| self.universe.0[*row].tags()));
+        let policy = policy.tags(self.universe.tags_of(&rows));
         let world = Arc::clone(self);
         let load = move |keys: Vec<Key>| {
-            let world = Arc::clone(&world);
+            let (world, call) = (Arc::clone(&world), Arc::clone(&call));
             async move {
                 world.count("loads", "bulk");
                 let mut values = Vec::new();
+                let row_of = |key: &Key| {
+                    let row =
+                        world.universe.of(of).into_iter().find(|row| world.universe.0[*row].key == *key);
+                    row.expect("only keys of this tenant are asked for")
+                };
+                let _loads: Vec<_> = keys.iter().map(|key| world.loading(&call, row_of(key))).collect();
                 for key in keys {
-                    let row = world.universe.of(of).into_iter().find(|row| world.universe.0[*row].key == key);
-                    let row = row.expect("only keys of this tenant are asked for");
+                    let row = row_of(&key);
                     if let Some(value) = Arc::clone(&world).load(row).await? {
                         values.push((key, value));
                     }
@@ -131,7 +195,7 @@ impl World {
                     self.check(node, *row, began, needed, Some(&found.value), found.status);
                 }
             }
-            Err(error) => self.failed(&error),
+            Err(error) => self.failed(&error, is_patient.then_some((&rows, began))),
         }
     }
 
@@ -143,7 +207,7 @@ impl World {
         let keys: Vec<Key> = rows.iter().map(|row| self.universe.0[*row].key.clone()).collect();
         let found = match node.tenant(of).get_many::<Value>(&keys).await {
             Ok(found) => found,
-            Err(error) => return self.failed(&error),
+            Err(error) => return self.failed(&error, None),
         };
         for ((row, needed), found) in rows.iter().zip(&needed).zip(found) {
             let Some(found) = found else {
@@ -166,7 +230,7 @@ impl World {
                 self.count("touches", if touched { "lengthened" } else { "nothing there" });
                 self.note(format_args!("n{} touches {row}: {touched}", node.host.id));
             }
-            Err(error) => self.failed(&error),
+            Err(error) => self.failed(&error, None),
         }
     }
 
@@ -182,7 +246,7 @@ impl World {
                     self.broke(format!("row {row} is said to be fresh for {left:?}"));
                 }
             }
-            Err(error) => self.failed(&error),
+            Err(error) => self.failed(&error, None),
         }
     }
 
@@ -220,13 +284,44 @@ impl World {
         }
     }
 
-    fn failed(&self, error: &Error) {
+    /// A read failed. `patient`: which rows it read, and since when, if it has waited for as long as loads may take.
+    fn failed(&self, error: &Error, patient: Option<(&[usize], u64)>) {
+        let now = self.trace.now_ms();
+        let explained = |(rows, began): (&[usize], u64)| {
+            rows.iter().any(|row| self.loads.explain_giving_up(*row, began, now))
+        };
         match error.kind() {
+            ErrorKind::LoadTimeout if patient.is_some_and(|patient| !explained(patient)) => {
+                self.broke(format!("I7: loads were quick, and {error:?} came of {patient:?}"));
+            }
             ErrorKind::Load | ErrorKind::LoadTimeout | ErrorKind::CoolingDown => {
                 self.count("reads", "the origin failed")
             }
             _ => self.broke(format!("a read failed: {error:?}")),
         }
+    }
+
+    /// A load of a row begins. It has ended when what this returns is dropped.
+    fn loading(self: &Arc<Self>, call: &Call, row: usize) -> Loading {
+        let (node, now) = (call.node.host.id, self.trace.now_ms());
+        if !self.standing(&call.node, row).good {
+            self.loads.disturbed(now);
+        }
+        let load = Load { row, node, since: call.since, alone: call.alone, began: now };
+        let (id, beside) = self.loads.begin(load);
+        self.note(format_args!("n{node} loads {row}"));
+        match beside {
+            Beside::Nobody => {}
+            Beside::Excused(why) => self.count("loads beside another", why),
+            Beside::Another(what) => self.broke(format!("I5: {what}")),
+        }
+        Loading(Arc::clone(self), id)
+    }
+
+    /// Rows are about to be invalidated. That has come to its end when what this returns is dropped.
+    pub(super) fn telling(&self, node: &Node, rows: &[(usize, u64)]) -> Telling<'_> {
+        let rows = rows.iter().map(|(row, _)| *row).collect();
+        Telling(self, self.loads.telling(node.host.id, rows))
     }
 
     /// Somebody writes, and tells the cache.
@@ -243,6 +338,7 @@ impl World {
     async fn invalidate(&self, node: &Node) {
         let Write { tenant: of, selectors, effect, rows, kind } = self.universe.write(&self.chance);
         self.note(format_args!("n{} commits {rows:?}: {kind} {effect:?}", node.host.id));
+        let _telling = self.telling(node, &rows);
         let invalidation = match of {
             Some(of) => node.tenant(of).invalidate(selectors),
             None => node.cache.invalidate(selectors),
@@ -261,7 +357,7 @@ impl World {
 
     /// Sets one value, or all of a tenant's at once.
     async fn set(&self, node: &Node) {
-        let row = self.chance.index(self.universe.0.len());
+        let row = self.universe.some(&self.chance);
         let of = self.universe.0[row].tenant;
         let rows = if self.chance.below(3) == 0 { self.universe.of(of) } else { vec![row] };
         let rows: Vec<_> = rows.into_iter().map(|row| (row, self.universe.commit(row))).collect();
@@ -272,8 +368,10 @@ impl World {
         self.note(format_args!("n{} commits and sets {rows:?}", node.host.id));
         // Every tag of every row: this call has one policy.
         let policy = self.universe.0[row].policy(&self.chance, true);
-        let policy = policy.tags(rows.iter().flat_map(|(row, _)| self.universe.0[*row].tags()));
+        let all: Vec<usize> = rows.iter().map(|(row, _)| *row).collect();
+        let policy = policy.tags(self.universe.tags_of(&all));
         let tenant = node.tenant(of);
+        let _telling = self.telling(node, &rows);
         let result = match values.pop() {
             Some((key, value)) if values.is_empty() => tenant.set(key, value, policy).await,
             last => tenant.set_many(values.into_iter().chain(last).collect(), policy).await,

@@ -1,5 +1,6 @@
 //! What goes wrong.
 
+use super::loads::{AFTERMATH, LOOKS};
 use super::world::{Place, World};
 use crate::network::{Network, Weather};
 use crate::redis::Data;
@@ -18,6 +19,8 @@ pub(super) struct Troubles {
     unheard: BTreeMap<usize, u64>,
     /// When each part of the data that is on its way has arrived.
     moving: BTreeMap<String, u64>,
+    /// When it was looked around last.
+    looked_ms: u64,
 }
 
 /// What is about to happen to a server, with the data that it had then.
@@ -41,6 +44,11 @@ enum Trouble {
 }
 
 impl Troubles {
+    /// Whether nothing goes on, and nothing is about to.
+    fn are_over(&self) -> bool {
+        self.until.is_empty() && self.doomed.is_empty() && self.unheard.is_empty() && self.moving.is_empty()
+    }
+
     /// Begins something, unless it goes on already.
     fn begin(&mut self, server: &Network, trouble: Trouble, until_ms: u64) -> bool {
         let key = (server.number(), trouble);
@@ -118,6 +126,7 @@ impl World {
                     _ => {
                         place.node.host.crash();
                         place.callers.abort_all();
+                        self.loads.crashed(id, now);
                         "node crashed"
                     }
                 }
@@ -324,6 +333,20 @@ impl World {
     /// Whether it is the season of faults.
     fn is_rough(&self) -> bool {
         self.options.faults && !(self.trace.now_ms() / 4000).is_multiple_of(3)
+    }
+
+    /// Whether something is amiss that explains loads beside each other, and calls that fail.
+    pub(super) fn look_around(&self, troubles: &mut Troubles, places: &[Place]) {
+        let now = self.trace.now_ms();
+        if troubles.looked_ms == now {
+            return;
+        }
+        troubles.looked_ms = now;
+        if self.is_rough() || !troubles.are_over() || places.iter().any(|place| place.until_ms > 0) {
+            self.loads.disturbed(now + AFTERMATH);
+        } else if places.iter().any(|place| !place.node.inside().good) {
+            self.loads.disturbed(now + LOOKS);
+        }
     }
 
     /// Good weather and bad, in turns; and faults, now and then.

@@ -128,6 +128,7 @@ impl World {
         let mut publication = node.tenant(tenant).publish(event);
         let logged = publication.logged();
         let told = async {
+            let _telling = self.telling(node, &rows);
             let stamp = publication.await.map(|stamp| stamp.expect("it invalidates something"));
             self.told(node, "event", (rows, Effect::Invalidated), stamp, Returned::Ok).await;
         };

@@ -3,6 +3,7 @@
 mod callers;
 mod faults;
 pub mod history;
+mod loads;
 mod log_history;
 mod logs;
 mod probe;
@@ -103,6 +104,7 @@ async fn run(seed: u64, options: Options) -> Outcome {
     for _ in 0..steps {
         world.heal(&mut troubles, &mut places, false).await;
         world.season(&mut troubles, &mut places);
+        world.look_around(&mut troubles, &places);
         let place = &mut places[world.chance.index(nodes)];
         let (node, caller) = (place.node.clone(), Arc::clone(&world));
         let host = Arc::clone(&node.host);

@@ -10,6 +10,8 @@ use std::time::Duration;
 impl World {
     /// I12 and I13: every node is trusted again, and nothing is left behind.
     pub(super) async fn rest(self: &Arc<Self>, troubles: &mut Troubles, places: &mut [Place]) {
+        // From here on only ends are looked for.
+        self.loads.disturbed(u64::MAX);
         self.network.set_weather(Weather::calm());
         self.heal(troubles, places, true).await;
         self.note(format_args!("everything is healed"));

@@ -3,11 +3,21 @@
 use super::history::Effect;
 use crate::chance::Chance;
 use larder::{Key, Policy, Selector, Tiers, all, first_segment, glob, key, prefix, tag};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A value of the origin: its version, and what makes it long.
 pub(super) type Value = (u64, String);
+
+/// How a call is made.
+pub(super) struct How {
+    pub(super) policy: Policy,
+    /// Whether its loads are shared with other nodes.
+    pub(super) shares: bool,
+    /// Whether it waits for as long as loads may take.
+    pub(super) is_patient: bool,
+}
 
 /// One row of the origin.
 pub(super) struct Row {
@@ -22,7 +32,15 @@ pub(super) struct Row {
     version: AtomicU64,
     /// How many bytes its value has beyond its version.
     size: usize,
+    /// Whether it is one of many, which are loaded quickly.
+    pub(super) is_one_of_many: bool,
 }
+
+/// Whose rows are many.
+pub(super) const MANY: &str = "many";
+
+/// More than one lookup of many asks Redis for in as many rounds as it goes through (32).
+const HOW_MANY: u64 = 45;
 
 /// The bytes of the largest value: Redis is given it as one argument, in many parts.
 const LARGEST: usize = 1_000_000;
@@ -35,7 +53,20 @@ impl Row {
         (declared, late): (&'static str, &'static str),
         size: usize,
     ) -> Self {
-        Self { tenant, key: key!(first, id), first, declared, late, version: AtomicU64::new(1), size }
+        Self {
+            tenant,
+            key: key!(first, id),
+            first,
+            declared,
+            late,
+            version: AtomicU64::new(1),
+            size,
+            is_one_of_many: false,
+        }
+    }
+
+    fn one_of_many(id: u64) -> Self {
+        Self { is_one_of_many: true, ..Self::new(MANY, "m", id, ("one", "x"), 10) }
     }
 
     /// Its version now.
@@ -53,27 +84,39 @@ impl Row {
     }
 
     /// Its tags.
-    pub(super) fn tags(&self) -> [&'static str; 2] {
+    fn tags(&self) -> [&'static str; 2] {
         [self.declared, self.late]
     }
 
     /// Its policy. `all_tags`: for calls that give no loader a say.
     pub(super) fn policy(&self, chance: &Chance, all_tags: bool) -> Policy {
+        self.how(chance, all_tags).policy
+    }
+
+    /// The same, with what follows from it.
+    pub(super) fn how(&self, chance: &Chance, all_tags: bool) -> How {
         let seconds = Duration::from_secs;
         let ms = Duration::from_millis;
-        let policy = match chance.below(8) {
+        let kind = chance.below(8);
+        let mut shares = true;
+        let policy = match kind {
             0 => Policy::ttl(seconds(2)).jitter(0.2).stale_while_revalidate(seconds(4)).eager_refresh(1.0),
             1 => Policy::ttl(seconds(3))
                 .stale_if_error(seconds(5))
                 .soft_timeout(ms(50))
                 .failure_cooldown(ms(200)),
             2 => Policy::ttl(seconds(4)).hard_timeout(ms(900)),
-            3 => Policy::ttl(seconds(30)).tiers(chance.pick(&[Tiers::Memory, Tiers::Redis])),
+            3 => {
+                let tiers = chance.pick(&[Tiers::Memory, Tiers::Redis]);
+                shares = tiers != Tiers::Memory;
+                Policy::ttl(seconds(30)).tiers(tiers)
+            }
             4 => Policy::ttl(LONGEST).stale_while_revalidate(seconds(30)).stale_if_error(seconds(60)),
             _ => Policy::ttl(LONGEST),
         };
         let policy = policy.tag(self.declared);
-        if all_tags { policy.tag(self.late) } else { policy }
+        let policy = if all_tags { policy.tag(self.late) } else { policy };
+        How { policy, shares, is_patient: kind != 2 }
     }
 }
 
@@ -99,7 +142,7 @@ type Chosen<'a> = Box<dyn Fn(&Row) -> bool + 'a>;
 /// What is invalidated: its name, how it is said, which rows it concerns.
 type Kind<'a> = (&'static str, Vec<Selector>, Chosen<'a>);
 
-/// All rows.
+/// All rows: a few, then perhaps many of another tenant.
 pub(super) struct Universe(pub Vec<Row>);
 
 /// What a writer changes, and how it tells.
@@ -117,16 +160,33 @@ pub(super) struct Write {
 }
 
 impl Universe {
-    /// Two tenants and what belongs to none.
+    /// Two tenants and what belongs to none; now and then a third, which has many rows.
     pub(super) fn new(chance: &Chance) -> Self {
         let large = chance.pick(&[20_000, 20_000, 20_000, 20_000, 100_000, LARGEST]);
-        Self(vec![
+        let many = if chance.below(4) == 0 { HOW_MANY } else { 0 };
+        let few = [
             Row::new("acme", "a", 0, ("one", "x"), 10),
             Row::new("acme", "a", 1, ("two", "y"), large),
             Row::new("acme", "b", 2, ("two", "y"), 10),
             Row::new("beta", "a", 0, ("one", "x"), 10),
             Row::new("", "b", 3, ("one", "x"), 10),
-        ])
+        ];
+        Self(few.into_iter().chain((0..many).map(Row::one_of_many)).collect())
+    }
+
+    /// Every tag of these rows.
+    pub(super) fn tags_of(&self, rows: &[usize]) -> BTreeSet<&'static str> {
+        rows.iter().flat_map(|row| self.0[*row].tags()).collect()
+    }
+
+    /// One of the few rows.
+    pub(super) fn some(&self, chance: &Chance) -> usize {
+        chance.index(self.0.iter().filter(|row| !row.is_one_of_many).count())
+    }
+
+    /// Whether there is a tenant that has many rows.
+    pub(super) fn has_many(&self) -> bool {
+        self.0.iter().any(|row| row.is_one_of_many)
     }
 
     /// Rows of a tenant.
@@ -136,16 +196,17 @@ impl Universe {
 
     /// Changes some rows, and says what is to be invalidated for it.
     pub(super) fn write(&self, chance: &Chance) -> Write {
-        self.any_write(chance, chance.below(12) < 2)
+        let row = if self.has_many() && chance.below(8) == 0 { self.0.len() - 1 } else { self.some(chance) };
+        self.any_write(chance, row, chance.below(12) < 2)
     }
 
     /// The same of one tenant's rows.
     pub(super) fn write_within(&self, chance: &Chance) -> Write {
-        self.any_write(chance, false)
+        self.any_write(chance, self.some(chance), false)
     }
 
-    fn any_write(&self, chance: &Chance, across: bool) -> Write {
-        let row = &self.0[chance.index(self.0.len())];
+    fn any_write(&self, chance: &Chance, row: usize, across: bool) -> Write {
+        let row = &self.0[row];
         let (kind, selectors, changes) =
             if across { Self::across(row, chance) } else { self.within(row, chance) };
         let effect = if chance.below(4) == 0 { Effect::Expired } else { Effect::Invalidated };

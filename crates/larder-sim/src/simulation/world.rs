@@ -1,6 +1,7 @@
 //! Everything that one simulation consists of.
 
 use super::history::{Effect, History, Returned, Standing};
+use super::loads::Loads;
 use super::logs::{LOGS, Logs};
 use super::report::Counts;
 use super::universe::Universe;
@@ -17,6 +18,7 @@ use std::collections::VecDeque;
 use std::fmt::Arguments;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// A stamp, what was written before it, and what became of older values.
@@ -36,6 +38,10 @@ pub(super) struct World {
     pub universe: Universe,
     /// What was promised.
     pub history: History,
+    /// The connections to the origin of those rows that are many: few.
+    pub(super) origin: Semaphore,
+    /// Who loads what.
+    pub(super) loads: Loads,
     /// The tenants' event logs.
     pub(super) logs: Logs,
     /// Stamps that were given out, each with what was written before it.
@@ -123,6 +129,8 @@ impl World {
             trace,
             universe,
             history,
+            origin: Semaphore::new(2),
+            loads: Loads::default(),
             logs: Logs::default(),
             stamps: Mutex::default(),
             broken: Mutex::default(),
