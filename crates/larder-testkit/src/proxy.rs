@@ -46,6 +46,13 @@ pub enum Fault {
         /// …each time this has passed.
         every: Duration,
     },
+    /// Requests pass a few bytes at a time: a command arrives in pieces.
+    TrickleRequests {
+        /// So many bytes…
+        bytes: usize,
+        /// …each time this has passed.
+        every: Duration,
+    },
     /// Redis only, without TLS: what is published does not reach subscribers that speak RESP3, everything else passes. A
     /// message is lost, and the connection does not show it. [`TcpProxy::lost_pushes`] counts them.
     LosePushes,
@@ -338,6 +345,32 @@ enum Direction<'a> {
     Reply(&'a Counts<'a>),
 }
 
+/// Waits until another fault holds.
+async fn is_over(state: &mut watch::Receiver<State>, fault: Fault, source: IpAddr) {
+    let _ = state.wait_for(|state| state.fault_of(source) != fault).await;
+}
+
+/// Writes so many bytes at a time, each time this has passed; what is left when it is over, at once.
+async fn trickle(
+    to: &mut WriteHalf<'_>,
+    piece: &[u8],
+    (bytes, every): (usize, Duration),
+    over: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let mut over = std::pin::pin!(over);
+    let mut rest = piece;
+    while !rest.is_empty() {
+        let (crumb, left) = rest.split_at(bytes.clamp(1, rest.len()));
+        to.write_all(crumb).await?;
+        rest = left;
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            () = &mut over => return to.write_all(rest).await,
+        }
+    }
+    Ok(())
+}
+
 async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
@@ -392,10 +425,10 @@ async fn pump(
                 continue;
             }
             Fault::Trickle { bytes, every } if replies => {
-                for crumb in piece.chunks(bytes.max(1)) {
-                    to.write_all(crumb).await?;
-                    tokio::time::sleep(every).await;
-                }
+                trickle(&mut to, &piece, (bytes, every), is_over(&mut state, fault, source)).await?;
+            }
+            Fault::TrickleRequests { bytes, every } if !replies => {
+                trickle(&mut to, &piece, (bytes, every), is_over(&mut state, fault, source)).await?;
             }
             _ => to.write_all(&piece).await?,
         }

@@ -118,7 +118,7 @@ impl Supervisor {
     /// returns.
     pub(crate) async fn establish(&mut self) -> Result<Followed, StoreError> {
         let mut opened = self.open(false).await?;
-        if self.engine.mirror.has_left(opened.state.epoch) {
+        if self.engine.mirror.has_left(opened.state.epoch) && !is(Mutant::OldEpochsStay) {
             // A state of old came back under a server that blesses it: replaced by a new epoch.
             drop(opened);
             opened = self.open(true).await?;

@@ -201,6 +201,9 @@ fn mutants(simulations: u64, only: &str, record: bool) -> bool {
         let by = noticed.map_or_else(|| "SURVIVED".to_owned(), |noticed| noticed.to_string());
         println!("{:<62} {:>6.1} s  {by}", mutation.to_string(), began.elapsed().as_secs_f64());
     }
+    for (rule, (file, test)) in Mutation::held().filter(|(rule, _)| rule.contains(only)) {
+        println!("{rule:<62} {:>8}  {file}: {test}", "");
+    }
     println!("{survivors} survived");
     if record && let Err(error) = std::fs::write(NOTICED, noticed_by) {
         println!("{NOTICED}: {error}");

@@ -287,6 +287,16 @@ impl Network {
         self.replace(identity, data);
     }
 
+    /// A replica with this data takes over, and the server takes its place back: the same process with the same
+    /// connections, which has that data and goes on with a history of its own.
+    pub fn ping_pong(&self, data: Data) {
+        let replid = hex(&self.0.chance);
+        self.with_server(|state| {
+            state.identity.replid2 = std::mem::replace(&mut state.identity.replid, replid);
+            state.data = data;
+        });
+    }
+
     /// The server gets another replication id, as when its first replica comes.
     pub fn first_replica(&self) {
         let replid = hex(&self.0.chance);

@@ -218,30 +218,38 @@ impl Simulator for Simulated {
     }
 }
 
+/// Within one poll no more stops than this take time.
+const LONG_STOPS: u32 = 4;
+
 /// A task of a node's.
 struct Task {
     host: Arc<Host>,
     task: Option<BoxFuture<'static, Erased>>,
     stopped: Option<(Stopped, Pin<Box<Sleep>>)>,
+    /// How often the poll under way has been stopped.
+    stops: u32,
 }
 
 impl Task {
     fn new(host: &Arc<Host>, task: BoxFuture<'static, Erased>) -> Self {
-        Self { host: Arc::clone(host), task: Some(task), stopped: None }
+        Self { host: Arc::clone(host), task: Some(task), stopped: None, stops: 0 }
     }
 
     fn late_ms(&self) -> u64 {
-        self.host.chance.pick(&[0, 0, 1, 2, 5, 30, 300, 1100])
+        // A lookup of many keys may be stopped at each: all in all for no longer than one of a few.
+        let longest: &[u64] = if self.stops > LONG_STOPS { &[0] } else { &[0, 0, 1, 2, 5, 30, 300, 1100] };
+        self.host.chance.pick(longest)
     }
 
     fn act(&mut self, act: Act, cx: &mut Context<'_>) -> Poll<Erased> {
         match act {
             Act::Polled(Ok(output)) => Poll::Ready(output),
             Act::Polled(Err(task)) => {
-                self.task = Some(task);
+                (self.task, self.stops) = (Some(task), 0);
                 Poll::Pending
             }
             Act::Stopped(stopped) => {
+                self.stops += 1;
                 let told = self.host.gate.lock().stands;
                 let ms = if told { 0 } else { self.late_ms() };
                 let mut sleep = Box::pin(tokio::time::sleep(Duration::from_millis(ms)));

@@ -2,7 +2,7 @@
 
 use super::stage::{LEASE, Seen, Stage, the_key};
 use super::{Schedule, play};
-use crate::network::of_an_entry;
+use crate::network::{invalidates, of_an_entry};
 use larder::{ErrorKind, tag};
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ pub(super) const ALL: &[Schedule] = &[
     Schedule::new("the clock leaps while an outage is settled", play!(clock_in_an_outage, 5000)),
     Schedule::new("an outage in an outage", play!(twice)),
     Schedule::new("who is about to defer has not delivered", play!(unfinished)),
+    Schedule::new("who defers once all others have delivered dies", play!(defers_last)),
 ];
 
 async fn died(stage: Arc<Stage>, forgotten: bool) -> Seen {
@@ -213,4 +214,22 @@ async fn unfinished(stage: Arc<Stage>) -> Seen {
     stage.good(&b).await;
     stage.pass(LEASE + 2).await;
     (stage.read(&b).await, needed)
+}
+
+/// It has begun before Redis came back, and is held up on its way until it is deferred.
+async fn defers_last(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    stage.network.set_down(true);
+    stage.pass(LEASE + LEASE / 10).await;
+    stage.network.hold(0, invalidates, false);
+    let needed = stage.commit();
+    let invalidating = stage.invalidating(&a, tag("one"), false);
+    stage.pass(5).await;
+    stage.network.set_down(false);
+    let deferred = invalidating.await.is_ok_and(|told| told.is_err());
+    a.host.crash();
+    stage.good(&b).await;
+    stage.pass(LEASE + 2).await;
+    (if deferred { stage.read(&b).await } else { needed }, needed)
 }

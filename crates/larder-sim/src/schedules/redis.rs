@@ -30,6 +30,8 @@ pub(super) const ALL: &[Schedule] = &[
     Schedule::new("nobody joins under a lease that was renewed after he looked", play!(join_across_a_lapse)),
     Schedule::new("s10 an old snapshot comes back", play!(old_snapshot)),
     Schedule::new("s10 and what it held is in nobody's epoch", play!(old_entry)),
+    Schedule::new("a primary that was a replica in between has lost its history", play!(ping_pong)),
+    Schedule::new("an epoch of old comes back under the server that was in it", play!(epoch_of_old)),
     Schedule::new("s11 the coherence state alone is lost", play!(state_lost)),
     Schedule::new("s15 a lease that ran out fills nothing", play!(late_fill)),
     Schedule::new("s18 the state is lost and the clock goes back", play!(clock_back)),
@@ -205,6 +207,35 @@ async fn old_snapshot(stage: Arc<Stage>) -> Seen {
     stage.good(&a).await;
     stage.good(&b).await;
     (stage.read(&b).await, needed)
+}
+
+/// The process and its connections are the same, and what it held is what its replica had been sent.
+async fn ping_pong(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    let old = stage.snapshot();
+    let needed = stage.change(&a, tag("one")).await;
+    stage.network.ping_pong(old);
+    stage.pass(LEASE).await;
+    stage.good(&a).await;
+    stage.good(&b).await;
+    let third = stage.node(2).await;
+    (stage.read_both(&b, &third).await, needed)
+}
+
+/// The server blesses it, and every node has left it: somebody must begin a new one.
+async fn epoch_of_old(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    let old = stage.snapshot();
+    stage.evict("}:i");
+    stage.pass(LEASE).await;
+    stage.good(&a).await;
+    let needed = stage.change(&a, tag("one")).await;
+    stage.network.with_server(|server| server.data = old);
+    stage.pass(2 * LEASE).await;
+    let come_back = a.inside().good && b.inside().good;
+    (if come_back { stage.read_both(&a, &b).await } else { 0 }, needed)
 }
 
 /// The new epoch's floor is what it is worth only where numbers repeat: so the snapshot's clock was ahead.

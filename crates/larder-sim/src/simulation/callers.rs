@@ -135,6 +135,7 @@ impl World {
         let began = self.trace.now_ms();
         let (of, world) = (&self.universe.0[row], Arc::clone(self));
         let late = of.late;
+        self.note(format_args!("n{} reads {row}", node.host.id));
         let How { policy, shares, is_patient } = of.how(&self.chance, false);
         let call = Call { node: node.clone(), since: began, alone: shares && !stamped };
         let load = move |context: LoadContext| async move {
@@ -163,6 +164,7 @@ impl World {
         let needed: Vec<Bounds> = rows.iter().map(|row| self.begin(node, *row)).collect();
         let began = self.trace.now_ms();
         let keys: Vec<Key> = rows.iter().map(|row| self.universe.0[*row].key.clone()).collect();
+        self.note(format_args!("n{} reads all of {of:?}", node.host.id));
         let How { policy, shares, is_patient } = self.universe.0[rows[0]].how(&self.chance, true);
         let call = Arc::new(Call { node: node.clone(), since: began, alone: shares });
         // Every tag of every row, since this loader has no say.

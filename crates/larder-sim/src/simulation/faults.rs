@@ -32,6 +32,8 @@ enum Fate {
     IsReplaced,
     /// Its replica takes over, at another address.
     FailsOver,
+    /// Its replica takes over, and it takes its place back.
+    PlaysPingPong,
 }
 
 /// What a server has for a while.
@@ -187,7 +189,8 @@ impl World {
             }
             _ => {
                 let at = self.trace.now_ms() + self.chance.below(800);
-                let fate = match self.chance.below(4) {
+                let fate = match self.chance.below(5) {
+                    4 => Fate::PlaysPingPong,
                     0 => Fate::Restarts,
                     1 => Fate::IsReplaced,
                     _ if self.network.can_fail_over() => Fate::FailsOver,
@@ -295,6 +298,7 @@ impl World {
             Fate::Restarts => "restart without the last writes",
             Fate::IsReplaced => "lagging replica promoted",
             Fate::FailsOver => "failover to another address",
+            Fate::PlaysPingPong => "replica promoted and demoted again",
         };
         self.count("faults", fault);
         self.note(format_args!("FAULT {fault} (s{number})"));
@@ -304,6 +308,7 @@ impl World {
         match fate {
             Fate::Restarts => server.restart(data),
             Fate::IsReplaced => server.promote(data),
+            Fate::PlaysPingPong => server.ping_pong(data),
             Fate::FailsOver => {
                 server.fail_over(data);
                 if self.chance.below(2) == 0 && troubles.begin(&server, Trouble::Away, now + self.briefly()) {

@@ -130,6 +130,23 @@ async fn a_trickle_delivers_everything_slowly() {
 }
 
 #[tokio::test]
+async fn requests_arrive_in_pieces_and_what_is_left_of_them_when_that_ends() {
+    let case = Case::new().await;
+    let mut stream = case.connect().await;
+    case.proxy.set(Fault::TrickleRequests { bytes: 2, every: Duration::from_millis(20) }).await;
+    let started = Instant::now();
+    assert_eq!(ping(&mut stream).await.unwrap(), "+PONG\r\n");
+    assert!(started.elapsed() >= Duration::from_millis(40), "{:?}", started.elapsed());
+    case.proxy.set(Fault::TrickleRequests { bytes: 1, every: Duration::from_secs(3600) }).await;
+    stream.write_all(b"PING\r\n").await.unwrap();
+    assert!(timeout(SHORT, stream.peek(&mut [0])).await.is_err());
+    case.proxy.heal().await;
+    let mut answer = [0; 7];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"+PONG\r\n");
+}
+
+#[tokio::test]
 async fn a_dead_upstream_breaks_the_connection() {
     let case = Case::new().await;
     case.server.kill();

@@ -88,6 +88,8 @@ pub enum Mutant {
     JournalLost,
     /// An outage is not settled.
     NoBarrier,
+    /// An epoch of old that comes back is not replaced by a new one.
+    OldEpochsStay,
     /// The stamps that callers bring are not looked at.
     StampsOfCallersIgnored,
     /// What others invalidate between the call of a set and its own invalidation is not looked at.
@@ -204,6 +206,7 @@ impl Mutant {
         Self::EpochOfAnyAge,
         Self::JournalLost,
         Self::NoBarrier,
+        Self::OldEpochsStay,
         Self::StampsOfCallersIgnored,
         Self::GivenUnwatched,
         Self::GivenUnawaited,

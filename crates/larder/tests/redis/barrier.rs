@@ -60,6 +60,8 @@ async fn whoever_does_not_come_back_is_struck_off_together_with_the_epoch() {
     let since = outage(&server, &one).await;
     let evict = BarrierRequest { evict: true, ..ask(since) };
     assert_eq!(one.link.barrier(evict, LONG).await.unwrap(), BarrierReply::Bumped);
+    let registered = |node: &str| !server.command(&["ZSCORE", STATE, node]).is_nil();
+    assert!(registered("!nn1") && !registered("!nn2"), "the others may still serve what they hold");
     assert!(!flagged(&one).await);
     two.link.heartbeat(LEASE, false, LONG).await.unwrap();
     let told = two.queued();
@@ -68,6 +70,15 @@ async fn whoever_does_not_come_back_is_struck_off_together_with_the_epoch() {
         panic!()
     };
     assert_eq!(nodes.len(), 2, "it has registered anew since: {nodes:?}");
+}
+
+#[tokio::test]
+async fn an_outage_is_settled_also_where_memory_is_full() {
+    let server = RedisServer::start();
+    let one = join(&server, "n1").await;
+    let since = outage(&server, &one).await;
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert_eq!(one.link.barrier(ask(since), LONG).await.unwrap(), BarrierReply::Done);
 }
 
 #[tokio::test]

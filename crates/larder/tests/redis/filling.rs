@@ -263,6 +263,34 @@ async fn after_a_failed_load_nobody_loads_for_the_cooldown() {
 }
 
 #[tokio::test]
+async fn a_cooldown_ends_with_an_invalidation_of_what_failed_with_its_epoch_and_below_the_floor() {
+    let server = RedisServer::start();
+    let (one, two) = (join(&server, "n1").await, join(&server, "n2").await);
+    let fail = async |token: &str| {
+        one.granted(token).await;
+        one.link.release(ENTRY, key_scope(), token, Duration::from_secs(20), LONG).await.unwrap();
+        assert!(matches!(two.lease("waits").await, LeaseReply::Failed(_)));
+    };
+    let ends = async |token: &str| {
+        let declared = [scope(1)];
+        let granted = two.lease_with(|ask| ask.scopes = &declared).await;
+        assert!(matches!(granted, LeaseReply::Granted { .. }), "{token}: {granted:?}");
+        two.link.release(ENTRY, key_scope(), "token", Duration::ZERO, LONG).await.unwrap();
+    };
+    fail("t1").await;
+    one.invalidate(&[scope(1)]).await;
+    ends("t1").await;
+    fail("t2").await;
+    server.command(&["HSET", RAW_LEASE, "e", "7"]);
+    ends("t2").await;
+    fail("t3").await;
+    let head = server.command(&["ZSCORE", STATE, "!h"]).text();
+    let above = head.parse::<f64>().unwrap() + 1.0;
+    server.command(&["ZADD", STATE, &above.to_string(), "!f"]);
+    ends("t3").await;
+}
+
+#[tokio::test]
 async fn a_release_with_a_foreign_token_does_nothing() {
     let server = RedisServer::start();
     let (one, two) = (join(&server, "n1").await, join(&server, "n2").await);

@@ -35,6 +35,7 @@ pub(in crate::soak) enum Trouble {
     Drops,
     RepliesCut,
     Trickles,
+    RequestsTrickle,
     Reset,
     Refused,
     Cut,
@@ -59,7 +60,7 @@ pub(super) const OF_ONE: [Trouble; 13] = [
 ];
 
 /// What can happen on a way.
-pub(super) const OF_A_WAY: [Trouble; 11] = [
+pub(super) const OF_A_WAY: [Trouble; 12] = [
     Trouble::Delays,
     Trouble::HalfOpen,
     Trouble::RepliesHeld,
@@ -67,6 +68,7 @@ pub(super) const OF_A_WAY: [Trouble; 11] = [
     Trouble::Drops,
     Trouble::RepliesCut,
     Trouble::Trickles,
+    Trouble::RequestsTrickle,
     Trouble::Reset,
     Trouble::Refused,
     Trouble::Cut,
@@ -106,6 +108,7 @@ impl Trouble {
             Self::Drops => "network drops",
             Self::RepliesCut => "replies cut off",
             Self::Trickles => "network trickles",
+            Self::RequestsTrickle => "requests in pieces",
             Self::Reset => "connections reset",
             Self::Refused => "connections refused",
             Self::Cut => "connections cut",

@@ -17,6 +17,7 @@ pub(super) fn break_network(what: Trouble, proxy: &TcpProxy, of: &str, chance: &
         Trouble::Drops => Fault::Drop,
         Trouble::RepliesCut => Fault::CutReplies { after: chance.pick(&[1, 20, 300, 5000]) },
         Trouble::Trickles => Fault::Trickle { bytes: chance.pick(&[1, 7, 100]), every: ms(2) },
+        Trouble::RequestsTrickle => Fault::TrickleRequests { bytes: chance.pick(&[1, 7, 100]), every: ms(2) },
         Trouble::Reset => Fault::Reset,
         Trouble::Refused => Fault::Refuse,
         Trouble::Cut => {
