@@ -204,6 +204,21 @@ pub(super) const ENGINE: &[Unswitched] = &[
         by: ("src/coherence/schedules.rs", "blocks_are_counted_and_hold_while_the_lease_is_valid"),
     },
     Unswitched {
+        what: "channels do not tell databases apart",
+        by: ("src/store/redis/keys.rs", "channels_carry_the_database_number"),
+    },
+    Unswitched {
+        what: "data connections may reach another server than the one that is followed",
+        by: ("tests/redis/connecting.rs", "connections_that_reach_different_servers_make_no_link"),
+    },
+    Unswitched {
+        what: "at the barrier, who may still defer something is not waited for",
+        by: (
+            "src/supervise/tests/delivering.rs",
+            "an_invalidation_from_before_the_link_is_waited_for_before_an_outage_is_settled",
+        ),
+    },
+    Unswitched {
         what: "who shuts down with something undelivered leaves the register",
         by: (
             "src/supervise/tests.rs",
