@@ -279,6 +279,9 @@ impl World {
             self.count("stale", if version < needed.anywhere.fresh.version { "expired" } else { "old" });
         }
         if let Some(least) = needed.broken_by(found) {
+            if status.tier == Tier::Redis && self.regressed_lately() {
+                return self.count("reads of what Redis had lost", "before the next heartbeat");
+            }
             let (wanted, why) = (least.version, &least.why);
             self.broke(format!(
                 "{why}; node {id} read row {row} from {began} on: {version}, not {wanted} ({status:?})"

@@ -308,7 +308,10 @@ impl World {
         match fate {
             Fate::Restarts => server.restart(data),
             Fate::IsReplaced => server.promote(data),
-            Fate::PlaysPingPong => server.ping_pong(data),
+            Fate::PlaysPingPong => {
+                self.regressed_ms.store(now.max(1), Ordering::SeqCst);
+                server.ping_pong(data);
+            }
             Fate::FailsOver => {
                 server.fail_over(data);
                 if self.chance.below(2) == 0 && troubles.begin(&server, Trouble::Away, now + self.briefly()) {

@@ -58,6 +58,8 @@ pub(super) struct World {
     pub(super) down_since_ms: Vec<AtomicU64>,
     /// When a server was demoted last: it goes on answering those who are connected to it.
     pub(super) demoted_ms: AtomicU64,
+    /// When a primary was a replica in between last: what it has is older than it was, and its connections live on.
+    pub(super) regressed_ms: AtomicU64,
     /// The hash tag of each row.
     tags: OnceLock<Vec<&'static str>>,
     /// Until when acknowledgements may have been waited for from too few: a known limit, where a server's clock leaps
@@ -140,6 +142,7 @@ impl World {
             settings,
             nodes: AtomicU64::new(0),
             demoted_ms: AtomicU64::new(0),
+            regressed_ms: AtomicU64::new(0),
             tags: OnceLock::new(),
             leapt_until_ms: AtomicU64::new(0),
             back_ms: AtomicU64::new(0),
@@ -185,6 +188,12 @@ impl World {
     pub(super) fn demoted_lately(&self) -> bool {
         let demoted = self.demoted_ms.load(Ordering::SeqCst);
         demoted > 0 && self.trace.now_ms() <= demoted + 2 * self.lease_ms()
+    }
+
+    /// Whether Redis may serve what it had lost: until the next heartbeat names it another server, so for a lease at most.
+    pub(super) fn regressed_lately(&self) -> bool {
+        let regressed = self.regressed_ms.load(Ordering::SeqCst);
+        regressed > 0 && self.trace.now_ms() <= regressed + self.lease_ms()
     }
 
     /// A coherence lease.
