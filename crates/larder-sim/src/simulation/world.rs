@@ -38,7 +38,7 @@ pub(super) struct World {
     pub universe: Universe,
     /// What was promised.
     pub history: History,
-    /// The connections to the origin of those rows that are many: few.
+    /// The connection to the origin of those rows that are many: they come one by one.
     pub(super) origin: Semaphore,
     /// Who loads what.
     pub(super) loads: Loads,
@@ -131,7 +131,7 @@ impl World {
             trace,
             universe,
             history,
-            origin: Semaphore::new(2),
+            origin: Semaphore::new(1),
             loads: Loads::default(),
             logs: Logs::default(),
             stamps: Mutex::default(),
