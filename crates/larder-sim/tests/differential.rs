@@ -222,7 +222,8 @@ fn a_call(chance: &Chance, names: &[(String, String)], now: u64) -> Vec<Vec<u8>>
         "log_append" => {
             let (name, renew) = (chance.pick(&["e1", "e2"]), u8::from(chance.below(8) == 0));
             let (batch, id) = (chance.below(9), chance.below(4));
-            let fixed = format!("{label} events acme {name} {renew} {batch} 1000 300000 900000 600000");
+            let fixed =
+                format!("{label} events acme {name} {renew} {batch} 1000 300000 900000 600000 4194304");
             (&["I", "Q", "M", "S", "B", "K"], text(format!("{fixed} a{id} 0 {{1}} one 1 {{2}}")))
         }
         "log_read" => {

@@ -31,6 +31,8 @@ pub(super) const ALL: &[Schedule] = &[
     Schedule::new("s10 an old snapshot comes back", play!(old_snapshot)),
     Schedule::new("s10 and what it held is in nobody's epoch", play!(old_entry)),
     Schedule::new("a primary that was a replica in between has lost its history", play!(ping_pong)),
+    Schedule::new("who knows better than such a primary does not believe it", play!(lost_history)),
+    Schedule::new("nor where others have gone on there", play!(lost_history_that_goes_on)),
     Schedule::new("an epoch of old comes back under the server that was in it", play!(epoch_of_old)),
     Schedule::new("s11 the coherence state alone is lost", play!(state_lost)),
     Schedule::new("s15 a lease that ran out fills nothing", play!(late_fill)),
@@ -221,6 +223,28 @@ async fn ping_pong(stage: Arc<Stage>) -> Seen {
     stage.good(&b).await;
     let third = stage.node(2).await;
     (stage.read_both(&b, &third).await, needed)
+}
+
+/// Before any heartbeat: a node reads what it has invalidated itself.
+async fn lost_history(stage: Arc<Stage>) -> Seen {
+    lost(stage, false).await
+}
+
+/// The head has passed what was lost.
+async fn lost_history_that_goes_on(stage: Arc<Stage>) -> Seen {
+    lost(stage, true).await
+}
+
+async fn lost(stage: Arc<Stage>, goes_on: bool) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    let old = stage.snapshot();
+    let needed = stage.change(&a, tag("one")).await;
+    stage.network.ping_pong(old);
+    if goes_on {
+        stage.tell(&b, tag("another")).await;
+    }
+    (stage.read(&a).await, needed)
 }
 
 /// The server blesses it, and every node has left it: somebody must begin a new one.

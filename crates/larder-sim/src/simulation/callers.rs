@@ -66,9 +66,12 @@ impl World {
     /// What a loader does: it begins, looks, and takes its time.
     async fn load(self: Arc<Self>, row: usize) -> Result<Option<Value>, Failed> {
         if self.universe.0[row].is_one_of_many {
-            // They come one by one.
-            let _connection = self.origin.acquire().await.expect("never closed");
-            tokio::time::sleep(Duration::from_millis(self.chance.below(12))).await;
+            // They come one by one, whatever becomes of who asked before.
+            let (now, takes) = (self.trace.now_ms(), self.chance.below(12));
+            let next = |busy: u64| Some(busy.max(now) + takes);
+            let busy = self.origin_busy_ms.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+            let wait = busy.map_or(0, |busy| busy.max(now) + takes - now);
+            tokio::time::sleep(Duration::from_millis(wait)).await;
             return Ok(Some(self.universe.0[row].value()));
         }
         self.dawdle().await;

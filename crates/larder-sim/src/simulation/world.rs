@@ -18,7 +18,6 @@ use std::collections::VecDeque;
 use std::fmt::Arguments;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// A stamp, what was written before it, and what became of older values.
@@ -38,8 +37,8 @@ pub(super) struct World {
     pub universe: Universe,
     /// What was promised.
     pub history: History,
-    /// The connection to the origin of those rows that are many: they come one by one.
-    pub(super) origin: Semaphore,
+    /// Until when the origin is busy with those rows that are many, in milliseconds: they come one by one.
+    pub(super) origin_busy_ms: AtomicU64,
     /// Who loads what.
     pub(super) loads: Loads,
     /// The tenants' event logs.
@@ -131,7 +130,7 @@ impl World {
             trace,
             universe,
             history,
-            origin: Semaphore::new(1),
+            origin_busy_ms: AtomicU64::new(0),
             loads: Loads::default(),
             logs: Logs::default(),
             stamps: Mutex::default(),

@@ -234,6 +234,15 @@ impl Map {
         }
     }
 
+    /// Whether one of the scopes was invalidated after `ver`, and no later than `upto`.
+    pub(super) fn has_ended(&self, scopes: &[ScopeHash], ver: u64, upto: u64) -> bool {
+        let ended = |scope: &ScopeHash| {
+            self.scopes.get(scope).is_some_and(|record| record.stamp > ver && record.stamp <= upto)
+        };
+        // What patterns concern is asked elsewhere.
+        scopes.iter().any(|scope| !scope.is_of_rules() && ended(scope))
+    }
+
     /// Whether the epoch is over.
     pub(super) fn is_over(&self, epoch: u64) -> bool {
         self.left.contains(&epoch)

@@ -543,6 +543,18 @@ impl Mirror {
         self.map.read().blocked()
     }
 
+    /// The last stamp that this node knows of. Whoever is asked after this, and has lost nothing, knows it, too.
+    pub(crate) fn known(&self) -> Stamped {
+        let map = self.map.read();
+        Stamped { epoch: map.epoch, stamp: map.known.max(map.applied) }
+    }
+
+    /// Whether what was made at `ver` has been invalidated since, by something that was [known](Mirror::known) then.
+    pub(crate) fn has_ended(&self, scopes: &[ScopeHash], ver: u64, known: Stamped) -> bool {
+        let map = self.map.read();
+        map.epoch == known.epoch && map.has_ended(scopes, ver, known.stamp)
+    }
+
     /// Whether this scope was invalidated not too long ago.
     pub(crate) fn knows(&self, scope: &ScopeHash) -> bool {
         self.map.read().knows(scope)

@@ -241,8 +241,8 @@ impl<T: Value> Job<T> {
             }
             rounds -= usize::from(is_round);
             if again.len() < before {
-                // Of many keys, loads elsewhere end one by one, and each may take its time.
-                (rounds, self.waited) = (MAX_ROUNDS, Duration::ZERO);
+                // Of many keys, loads elsewhere end one by one. Together they are waited for as long as one load may take.
+                rounds = MAX_ROUNDS;
             }
             pending = again;
         }

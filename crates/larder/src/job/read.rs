@@ -33,9 +33,18 @@ struct Read {
     sent: Moment,
     /// The mirror's change counter before it.
     change: u64,
+    /// The last stamp that was known before it.
+    known: Stamped,
 }
 
 impl Read {
+    /// Whether the server does not know what this node was told before: a primary that was a replica for a moment, as long as nobody has
+    /// noticed by its identity.
+    fn is_of_the_past(&self) -> bool {
+        let is_behind = self.known.epoch == self.state.epoch && self.state.head < self.known.stamp;
+        is_behind && !is(Mutant::LossUnnoticed)
+    }
+
     /// The head before the values were read.
     fn fence(&self, epoch: u64) -> Option<Stamped> {
         self.reply.head_before.map(|stamp| Stamped { epoch, stamp })
@@ -49,6 +58,8 @@ enum Judgement {
     /// It has tags whose stamps are not among those that were read.
     MoreTags,
     Corrupt,
+    /// Redis takes it for valid, and has told this node of its end.
+    Ended,
 }
 
 impl<T: Value> Job<T> {
@@ -59,7 +70,7 @@ impl<T: Value> Job<T> {
         link: &Arc<dyn Link>,
         pending: Vec<Pending<T>>,
     ) -> Result<Missing<T>, Vec<Pending<T>>> {
-        let change = self.engine.mirror.change();
+        let (change, known) = (self.engine.mirror.change(), self.engine.mirror.known());
         let sent = self.engine.now();
         let scopes = union(&pending);
         let few = pending.len() <= limit(Limit::TagsOfEntries, MAX_TAGS_OF_ENTRIES);
@@ -89,14 +100,16 @@ impl<T: Value> Job<T> {
             return Err(pending);
         };
         let stamps = Stamps::new(scopes, &mut reply);
-        let read = Read { reply, state, stamps, sent, change };
+        let read = Read { reply, state, stamps, sent, change, known };
+        let mut is_of_the_past = read.is_of_the_past();
         let (mut missing, mut again, mut met) = (Vec::new(), Vec::new(), Vec::new());
         for (index, mut one) in pending.into_iter().enumerate() {
             (one.fence, one.corrupt, one.previous) = (read.fence(state.epoch), false, None);
             if is(Mutant::HeadAfterTheValue) {
                 one.fence = Some(Stamped { epoch: state.epoch, stamp: state.head });
             }
-            let Some(bytes) = read.reply.values.get(index).and_then(Option::as_ref) else {
+            let found = read.reply.values.get(index).and_then(Option::as_ref);
+            let Some(bytes) = found.filter(|_| !is_of_the_past) else {
                 missing.push(one);
                 continue;
             };
@@ -112,7 +125,17 @@ impl<T: Value> Job<T> {
                     one.corrupt = true;
                     missing.push(one);
                 }
+                Judgement::Ended => {
+                    is_of_the_past = true;
+                    missing.push(one);
+                }
             }
+        }
+        if is_of_the_past {
+            remote.lose_link(link, "it has lost what it had told of");
+            missing.append(&mut again);
+            missing.iter_mut().for_each(|one| (one.fence, one.corrupt, one.previous) = (None, false, None));
+            return Err(missing);
         }
         self.engine.unnamed.met(met);
         Ok((missing, again))
@@ -165,6 +188,12 @@ impl<T: Value> Job<T> {
                 return Judgement::Missing;
             }
             stale_from = stale_from.min(remote.moment_of(stamp, read.sent));
+        }
+        if self.engine.mirror.has_ended(one.scopes.all(), header.ver, read.known)
+            && !is(Mutant::LossUnnoticed)
+            && !is(Mutant::StampsIgnored)
+        {
+            return Judgement::Ended;
         }
         let expiry = lasting.stale_from(stale_from);
         let now = self.engine.now();

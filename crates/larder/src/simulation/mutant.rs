@@ -66,6 +66,8 @@ pub enum Mutant {
     UnknownEpochsTrusted,
     /// Who joins a flight accepts what it brings as of before the look at the lease.
     AskedBeforeTheLease,
+    /// Readers of Redis do not see that it has lost what this node was told of.
+    LossUnnoticed,
     /// Readers of Redis do not look at stamps.
     StampsIgnored,
     /// Readers of Redis do not miss the stamps of tags that an entry has beside those that they asked for.
@@ -195,6 +197,7 @@ impl Mutant {
         Self::JoinAny,
         Self::UnknownEpochsTrusted,
         Self::AskedBeforeTheLease,
+        Self::LossUnnoticed,
         Self::StampsIgnored,
         Self::UnnamedTagsIgnored,
         Self::StoredEpochIgnored,
