@@ -34,6 +34,8 @@ const STRUCK_OFF: (&str, &str) =
     ("tests/redis/barrier.rs", "whoever_does_not_come_back_is_struck_off_together_with_the_epoch");
 const CLOCK_BACK: (&str, &str) =
     ("tests/redis/barrier.rs", "an_epoch_grows_old_also_where_its_stamps_are_ahead_of_the_clock");
+const RISING: (&str, &str) =
+    ("tests/redis/invalidating.rs", "stamps_rise_also_when_the_servers_clock_went_back");
 const FULL: (&str, &str) = ("tests/redis/filling.rs", "a_full_server_takes_no_load_but_every_invalidation");
 
 /// Takes and gives what may be run where memory is full.
@@ -42,6 +44,8 @@ const TAKEN: [&str; 2] = ["#!lua\n", "#!lua flags=allow-oom\n"];
 
 /// The scripts' rules.
 pub(super) const SCRIPTS: &[Held] = &[
+    // Whoever was there notices a head that goes back as the loss of what was told, and a newcomer finds a state that fits together.
+    Held::new("inv", "stamps follow the clock back", ["math.max(prev + 1, now)", "now"], RISING),
     Held::new(
         "lease",
         "a cool-down outlives its invalidation",

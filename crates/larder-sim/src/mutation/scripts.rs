@@ -148,7 +148,6 @@ pub(super) const SCRIPTS: &[Change] = &[
         "unpack(ARGV, 9, 8 + scopes + (#KEYS - 1) / 2)}",
     ),
     Change::new("inv", "a stamp may come twice", "math.max(prev + 1, now)", "math.max(prev, now)"),
-    Change::new("inv", "stamps follow the clock back", "math.max(prev + 1, now)", "now"),
     Change::new("inv", "entries stay", "redis.call('DEL', entry)", ""),
     Change::new("inv", "leases stay", "redis.call('DEL', lease)", ""),
     Change::new(

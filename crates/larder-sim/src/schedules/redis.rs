@@ -33,6 +33,7 @@ pub(super) const ALL: &[Schedule] = &[
     Schedule::new("a primary that was a replica in between has lost its history", play!(ping_pong)),
     Schedule::new("who knows better than such a primary does not believe it", play!(lost_history)),
     Schedule::new("nor where others have gone on there", play!(lost_history_that_goes_on)),
+    Schedule::new("a newcomer finds no entry that was invalidated by its key", play!(newcomer)),
     Schedule::new("an epoch of old comes back under the server that was in it", play!(epoch_of_old)),
     Schedule::new("s11 the coherence state alone is lost", play!(state_lost)),
     Schedule::new("s15 a lease that ran out fills nothing", play!(late_fill)),
@@ -245,6 +246,15 @@ async fn lost(stage: Arc<Stage>, goes_on: bool) -> Seen {
         stage.tell(&b, tag("another")).await;
     }
     (stage.read(&a).await, needed)
+}
+
+/// It knows nothing of before: what Redis holds is all that it has.
+async fn newcomer(stage: Arc<Stage>) -> Seen {
+    let (a, _) = stage.two().await;
+    stage.read(&a).await;
+    let needed = stage.change(&a, the_key()).await;
+    let third = stage.node(2).await;
+    (stage.read(&third).await, needed)
 }
 
 /// The server blesses it, and every node has left it: somebody must begin a new one.
