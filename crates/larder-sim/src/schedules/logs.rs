@@ -32,7 +32,9 @@ pub(super) const ALL: &[Schedule] = &[
         play!(log_lost, false),
     ),
     Schedule::new("also if the message of that is lost", play!(log_lost, true)),
-    Schedule::new("a message of a log that has ended comes late", play!(ended)),
+    Schedule::new("a message of a log that has ended comes late", play!(ended, 1)),
+    Schedule::new("and one of a log that ended as soon as it began", play!(ended, 2)),
+    Schedule::new("a server goes back to a log that has ended, and nobody follows", play!(gone_back)),
     Schedule::small("events that the log has no more are missed by nobody unawares", play!(forgotten)),
     Schedule::small("nor by who is slow", play!(slow)),
     Schedule::small("nor by who comes back", play!(replayed)),
@@ -319,8 +321,8 @@ async fn log_lost(stage: Arc<Stage>, untold: bool) -> Seen {
     (u64::from(until(&stage, &follower, "reset", within).await), 1)
 }
 
-/// It was on its way when a read told of the next epoch.
-async fn ended(stage: Arc<Stage>) -> Seen {
+/// Messages were on their way when a read told of the epoch after so many more.
+async fn ended(stage: Arc<Stage>, epochs: usize) -> Seen {
     let (a, _b, follower) = followed(&stage).await;
     stage.pass(100).await;
     stage.network.hold(1, reads_a_log, false);
@@ -330,15 +332,33 @@ async fn ended(stage: Arc<Stage>) -> Seen {
     stage.network.reached().await;
     stage.network.keep_pushes(1);
     say(&a, "third").await;
-    // The log's own state is lost: it begins anew.
-    stage.evict(":h:4:acme:");
-    say(&a, "of another epoch").await;
+    for _ in 0..epochs {
+        // The log's own state is lost: it begins anew.
+        stage.evict(":h:4:acme:");
+        say(&a, "of another epoch").await;
+    }
     stage.network.release();
     until(&stage, &follower, "reset", LEASE).await;
     stage.network.release_pushes(1);
     stage.pass(100).await;
     say(&a, "last").await;
     (u64::from(until(&stage, &follower, "last", LEASE).await && follower.resets() == 1), 1)
+}
+
+/// What enters it stands where something else stood; with the next heartbeat it begins anew.
+async fn gone_back(stage: Arc<Stage>) -> Seen {
+    let (a, _b, follower) = followed(&stage).await;
+    stage.pass(LEASE).await;
+    let old = stage.snapshot();
+    stage.evict(":h:4:acme:");
+    say(&a, "of another epoch").await;
+    until(&stage, &follower, "reset", LEASE).await;
+    stage.network.ping_pong(old);
+    say(&a, "of the past").await;
+    stage.until(|| follower.resets() > 1).await;
+    stage.pass(2 * LEASE).await;
+    say(&a, "last").await;
+    (u64::from(until(&stage, &follower, "last", LEASE).await && follower.resets() == 2), 1)
 }
 
 async fn forgotten(stage: Arc<Stage>) -> Seen {

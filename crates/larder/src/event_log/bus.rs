@@ -228,13 +228,17 @@ async fn read_on(logs: Arc<Logs>, topic: Arc<Topic>, mut asked: Asked) {
     let mut timeouts = 0;
     loop {
         let Some(link) = bus.link(topic.bucket) else { return topic.stop_reading() };
-        match read(bus, &logs, &topic, &link, &asked, &mut timeouts).await {
+        let is_taken = match read(bus, &logs, &topic, &link, &asked, &mut timeouts).await {
             Ok(Some(read)) => {
                 let mut resets = 0;
-                topic.read(&asked, read, logs.now(), &mut resets);
+                let is_taken = topic.read(&asked, read, logs.now(), &mut resets);
                 logs.counts.resets.fetch_add(resets, Ordering::Relaxed);
+                is_taken
             }
-            Ok(None) | Err(()) => sleep(PAUSE).await,
+            Ok(None) | Err(()) => false,
+        };
+        if !is_taken {
+            sleep(PAUSE).await;
         }
         match topic.go_on_reading() {
             Some(next) => asked = next,
@@ -467,10 +471,7 @@ impl Follower<'_> {
             self.tell_followers(&tenant, &run);
         }
         let Some(topic) = self.logs.topics.get(&tenant) else { return };
-        let mut resets = 0;
-        let missing = topic.told(&run, self.logs.now(), &mut resets);
-        self.logs.counts.resets.fetch_add(resets, Ordering::Relaxed);
-        if missing && topic.is_watched() {
+        if topic.told(&run, self.logs.now()) && topic.is_watched() {
             self.read(&topic);
         }
     }

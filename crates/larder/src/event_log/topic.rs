@@ -40,7 +40,7 @@ impl Gap {
     }
 }
 
-/// Epochs that a topic has left and that may still be told of: a message on its way is overtaken by a read as a rule by one.
+/// Epochs that a topic remembers to have left.
 const LEFT: usize = 8;
 
 /// What this node knows of one tenant's log.
@@ -140,21 +140,19 @@ impl Topic {
     }
 
     /// Takes what the bus has brought. Whether something is missing, so that it has to be read.
-    pub(crate) fn told(&self, run: &Run, now: Moment, resets: &mut u64) -> bool {
+    ///
+    /// Which epoch the log is in only a read says. A message of another may be the first of a new one, or one of the past that
+    /// was overtaken by a read: followed, it would lead back, and what comes of the log as it is would look like the past.
+    pub(crate) fn told(&self, run: &Run, now: Moment) -> bool {
         let mut state = self.lock();
         state.touched = now;
-        if state.left.contains(&run.epoch) && !is(Mutant::LeftLogsTaken) {
-            return false;
-        }
-        if state.is_unknown() {
-            // A read that is under way may have begun before this.
-            state.doubts += 1;
-            return true;
-        }
-        let begins = state.epoch != run.epoch;
-        if begins {
-            *resets += 1;
+        if state.epoch != run.epoch && is(Mutant::MessagesLead) && !state.is_unknown() {
             state.renew(Position::new(Arc::clone(&run.epoch), run.first - 1), Gap::Epoch);
+        }
+        if state.epoch != run.epoch {
+            // A read that is under way may have begun before this.
+            state.doubts += u64::from(!is(Mutant::OtherEpochsIgnored));
+            return true;
         }
         let last = run.first + run.events.len() as u64 - 1;
         if is(Mutant::EventsSkipped) && run.first > state.ring.last() + 1 {
@@ -162,14 +160,13 @@ impl Topic {
         }
         if run.first > state.ring.last() + 1 {
             state.seen = state.seen.max(Some(last));
-            drop(state);
             return true;
         }
         let offsets = run.first..;
         let taken = state.take(&self.tenant, offsets.zip(run.events.iter().cloned()));
         let missing = state.is_behind();
         drop(state);
-        if taken || begins {
+        if taken {
             self.changed.notify_waiters();
         }
         missing
@@ -213,19 +210,22 @@ impl Topic {
         self.lock().reading = false;
     }
 
-    /// Takes what a read from `asked` on has brought.
-    pub(crate) fn read(&self, asked: &Asked, read: Read, now: Moment, resets: &mut u64) {
+    /// Takes what a read from `asked` on has brought; `false`: it is asked again after a while.
+    ///
+    /// A name of an epoch is given once. So if one that a read has left is there again, the server has gone back to what it was,
+    /// and the log is about to begin anew with the coherence state, as it does whenever history is lost: what enters an epoch
+    /// of the past until then may stand where something else stood that somebody has seen.
+    pub(crate) fn read(&self, asked: &Asked, read: Read, now: Moment, resets: &mut u64) -> bool {
         let mut state = self.lock();
         state.touched = now;
-        if state.epoch != asked.at.epoch || state.left.contains(&read.head.epoch) {
-            // The bus was faster: it is asked again from where that has led.
-            return;
+        if state.left.contains(&read.head.epoch) && !is(Mutant::LeftLogsTaken) {
+            return false;
         }
         let head = read.head.offset;
         let begins = read.events.first().map_or(head + 1, |(offset, _)| *offset);
         if state.is_unknown() {
             state.renew(read.head, Gap::Epoch);
-        } else if read.head.epoch != asked.at.epoch || head < asked.at.offset {
+        } else if read.head.epoch != state.epoch || head < asked.at.offset {
             // A log does not become shorter within its epoch: it is not the one that it says.
             *resets += 1;
             state.renew(read.head, Gap::Epoch);
@@ -241,6 +241,7 @@ impl Topic {
         }
         drop(state);
         self.changed.notify_waiters();
+        true
     }
 
     /// Whatever was missed must be read.

@@ -148,8 +148,12 @@ pub enum Mutant {
     LogsNotCompared,
     /// That the logs belong to another epoch of the coherence state is not looked at.
     EpochsOfLogsIgnored,
-    /// A message of a log's earlier epoch is taken for one of a new epoch.
+    /// A message of another epoch of a log is followed, be that of the past or not.
+    MessagesLead,
+    /// An epoch that a log has left is taken again, where the server has gone back.
     LeftLogsTaken,
+    /// A message of another epoch of a log says nothing.
+    OtherEpochsIgnored,
     /// Attempts to put the same events into the log name the same new epoch.
     EpochNamedTwice,
     /// An event that is not the next is taken.
@@ -238,7 +242,9 @@ impl Mutant {
         Self::LostMessagesIgnored,
         Self::LogsNotCompared,
         Self::EpochsOfLogsIgnored,
+        Self::MessagesLead,
         Self::LeftLogsTaken,
+        Self::OtherEpochsIgnored,
         Self::EpochNamedTwice,
         Self::EventsSkipped,
         Self::LaterDoubtsSettled,
