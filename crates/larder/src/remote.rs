@@ -76,6 +76,9 @@ struct Underway {
     begun: HashMap<u64, usize>,
 }
 
+/// Why a link ends over which a server showed that it is not what it was.
+pub(crate) const FORGETFUL: &str = "it has lost what it had told of";
+
 /// This node's side of the shared tier.
 pub(crate) struct Remote {
     pub(crate) connector: Arc<dyn Connector>,
@@ -176,6 +179,19 @@ impl Remote {
         }
     }
 
+    /// As [`Remote::lose_link`], where the server has another history than it had: what was read there of late may be of the
+    /// past, and is served no more.
+    pub(crate) fn lose_history(&self, link: &Arc<dyn Link>, reason: &str) {
+        let _no_trust_begins = self.journal.lock();
+        if self.is_current(link) {
+            self.lose_now(reason);
+        }
+        // Somebody else may have lost the link just now, for what followed from this.
+        if !self.mirror.is_trusted() {
+            self.mirror.end_lease();
+        }
+    }
+
     fn lose_now(&self, reason: &str) {
         self.link.store(None);
         if self.mirror.end_trust() {
@@ -212,6 +228,10 @@ impl Remote {
                 if self.breaker.timed_out() {
                     self.lose_link(link, "it does not answer in time");
                 }
+            }
+            // It was no primary for a moment, or is none any more.
+            StoreErrorKind::Changed | StoreErrorKind::NotWritable => {
+                self.lose_history(link, &error.to_string());
             }
             kind if kind.link_survives() => self.breaker.answered(),
             _ => self.lose_link(link, &error.to_string()),

@@ -4,10 +4,10 @@
 
 use crate::breaker::pause;
 use crate::clock::Moment;
-use crate::coherence::Stamped;
+use crate::coherence::{Heard, Stamped};
 use crate::engine::Engine;
 use crate::recovery;
-use crate::remote::{RedisState, Remote, random_part};
+use crate::remote::{FORGETFUL, RedisState, Remote, random_part};
 use crate::scope::{Change, ScopeHash};
 use crate::simulation;
 use crate::simulation::{Mutant, is};
@@ -322,11 +322,15 @@ impl Supervisor {
                 let soft = scopes.first().is_some_and(ScopeHash::is_soft);
                 let (bucket, at) = (self.engine.mirror.bucket, Stamped { epoch, stamp });
                 self.engine.stats.recent.heard(self.engine.now(), bucket, at, scopes.len(), soft);
-                if self.engine.mirror.apply(epoch, prev, stamp, what) {
-                    self.engine.stats.missed_pushes.fetch_add(1, Ordering::Relaxed);
-                    self.engine.flights.detach_all();
-                } else {
-                    self.engine.flights.detach(&scopes);
+                match self.engine.mirror.apply(epoch, prev, stamp, what) {
+                    Heard::Next => self.engine.flights.detach(&scopes),
+                    heard => {
+                        self.engine.stats.missed_pushes.fetch_add(1, Ordering::Relaxed);
+                        self.engine.flights.detach_all();
+                        if heard == Heard::HistoryLost && !is(Mutant::LostHistoryGoesOn) {
+                            self.remote.lose_history(link, FORGETFUL);
+                        }
+                    }
                 }
                 if let Some(to) = ack {
                     self.acknowledge(link, to);

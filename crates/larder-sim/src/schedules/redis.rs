@@ -2,9 +2,9 @@
 
 use super::stage::{LEASE, Seen, Stage, the_key};
 use super::{Schedule, play};
-use crate::network::{of_an_entry, reads_stamps};
+use crate::network::{of_an_entry, reads_stamps, recovers};
 use larder::simulation::Place;
-use larder::{prefix, tag};
+use larder::{glob, prefix, tag};
 use std::sync::Arc;
 
 pub(super) const ALL: &[Schedule] = &[
@@ -33,6 +33,9 @@ pub(super) const ALL: &[Schedule] = &[
     Schedule::new("a primary that was a replica in between has lost its history", play!(ping_pong)),
     Schedule::new("who knows better than such a primary does not believe it", play!(lost_history)),
     Schedule::new("nor where others have gone on there", play!(lost_history_that_goes_on)),
+    Schedule::new("nor what a pattern had ended there", play!(lost_pattern)),
+    Schedule::new("nor whom it tells of something after that", play!(lost_history_that_is_told)),
+    Schedule::new("what was read of it is served no more when that shows", play!(read_of_the_past)),
     Schedule::new("a newcomer finds no entry that was invalidated by its key", play!(newcomer)),
     Schedule::new("an epoch of old comes back under the server that was in it", play!(epoch_of_old)),
     Schedule::new("s11 the coherence state alone is lost", play!(state_lost)),
@@ -246,6 +249,49 @@ async fn lost(stage: Arc<Stage>, goes_on: bool) -> Seen {
         stage.tell(&b, tag("another")).await;
     }
     (stage.read(&a).await, needed)
+}
+
+/// What others go on with does not reach it.
+async fn lost_pattern(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    let old = stage.snapshot();
+    let needed = stage.change(&a, glob("a:*")).await;
+    stage.network.ping_pong(old);
+    stage.network.miss_a_push(0);
+    stage.tell(&b, tag("another")).await;
+    (stage.read(&a).await, needed)
+}
+
+/// What was invalidated it had missed, and knew that it had missed something: what is in memory must not come out of doubt.
+async fn lost_history_that_is_told(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.warm(&b).await;
+    let old = stage.snapshot();
+    let needed = stage.change_unheard(&a, 1, tag("one")).await;
+    stage.tell(&a, tag("another")).await;
+    stage.network.ping_pong(old);
+    stage.tell(&a, tag("another")).await;
+    (stage.read(&b).await, needed)
+}
+
+/// It came after the change, and could not know. Its own heartbeat shows it; until it uses Redis again, memory would do.
+async fn read_of_the_past(stage: Arc<Stage>) -> Seen {
+    let (a, b) = stage.two().await;
+    stage.read(&a).await;
+    let old = stage.snapshot();
+    let needed = stage.change(&a, tag("one")).await;
+    let third = stage.node(2).await;
+    stage.cut(&a).await;
+    stage.network.ping_pong(old);
+    stage.network.miss_a_push(1);
+    stage.network.miss_a_push(2);
+    stage.tell(&b, tag("another")).await;
+    stage.network.cut(1, true, true);
+    stage.read(&third).await;
+    stage.network.hold(2, recovers, false);
+    stage.network.reached().await;
+    (stage.read(&third).await, needed)
 }
 
 /// It knows nothing of before: what Redis holds is all that it has.

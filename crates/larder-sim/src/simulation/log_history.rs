@@ -1,6 +1,7 @@
 //! What those who follow the tenants' event logs were told, and what they must have been told.
 //!
-//! * **One order.** A place in a log, which is an epoch and an offset, has one event, whoever sees it.
+//! * **One order.** A place in a log, which is an epoch and an offset, has one event, whoever sees it. Where a server has lost its
+//!   last writes, and nobody has noticed yet, it may have two; then the log begins anew, and all are told.
 //! * **Once.** An event, which has one id, has one place in an epoch.
 //! * **No gap.** A follower is told the next offset, or that what it has seen is void; never anything else, and never of an
 //!   epoch that it has left.
@@ -48,9 +49,20 @@ pub(super) struct LogHistory(Mutex<Told>);
 struct Told {
     epochs: BTreeMap<(&'static str, String), Epoch>,
     followers: Vec<Follower>,
+    /// Epochs of tenants in which a place has had two events.
+    twofold: BTreeSet<(&'static str, String)>,
 }
 
-type Outcome = Result<(), String>;
+/// What was told against the rules.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// A place has two events, or an event two places.
+    Twofold(String),
+    /// Anything else.
+    Order(String),
+}
+
+type Outcome = Result<(), Broken>;
 
 impl LogHistory {
     /// Somebody begins to follow a log, behind this place. Its number.
@@ -77,7 +89,7 @@ impl LogHistory {
         let (before, tenant) = (of.at.clone(), of.tenant);
         of.at = at.clone();
         if (before.0.as_str(), before.1 + 1) != (at.0.as_str(), at.1) {
-            return Err(format!("a follower of {tenant:?} at {before:?} is told {at:?} next"));
+            return Err(Broken::Order(format!("a follower of {tenant:?} at {before:?} is told {at:?} next")));
         }
         told.is_at(tenant, at, seen)
     }
@@ -91,9 +103,14 @@ impl LogHistory {
             of.left.insert(before.0);
         }
         if of.left.contains(&at.0) {
-            return Err(format!("a follower of {:?} is sent back into {at:?}", of.tenant));
+            return Err(Broken::Order(format!("a follower of {:?} is sent back into {at:?}", of.tenant)));
         }
         Ok(())
+    }
+
+    /// Whether a place in this epoch has had two events.
+    pub(super) fn is_twofold(&self, tenant: &'static str, epoch: &str) -> bool {
+        self.0.lock().twofold.contains(&(tenant, epoch.to_owned()))
     }
 
     /// Where a follower is.
@@ -108,7 +125,8 @@ impl Told {
         let named = epoch.named.entry(*offset).or_insert_with(|| id.to_owned());
         let at = *epoch.ids.entry(id.to_owned()).or_insert(*offset);
         if named != id || at != *offset {
-            return Err(format!("log of {tenant:?}, {name}:{offset}: {id} is at {at}, and {named} here"));
+            let what = format!("log of {tenant:?}, {name}:{offset}: {id} is at {at}, and {named} here");
+            return Err(self.is_twofold(tenant, name, what));
         }
         Ok(())
     }
@@ -119,7 +137,8 @@ impl Told {
         let epoch = self.epochs.entry((tenant, name.clone())).or_default();
         let known = epoch.events.entry(*offset).or_insert_with(|| seen.clone());
         if known != seen {
-            return Err(format!("log of {tenant:?}, {name}:{offset}: {seen:?}, and {known:?}"));
+            let what = format!("log of {tenant:?}, {name}:{offset}: {seen:?}, and {known:?}");
+            return Err(self.is_twofold(tenant, name, what));
         }
         let (node, number) = seen.from;
         let of_node = epoch.nodes.entry(node).or_default();
@@ -127,10 +146,16 @@ impl Told {
         let after = of_node.range(offset + 1..).next().is_none_or(|(_, after)| number < *after);
         if !before || !after {
             let order = format!("the node's own order {of_node:?}");
-            return Err(format!("log of {tenant:?}, {name}:{offset}: {seen:?} is not in {order}"));
+            let what = format!("log of {tenant:?}, {name}:{offset}: {seen:?} is not in {order}");
+            return Err(Broken::Order(what));
         }
         of_node.insert(*offset, number);
         Ok(())
+    }
+
+    fn is_twofold(&mut self, tenant: &'static str, epoch: &str, what: String) -> Broken {
+        self.twofold.insert((tenant, epoch.to_owned()));
+        Broken::Twofold(what)
     }
 }
 
@@ -170,7 +195,9 @@ mod tests {
         assert!(history.entered("acme", &at("e", 7), "g").is_ok());
         assert!(!is_at(at("e", 7), seen("h", 0, 7)) && !is_at(at("e", 8), seen("g", 0, 7)));
         assert!(is_at(at("e", 7), seen("g", 0, 7)));
+        assert!(history.is_twofold("acme", "e") && !history.is_twofold("beta", "e"));
         assert!(is_at(at("f", 2), seen("a", 0, 1)), "another epoch");
+        assert!(!history.is_twofold("acme", "f"));
         assert!(history.is_at("beta", &at("e", 2), &seen("a", 0, 1)).is_ok(), "another log");
     }
 

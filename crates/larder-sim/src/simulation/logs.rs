@@ -1,7 +1,7 @@
 //! Those who publish, and those who follow the tenants' event logs.
 
 use super::history::{Effect, Returned};
-use super::log_history::{LogHistory, Place, Seen};
+use super::log_history::{Broken, LogHistory, Place, Seen};
 use super::universe::Write;
 use super::world::World;
 use crate::node::Node;
@@ -58,9 +58,14 @@ fn seen(event: &LoggedEvent) -> Option<Seen> {
 }
 
 impl World {
-    fn hold_to(&self, outcome: Result<(), String>) {
-        if let Err(broken) = outcome {
-            self.broke(format!("the event log: {broken}"));
+    fn hold_to(&self, outcome: Result<(), Broken>) {
+        match outcome {
+            Ok(()) => {}
+            // At the end the log must be in another epoch, and all must have been told.
+            Err(Broken::Twofold(_)) if self.has_regressed() => {
+                self.count("places in a log that Redis had lost", "given again");
+            }
+            Err(Broken::Twofold(what) | Broken::Order(what)) => self.broke(format!("the event log: {what}")),
         }
     }
 
@@ -237,7 +242,8 @@ impl World {
         let followers = self.logs.followers.lock().clone();
         let behind = |(node, tenant, follower): (usize, &'static str, usize)| {
             let (at, end) = (self.logs.history.place(follower), self.log_ends(tenant)?);
-            (at != end)
+            let is_at_rest = at == end && !self.logs.history.is_twofold(tenant, &end.0);
+            (!is_at_rest)
                 .then(|| format!("node {node} follows {tenant:?} up to {at:?}, and it goes to {end:?}"))
         };
         followers.into_iter().filter(|(node, ..)| alive(*node)).filter_map(behind).collect()

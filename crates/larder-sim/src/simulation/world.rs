@@ -195,6 +195,11 @@ impl World {
         regressed > 0 && self.trace.now_ms() <= regressed + self.lease_ms()
     }
 
+    /// Whether Redis has ever lost what it had told of while nobody noticed.
+    pub(super) fn has_regressed(&self) -> bool {
+        self.regressed_ms.load(Ordering::SeqCst) > 0
+    }
+
     /// A coherence lease.
     pub(super) fn lease_ms(&self) -> u64 {
         u64::try_from(self.options.lease.as_millis()).expect("a lease is short")

@@ -234,13 +234,16 @@ impl Map {
         }
     }
 
-    /// Whether one of the scopes was invalidated after `ver`, and no later than `upto`.
-    pub(super) fn has_ended(&self, scopes: &[ScopeHash], ver: u64, upto: u64) -> bool {
-        let ended = |scope: &ScopeHash| {
-            self.scopes.get(scope).is_some_and(|record| record.stamp > ver && record.stamp <= upto)
-        };
-        // What patterns concern is asked elsewhere.
-        scopes.iter().any(|scope| !scope.is_of_rules() && ended(scope))
+    /// Whether one of the scopes was invalidated after `ver`, and no later than `upto`, as far as that is remembered.
+    pub(super) fn has_ended(&self, subject: Subject<'_>, ver: u64, upto: u64) -> bool {
+        let within = |stamp: u64| stamp > ver && stamp <= upto;
+        subject.scopes.iter().any(|scope| {
+            if scope.is_of_rules() {
+                return self.rules.concern(scope, subject.key, ver, upto)
+                    && !is(Mutant::LostPatternsUnnoticed);
+            }
+            self.scopes.get(scope).is_some_and(|record| within(record.stamp) || within(record.earlier))
+        })
     }
 
     /// Whether the epoch is over.
@@ -250,6 +253,7 @@ impl Map {
 
     /// Follows this epoch from `head`; what is stamped below `cov` is in doubt. Stamps of another epoch are dropped,
     /// since no entry of it is ever served again; entries loaded without Redis lose their guard, and so their validity.
+    /// Within an epoch nothing comes out of doubt: what was forgotten is not remembered by a head of the past.
     pub(super) fn enter(&mut self, epoch: u64, head: u64, cov: u64, change: u64) {
         if epoch != self.epoch {
             self.epoch_changes += u64::from(self.epoch != 0);
@@ -264,11 +268,12 @@ impl Map {
             });
             self.rules.clear();
             (self.known, self.room) = (0, 0);
+            self.cov = 0;
         }
         // What was missed has left no record: whatever was read or loaded before this is in doubt.
         self.guard_floor = change;
         self.applied = head;
-        self.cov = cov;
+        self.cov = self.cov.max(cov);
     }
 
     pub(super) fn knows(&self, scope: &ScopeHash) -> bool {

@@ -60,6 +60,17 @@ impl Judged {
     }
 }
 
+/// What a push tells beside what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// It is the next, or was known of.
+    Next,
+    /// Something before it was missed: all that was stamped before is in doubt.
+    Missed,
+    /// The server does not know what it had told before: all that was stamped before is in doubt, and what it holds is.
+    HistoryLost,
+}
+
 /// What this node knows of invalidations.
 ///
 /// The order of steps here is the protocol (ARCHITECTURE.md, "A hit"): writers change the map first and raise the
@@ -357,22 +368,30 @@ impl Mirror {
         self.settle(what, at)
     }
 
-    /// A push. Returns whether something before it was missed, so that all that was stamped before is in doubt.
-    pub(crate) fn apply<'a>(&self, epoch: u64, prev: u64, stamp: u64, what: impl Into<Change<'a>>) -> bool {
+    /// A push.
+    pub(crate) fn apply<'a>(&self, epoch: u64, prev: u64, stamp: u64, what: impl Into<Change<'a>>) -> Heard {
         let (what, now) = (what.into(), self.clock.now());
         self.changing(|map, change| {
             if map.is_over(epoch) {
-                return false;
+                return Heard::Next;
             }
-            // Behind the head (a resync overtook it): the map still takes it, the head does not go back.
-            let behind = epoch == map.epoch && stamp <= map.applied;
-            let gap = !behind && (epoch != map.epoch || prev != map.applied);
-            if gap && !is(Mutant::GapsIgnored) {
-                map.enter(epoch, stamp, prev, change);
+            let heard = match epoch == map.epoch {
+                // Behind the head (a resync overtook it): the map still takes it, the head does not go back.
+                true if stamp <= map.applied || prev == map.applied => Heard::Next,
+                true if prev < map.applied => Heard::HistoryLost,
+                _ => Heard::Missed,
+            };
+            match heard {
+                Heard::Next => {}
+                _ if is(Mutant::GapsIgnored) => {}
+                Heard::HistoryLost if !is(Mutant::LostHistoryGoesOn) => {
+                    map.enter(epoch, stamp, stamp, change)
+                }
+                _ => map.enter(epoch, stamp, prev, change),
             }
             raise(map, what, stamp, change, now);
             map.applied = map.applied.max(stamp);
-            gap
+            heard
         })
     }
 
@@ -409,6 +428,15 @@ impl Mirror {
         self.trusted.swap(false, Ordering::AcqRel)
     }
 
+    /// After [`Mirror::end_trust`], where the server has lost what it had told of: what was read there of late may be of the
+    /// past, so nothing that is in memory is served before the lease begins anew.
+    pub(crate) fn end_lease(&self) {
+        let _none_begins = self.map.write();
+        if !is(Mutant::LeaseOfThePast) {
+            self.until.store(0, Ordering::Release);
+        }
+    }
+
     /// Whether this epoch was left: the stream has brought a later one.
     pub(crate) fn has_left(&self, epoch: u64) -> bool {
         self.map.read().is_over(epoch)
@@ -430,12 +458,15 @@ impl Mirror {
         if self.resync(state.epoch, state.head) {
             missed();
         }
-        let current = self.is_trusted() && self.trust.load(Ordering::Acquire) == trust;
-        if !current {
-            return;
-        }
         let end = sent.plus(lease);
-        let before = Moment::from_nanos(self.until.fetch_max(end.as_nanos(), Ordering::AcqRel));
+        let before = {
+            // The lease may be ended meanwhile, and is not to be begun by this then.
+            let _none_ends = self.map.read();
+            if !self.is_trusted() || self.trust.load(Ordering::Acquire) != trust {
+                return;
+            }
+            Moment::from_nanos(self.until.fetch_max(end.as_nanos(), Ordering::AcqRel))
+        };
         // Asked after the lease was renewed: a lapse between a look and the renewal would go unnoticed.
         let now = self.clock.now();
         if before <= now && now < end {
@@ -550,9 +581,9 @@ impl Mirror {
     }
 
     /// Whether what was made at `ver` has been invalidated since, by something that was [known](Mirror::known) then.
-    pub(crate) fn has_ended(&self, scopes: &[ScopeHash], ver: u64, known: Stamped) -> bool {
+    pub(crate) fn has_ended(&self, subject: Subject<'_>, ver: u64, known: Stamped) -> bool {
         let map = self.map.read();
-        map.epoch == known.epoch && map.has_ended(scopes, ver, known.stamp)
+        map.epoch == known.epoch && map.has_ended(subject, ver, known.stamp)
     }
 
     /// Whether this scope was invalidated not too long ago.

@@ -15,5 +15,5 @@ mod rules;
 mod schedules;
 mod watch;
 
-pub(crate) use mirror::{Fence, Judged, Mirror, Stamped, Ticket};
+pub(crate) use mirror::{Fence, Heard, Judged, Mirror, Stamped, Ticket};
 pub(crate) use watch::{Made, Watch};

@@ -56,6 +56,12 @@ impl Rules {
                 || tenant.rules.iter().all(|(at, pattern)| *at <= stamp || !matches(pattern, key)))
     }
 
+    /// Whether a rule after `stamp`, up to the one at `upto`, concerns the key, as far as rules are remembered.
+    pub(super) fn concern(&self, scope: &ScopeHash, key: &str, stamp: u64, upto: u64) -> bool {
+        let concerns = |(at, pattern): &(u64, Arc<str>)| *at > stamp && *at <= upto && matches(pattern, key);
+        self.of.get(scope).is_some_and(|tenant| tenant.rules.iter().any(concerns))
+    }
+
     /// Forgets what is stamped at or below `bound`: what these rules could concern is not covered any more.
     pub(super) fn prune(&mut self, bound: u64) {
         self.of.retain(|_, tenant| {

@@ -2,7 +2,7 @@
 //! fails when the step that it is about is left out or done in another order.
 
 use super::pause::Place;
-use super::{Fence, Judged, Mirror, Stamped, Ticket};
+use super::{Fence, Heard, Judged, Mirror, Stamped, Ticket};
 use crate::clock::ManualClock;
 use crate::scope::ScopeHash;
 use crate::store::StateReply;
@@ -158,6 +158,53 @@ fn a_heartbeat_of_an_earlier_trust_renews_nothing() {
     assert!(!world.serves(&entry) && !world.mirror.is_good());
     world.beat();
     assert!(world.serves(&entry), "nothing was missed meanwhile");
+}
+
+#[test]
+fn a_lease_that_was_ended_begins_with_the_next_trust_and_by_no_earlier_heartbeat() {
+    let world = World::new();
+    let entry = world.entry();
+    world.mirror.end_trust();
+    assert!(world.serves(&entry), "its lease holds");
+    world.mirror.end_lease();
+    assert!(!world.serves(&entry));
+    world.beat();
+    assert!(!world.serves(&entry), "sent under a trust that has ended");
+    world.trust();
+    world.beat();
+    assert!(world.serves(&entry), "nothing was missed meanwhile");
+}
+
+#[test]
+fn a_message_of_a_server_that_has_lost_its_history_is_told_from_one_behind_a_gap() {
+    let world = World::new();
+    let entry = world.entry();
+    let heard = |prev, stamp| world.mirror.apply(EPOCH, prev, stamp, &[tag("other")]);
+    assert_eq!(heard(100, 101), Heard::Next);
+    assert_eq!(heard(100, 101), Heard::Next, "twice");
+    assert!(world.serves(&entry));
+    assert_eq!(heard(103, 104), Heard::Missed);
+    assert!(!world.serves(&entry));
+    let fence = Fence::Stamped(Stamped { epoch: EPOCH, stamp: 104 });
+    let entry = world.mirror.admit(fence, &scopes()).expect("it is of after what was missed");
+    assert_eq!(heard(101, 105), Heard::HistoryLost);
+    assert!(!world.serves(&entry), "what the server tells from here on does not follow what it is known by");
+    assert_eq!(world.mirror.apply(EPOCH + 1, 3, 4, &[tag("other")]), Heard::Missed, "of another epoch");
+}
+
+#[test]
+fn what_is_in_doubt_stays_so_where_the_head_is_one_of_the_past() {
+    let world = World::new();
+    let entry = world.entry();
+    // What was missed has left no record.
+    world.head.store(110, Ordering::SeqCst);
+    assert!(world.beat());
+    assert!(!world.serves(&entry));
+    world.head.store(99, Ordering::SeqCst);
+    world.mirror.end_trust();
+    world.trust();
+    world.beat();
+    assert!(world.mirror.is_good() && !world.serves(&entry));
 }
 
 #[test]
@@ -559,8 +606,8 @@ fn late_and_repeated_pushes_change_nothing_back() {
     world.invalidated("t")();
     let entry = world.entry();
     let head = world.state().head;
-    assert!(!world.mirror.apply(EPOCH, head - 1, head, &[tag("t")]), "the same again");
-    assert!(!world.mirror.apply(EPOCH, 1, 2, &[tag("t")]), "a very late one");
+    assert_eq!(world.mirror.apply(EPOCH, head - 1, head, &[tag("t")]), Heard::Next, "the same again");
+    assert_eq!(world.mirror.apply(EPOCH, 1, 2, &[tag("t")]), Heard::Next, "a very late one");
     assert!(world.serves(&entry) && !world.serves(&old));
     assert!(!world.beat(), "nothing was missed");
 }

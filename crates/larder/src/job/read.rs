@@ -10,8 +10,8 @@ use crate::flight::Landed;
 use crate::freshness::{Expiry, Freshness, freshness, is_due_early};
 use crate::l1::ahead_below;
 use crate::limits::MAX_TAGS_OF_ENTRIES;
-use crate::remote::{Remote, random_part};
-use crate::scope::ScopeHash;
+use crate::remote::{FORGETFUL, Remote, random_part};
+use crate::scope::{ScopeHash, Subject};
 use crate::simulation::{Limit, Mutant, is, limit};
 use crate::status::Tier;
 use crate::store::{EntryName, Link, ReadReply, StateReply, StoreErrorKind, Tags};
@@ -132,7 +132,7 @@ impl<T: Value> Job<T> {
             }
         }
         if is_of_the_past {
-            remote.lose_link(link, "it has lost what it had told of");
+            remote.lose_history(link, FORGETFUL);
             missing.append(&mut again);
             missing.iter_mut().for_each(|one| (one.fence, one.corrupt, one.previous) = (None, false, None));
             return Err(missing);
@@ -189,7 +189,8 @@ impl<T: Value> Job<T> {
             }
             stale_from = stale_from.min(remote.moment_of(stamp, read.sent));
         }
-        if self.engine.mirror.has_ended(one.scopes.all(), header.ver, read.known)
+        let subject = Subject { scopes: one.scopes.all(), key: one.key.key.as_str() };
+        if self.engine.mirror.has_ended(subject, header.ver, read.known)
             && !is(Mutant::LossUnnoticed)
             && !is(Mutant::StampsIgnored)
         {

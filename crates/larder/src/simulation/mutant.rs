@@ -68,6 +68,12 @@ pub enum Mutant {
     AskedBeforeTheLease,
     /// Readers of Redis do not see that it has lost what this node was told of.
     LossUnnoticed,
+    /// The same of what a pattern had invalidated.
+    LostPatternsUnnoticed,
+    /// A message that follows one of the past is one that follows what was missed.
+    LostHistoryGoesOn,
+    /// What was read of a server that turns out to have lost its history is served until the lease ends.
+    LeaseOfThePast,
     /// Readers of Redis do not look at stamps.
     StampsIgnored,
     /// Readers of Redis do not miss the stamps of tags that an entry has beside those that they asked for.
@@ -202,6 +208,9 @@ impl Mutant {
         Self::UnknownEpochsTrusted,
         Self::AskedBeforeTheLease,
         Self::LossUnnoticed,
+        Self::LostPatternsUnnoticed,
+        Self::LostHistoryGoesOn,
+        Self::LeaseOfThePast,
         Self::StampsIgnored,
         Self::UnnamedTagsIgnored,
         Self::StoredEpochIgnored,
