@@ -105,12 +105,15 @@ pub const IDEMPOTENCY_KEYS: usize = 100_000;
 /// Bytes of recent events of one tenant that a node keeps for its watchers. Beyond it the oldest go, and who still needs
 /// them asks Redis, or starts anew.
 pub const MAX_RING_BYTES: usize = 4 << 20;
-/// The same of all tenants together. Beyond it the tenant that has an event pays with its own oldest.
+/// The same of all tenants together, with the messages that wait for their watchers. Beyond it the tenant that has an event pays
+/// with its own oldest.
 pub const MAX_RINGS_BYTES: usize = 128 << 20;
 /// Tenants whose log a node follows or holds. Beyond it those without a watcher make way, the longest idle first.
 pub const MAX_LOGS: usize = 65_536;
 /// Messages without a place in the log that wait for a slow watcher of a tenant; beyond it the oldest are lost.
 pub const MAX_SIGNALS: usize = 1024;
+/// Bytes of those of one tenant; those of all tenants count with their recent events (`MAX_RINGS_BYTES`).
+pub const MAX_SIGNALS_BYTES: usize = 1 << 20;
 /// Bytes of such a message.
 pub const MAX_SIGNAL_BYTES: usize = 64 << 10;
 /// Events of one tenant that wait on one node for their place in the log: for acknowledgements, or for Redis to come back.

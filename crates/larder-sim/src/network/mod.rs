@@ -303,6 +303,29 @@ impl Network {
         self.with_server(|state| state.identity.replid = replid);
     }
 
+    /// Who connects from now on gets to another process; connections that are there stay. How to lead back.
+    pub fn lead_to(&self, identity: Identity, data: Data) -> impl FnOnce() + use<> {
+        let time = self.with_server(|state| state.time.of_another());
+        let server = Server::start(identity, data, time, self.0.edit.clone());
+        let (network, seat) = (self.clone(), self.1);
+        let mut before = None;
+        self.change(|inner| {
+            let other = Arc::new(Process::new(server, seat));
+            before = Some(std::mem::replace(&mut inner.seats[seat].current, other));
+        });
+        move || network.change(|inner| inner.seats[seat].current = before.expect("there was one"))
+    }
+
+    /// Breaks those connections of a node that it has made last: so many.
+    pub fn disconnect_last(&self, node: usize, count: usize) {
+        let all: Vec<Client> = {
+            let inner = self.0.inner.lock();
+            inner.connections.values().filter(|one| one.node == node).map(|one| one.id).collect()
+        };
+        let last = all[all.len() - count..].to_vec();
+        self.close(|connection| last.contains(&connection.id));
+    }
+
     fn replace(&self, identity: Identity, data: Data) {
         let (time, cluster) = self.with_server(|state| (state.time.of_another(), state.cluster));
         let server = Server::start(identity, data, time, self.0.edit.clone());

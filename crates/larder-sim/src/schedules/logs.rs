@@ -2,13 +2,15 @@
 
 use super::stage::{LEASE, Seen, Stage};
 use super::{Schedule, play};
-use crate::network::{appends, invalidates, reads_a_log, recovers};
+use crate::network::{Weather, appends, invalidates, reads_a_log, recovers};
 use crate::node::Node;
-use crate::redis::Data;
+use crate::redis::{Data, Value};
 use larder::{Error, Event, EventLog, Position, Replay, WatchNext, tag};
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 pub(super) const ALL: &[Schedule] = &[
     Schedule::new(
@@ -47,6 +49,19 @@ pub(super) const ALL: &[Schedule] = &[
     Schedule::new("and after the epoch that it has begun was lost", play!(again_in_another_epoch)),
     Schedule::new("an old snapshot's log goes on for nobody", play!(old_snapshot)),
     Schedule::new("nor before the server is blessed", play!(unblessed)),
+    Schedule::new(
+        "a server goes back within the epoch of a log, and nobody follows",
+        play!(gone_back_within),
+    ),
+    Schedule::new("a log of the past is not asked for without a pause", play!(behind_what_was_told)),
+    Schedule::new("the log's connections lead to a replaced server for a moment", play!(astray)),
+    Schedule::new("all connections lead to another server for a moment", play!(back_unknowing)),
+    Schedule::small(
+        "who follows is told of events that were dropped for one that does not come",
+        play!(in_vain),
+    ),
+    Schedule::new("a connection that is of no use is not made again without a pause", play!(no_number)),
+    Schedule::new("a cache is shut down soon, however many events wait", play!(shut_down)),
 ];
 
 /// What a follower was told: the name of each event's sender, and `reset`.
@@ -525,4 +540,142 @@ async fn unblessed(stage: Arc<Stage>) -> Seen {
     stage.network.release();
     let next = next.await.expect("it runs to its end").expect("it enters the log");
     (u64::from(next.epoch() != lost.epoch()), 1)
+}
+
+/// A millisecond each way: where nothing takes time, a loop without a pause has no end.
+fn far(stage: &Stage) {
+    stage.network.set_weather(Weather { late: 10_000, late_ms: &[1], ..Weather::still() });
+}
+
+/// What enters it stands where something else stood that was seen.
+async fn gone_back_within(stage: Arc<Stage>) -> Seen {
+    let (a, _b, follower) = followed(&stage).await;
+    stage.pass(LEASE).await;
+    let old = stage.snapshot();
+    let seen = say(&a, "seen").await;
+    until(&stage, &follower, "seen", LEASE).await;
+    stage.network.ping_pong(old);
+    say_to_another(&a).await;
+    stage.pass(5).await;
+    let other = say(&a, "other").await;
+    stage.pass(5).await;
+    (u64::from(seen == other && !follower.has("other")), 1)
+}
+
+async fn behind_what_was_told(stage: Arc<Stage>) -> Seen {
+    let (a, _b, _follower) = followed(&stage).await;
+    stage.pass(LEASE).await;
+    let old = stage.snapshot();
+    far(&stage);
+    stage.network.hold(1, reads_a_log, false);
+    stage.network.miss_a_push(1);
+    say(&a, "lost").await;
+    say(&a, "second").await;
+    stage.network.reached().await;
+    stage.network.ping_pong(old);
+    let before = stage.network.commands();
+    stage.network.release();
+    // Before a heartbeat has noticed.
+    stage.pass(100).await;
+    (u64::from(stage.network.commands() - before < 20), 1)
+}
+
+/// The node was not there before the server was replaced: it can't know it to be of old. Nothing but its log is led there, so
+/// the coherence state begins no new epoch.
+async fn astray(stage: Arc<Stage>) -> Seen {
+    let a = stage.node(0).await;
+    stage.pass(3 * LEASE).await;
+    say(&a, "old").await;
+    let (identity, old) = stage.network.with_server(|server| (server.identity.clone(), server.data.clone()));
+    stage.network.promote(old.clone());
+    stage.network.disconnect(None);
+    stage.pass(20).await;
+    stage.good(&a).await;
+    say(&a, "of the new server").await;
+    let b = stage.node(1).await;
+    let follower = follow(&b).await;
+    say(&a, "first").await;
+    stage.pass(LEASE).await;
+    let lead_back = stage.network.lead_to(identity, old);
+    stage.network.disconnect_last(1, 2);
+    stage.until(|| follower.resets() > 0).await;
+    lead_back();
+    stage.network.disconnect_last(1, 2);
+    stage.pass(20_000).await;
+    say(&a, "last").await;
+    (u64::from(until(&stage, &follower, "last", LEASE).await), 1)
+}
+
+/// The node begins an epoch there, whose name it learns of by the log alone; the server that it comes back to knows of nothing.
+async fn back_unknowing(stage: Arc<Stage>) -> Seen {
+    let a = stage.node(0).await;
+    stage.pass(3 * LEASE).await;
+    let follower = follow(&a).await;
+    say(&a, "first").await;
+    stage.pass(LEASE).await;
+    let (identity, old) = stage.network.with_server(|server| (server.identity.clone(), server.data.clone()));
+    stage.network.hold(0, recovers, true);
+    stage.network.promote(old.clone());
+    stage.network.disconnect(None);
+    stage.until(|| follower.resets() > 0).await;
+    stage.network.with_server(|server| {
+        server.identity = identity;
+        server.data = old;
+    });
+    stage.network.disconnect(None);
+    stage.network.release();
+    stage.good(&a).await;
+    stage.pass(20_000).await;
+    say(&a, "last").await;
+    (u64::from(until(&stage, &follower, "last", LEASE).await), 1)
+}
+
+/// There is no room for one that then does not come.
+async fn in_vain(stage: Arc<Stage>) -> Seen {
+    let (a, _b, follower) = followed(&stage).await;
+    stage.cut(&a).await;
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        // One is on its way, two wait.
+        all.push(publishing(&a, event("it")));
+        stage.pass(5).await;
+    }
+    all.push(publishing(&a, event("bad").invalidates([tag("x".repeat(10_000))])));
+    stage.pass(5).await;
+    stage.back(&a).await;
+    let refused = refused(all).await;
+    (u64::from(refused == 3 && until(&stage, &follower, "reset", 12_000).await), 1)
+}
+
+/// The number of the messages can't be read.
+async fn no_number(stage: Arc<Stage>) -> Seen {
+    let (_a, b, _follower) = followed(&stage).await;
+    far(&stage);
+    stage.network.with_server(|server| {
+        let now = server.now_ms();
+        let name = server.data.keys(now).find(|name| name.ends_with(b"}:q")).expect("it is there").to_vec();
+        server.data.set(&name, Value::Hash([(b"f".to_vec(), b"v".to_vec())].into()), None);
+    });
+    let before = b.cache.stats().events.reconnects;
+    stage.pass(10_000).await;
+    (u64::from(b.cache.stats().events.reconnects - before < 60), 1)
+}
+
+/// Sixteen batches of them.
+async fn shut_down(stage: Arc<Stage>) -> Seen {
+    let (a, _b, _follower) = followed(&stage).await;
+    stage.cut(&a).await;
+    let append = |_| {
+        let log = log(&a);
+        tokio::spawn(a.host.run(async move { log.append("acme", event("it")).await }))
+    };
+    let all: Vec<_> = (0..1000).map(append).collect();
+    stage.pass(100).await;
+    let (cache, begun) = (a.cache.clone(), Instant::now());
+    a.host.run(async move { cache.shutdown().await }).await;
+    let took = begun.elapsed();
+    for one in all {
+        let _ = one.await;
+    }
+    (u64::from(took < Duration::from_secs(5)), 1)
 }

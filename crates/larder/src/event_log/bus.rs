@@ -16,6 +16,7 @@ use crate::store::log::{
     AppendReply, AppendRequest, Appended, LogLink, LogReadReply, LogReadRequest, NewEvent, SyncReply,
 };
 use crate::store::{Connector, Push, StoreError, StoreErrorKind};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -150,7 +151,7 @@ impl Bus {
             Ok(runtime) => runtime,
             Err(error) => {
                 while let Some(batch) = logs.queue.take(&tenant) {
-                    batch.items.into_iter().for_each(|item| item.finish(Err(error.clone())));
+                    batch.finish(&error);
                 }
                 return;
             }
@@ -159,8 +160,16 @@ impl Bus {
         started.spawn(simulation::task(async move {
             let _token = token;
             let Some(bus) = &logs.bus else { return };
+            // One for all of them: a shutdown waits no longer for many than for one.
+            let given_up = logs.gives_up();
+            tokio::pin!(given_up);
+            let mut is_over = false;
             while let Some(batch) = logs.queue.take(&tenant) {
-                bus.append(&logs, &tenant, bucket, batch).await;
+                if is_over {
+                    batch.finish(&closed());
+                } else {
+                    is_over = bus.append(&logs, &tenant, bucket, batch, given_up.as_mut()).await.is_err();
+                }
             }
         }));
     }
@@ -174,13 +183,18 @@ impl Bus {
         Ok(())
     }
 
-    /// Puts events into the log, however long it takes.
-    async fn append(&self, logs: &Logs, tenant: &Arc<str>, bucket: usize, batch: Batch) {
+    /// Puts events into the log, however long it takes. `Err`: `given_up` ended before that.
+    async fn append(
+        &self,
+        logs: &Logs,
+        tenant: &Arc<str>,
+        bucket: usize,
+        batch: Batch,
+        mut given_up: Pin<&mut (impl Future<Output = ()> + Send)>,
+    ) -> Result<(), ()> {
         let Batch { counted, items, renew } = batch;
         let mut new_epoch = logs.names.next();
         let (number, mut timeouts) = (self.batches.fetch_add(1, Ordering::Relaxed) + 1, 0);
-        let given_up = logs.gives_up();
-        tokio::pin!(given_up);
         loop {
             let link = tokio::select! {
                 biased;
@@ -208,7 +222,7 @@ impl Bus {
                     for (item, (epoch, offset)) in items.into_iter().zip(places) {
                         item.finish(Ok(Position::new(epoch, offset)));
                     }
-                    return;
+                    return Ok(());
                 }
                 Ok(AppendReply::Recover) => sleep(PAUSE).await,
                 Ok(AppendReply::Done(_)) => self.lose(bucket, &link),
@@ -218,15 +232,16 @@ impl Bus {
             }
         }
         items.into_iter().for_each(|item| item.finish(Err(closed())));
+        Err(())
     }
 }
 
 /// Reads on until nothing is missing, or the link has ended: who makes the next one begins again.
 async fn read_on(logs: Arc<Logs>, topic: Arc<Topic>, mut asked: Asked) {
     let Some(bus) = &logs.bus else { return };
-    let _place = bus.reads.acquire().await;
     let mut timeouts = 0;
     loop {
+        let place = bus.reads.acquire().await;
         let Some(link) = bus.link(topic.bucket) else { return topic.stop_reading() };
         let is_taken = match read(bus, &logs, &topic, &link, &asked, &mut timeouts).await {
             Ok(Some(read)) => {
@@ -237,6 +252,8 @@ async fn read_on(logs: Arc<Logs>, topic: Arc<Topic>, mut asked: Asked) {
             }
             Ok(None) | Err(()) => false,
         };
+        // Others need not wait while this one has to.
+        drop(place);
         if !is_taken {
             sleep(PAUSE).await;
         }
@@ -316,12 +333,19 @@ async fn follow(logs: Arc<Logs>, bucket: usize) {
         }
         match connected {
             Ok(link) => {
-                (failures, told) = (0, false);
-                let ended = follower.follow(&link).await;
+                let mut is_known = false;
+                let ended = follower.follow(&link, &mut is_known).await;
                 bus.lose(bucket, &link);
                 bus.buckets[bucket].tried.send_replace(true);
                 logs.counts.reconnects.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(target: "larder::events", bucket, ended, "the connection of the event log has ended");
+                if is_known {
+                    (failures, told) = (0, false);
+                } else {
+                    // One that was of no use is no reason to make the next at once.
+                    sleep(pause(failures, random_part(), LONGEST_PAUSE)).await;
+                    failures = failures.saturating_add(1);
+                }
             }
             Err(error) => {
                 if failures > 0 && !std::mem::replace(&mut told, true) {
@@ -350,8 +374,8 @@ struct Known {
 }
 
 impl Follower<'_> {
-    /// Follows until the link ends; why it did.
-    async fn follow(&mut self, link: &Arc<dyn LogLink>) -> &'static str {
+    /// Follows until the link ends; why it did. `is_known`: whether it has ever been known how far the logs are.
+    async fn follow(&mut self, link: &Arc<dyn LogLink>, is_known: &mut bool) -> &'static str {
         let Some(mut pushes) = link.pushes() else { return "no stream" };
         let lane = &self.bus.buckets[self.bucket];
         // What is told of a link before this is of no concern.
@@ -359,7 +383,6 @@ impl Follower<'_> {
         tokio::pin!(lost);
         lost.as_mut().enable();
         let mut due = Instant::now();
-        let mut is_known = false;
         let mut refresh = Instant::now();
         loop {
             tokio::select! {
@@ -369,7 +392,7 @@ impl Follower<'_> {
                     if pushes.is_empty() { link.drained() }
                 }
                 () = lost.as_mut() => {
-                    if self.bus.link(self.bucket).is_none() && is_known { return "a call failed" }
+                    if self.bus.link(self.bucket).is_none() && *is_known { return "a call failed" }
                     lost.set(lane.lost.notified());
                 }
                 () = tokio::time::sleep_until(due) => {
@@ -379,7 +402,7 @@ impl Follower<'_> {
                         Ok(false) => due = Instant::now() + PAUSE,
                         Ok(true) => {
                             due = Instant::now() + SYNC_EVERY;
-                            if !std::mem::replace(&mut is_known, true) {
+                            if !std::mem::replace(is_known, true) {
                                 lane.link.send_replace(Some(Arc::clone(link)));
                                 lane.tried.send_replace(true);
                                 self.read_behind();

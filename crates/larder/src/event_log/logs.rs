@@ -137,7 +137,7 @@ impl Logs {
         while let Some(batch) = self.queue.take(&to.tenant) {
             match self.topic_here(to) {
                 Ok(topic) => self.append_here(&topic, batch),
-                Err(error) => batch.items.into_iter().for_each(|item| item.finish(Err(error.clone()))),
+                Err(error) => batch.finish(&error),
             }
         }
         self.topics.sweep(Kept::Here, self.now());

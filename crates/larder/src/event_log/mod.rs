@@ -22,6 +22,7 @@ mod position;
 mod presence;
 mod queue;
 mod ring;
+mod signals;
 #[cfg(test)]
 mod tests;
 mod topic;

@@ -113,6 +113,13 @@ pub(crate) struct Batch {
     pub(crate) renew: bool,
 }
 
+impl Batch {
+    /// None of them will enter the log.
+    pub(crate) fn finish(self, error: &Error) {
+        self.items.into_iter().for_each(|item| item.finish(Err(error.clone())));
+    }
+}
+
 impl Queue {
     /// A place at the end of the tenant's line. Where there is no room, the line is dropped: whoever follows the log starts
     /// anew.
@@ -218,7 +225,8 @@ impl Queue {
         let mut lines = self.lines.lock();
         let Some(line) = lines.get_mut(tenant) else { return false };
         line.let_pass();
-        let begins = !line.taking && line.waiting.front().is_some_and(|first| first.ready);
+        // A new epoch is to begin also where nobody comes after those who were dropped.
+        let begins = !line.taking && line.waiting.front().map_or(line.renew, |first| first.ready);
         line.taking |= begins;
         if !line.taking && line.is_done() {
             lines.remove(tenant);
@@ -242,7 +250,7 @@ impl Queue {
             bytes += first.item.json.len();
             items.push(first.item);
         }
-        if items.is_empty() {
+        if items.is_empty() && !(line.renew && line.waiting.is_empty()) {
             line.taking = false;
             if line.is_done() {
                 lines.remove(tenant);

@@ -6,8 +6,8 @@
 use super::logged::LoggedEvent;
 use super::position::Position;
 use super::ring::Ring;
+use super::signals::Signals;
 use crate::clock::Moment;
-use crate::limits::MAX_SIGNALS;
 use crate::simulation::{Mutant, is};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
@@ -43,6 +43,10 @@ impl Gap {
 /// Epochs that a topic remembers to have left.
 const LEFT: usize = 8;
 
+/// How long a log of the past is not believed. A server that has gone back is found out by its identity long before, and the
+/// log begins anew; what is there still was there all along, and it was this node that had gone astray.
+const DISBELIEF: Duration = Duration::from_secs(10);
+
 /// What this node knows of one tenant's log.
 pub(crate) struct Topic {
     pub(crate) tenant: Arc<str>,
@@ -62,9 +66,7 @@ pub(crate) struct State {
     /// How often what watchers have seen has become void, and why the last time.
     pub(crate) resets: u64,
     pub(crate) gap: Gap,
-    signals: VecDeque<(u64, Bytes)>,
-    /// The number of the oldest signal.
-    first_signal: u64,
+    signals: Signals,
     /// The last event of which the bus has told, if it could not be taken.
     seen: Option<u64>,
     /// How often something may have been missed, and how many of these times a read has settled that began after it.
@@ -73,6 +75,8 @@ pub(crate) struct State {
     /// Somebody reads what is missing.
     pub(crate) reading: bool,
     left: VecDeque<Arc<str>>,
+    /// Since when every read has brought a log of the past.
+    disbelieved: Option<Moment>,
     pub(crate) touched: Moment,
     pub(crate) keys: super::keys::Keys,
 }
@@ -81,6 +85,7 @@ pub(crate) struct State {
 pub(crate) struct Asked {
     pub(crate) at: Position,
     doubts: u64,
+    seen: Option<u64>,
 }
 
 /// Events, one after the other.
@@ -107,17 +112,17 @@ impl Topic {
         now: Moment,
     ) -> Self {
         let state = State {
+            signals: Signals::new(Arc::clone(&all)),
             ring: Ring::after(at.offset, all),
             epoch: at.epoch,
             resets: 0,
             gap: Gap::Epoch,
-            signals: VecDeque::new(),
-            first_signal: 0,
             seen: None,
             doubts: 0,
             settled: 0,
             reading: false,
             left: VecDeque::new(),
+            disbelieved: None,
             touched: now,
             keys: Default::default(),
         };
@@ -212,15 +217,22 @@ impl Topic {
 
     /// Takes what a read from `asked` on has brought; `false`: it is asked again after a while.
     ///
-    /// A name of an epoch is given once. So if one that a read has left is there again, the server has gone back to what it was,
-    /// and the log is about to begin anew with the coherence state, as it does whenever history is lost: what enters an epoch
-    /// of the past until then may stand where something else stood that somebody has seen.
+    /// A name of an epoch is given once, and within an epoch a log does not become shorter. So if an epoch that a read has left is
+    /// there again, or less than there was, the server has gone back to what it was, and the log is about to begin anew with the
+    /// coherence state, as it does whenever history is lost: what enters it until then may stand where something else stood
+    /// that somebody has seen. Or this node was led to another server for a while, and nothing begins anew: so it is believed
+    /// after [`DISBELIEF`].
     pub(crate) fn read(&self, asked: &Asked, read: Read, now: Moment, resets: &mut u64) -> bool {
         let mut state = self.lock();
         state.touched = now;
-        if state.left.contains(&read.head.epoch) && !is(Mutant::LeftLogsTaken) {
-            return false;
+        if state.is_past(asked, &read.head) && !is(Mutant::LeftLogsTaken) {
+            let since = *state.disbelieved.get_or_insert(now);
+            if now.since(since) < DISBELIEF || is(Mutant::NeverBelieved) {
+                return false;
+            }
+            state.left.retain(|left| *left != read.head.epoch);
         }
+        state.disbelieved = None;
         let head = read.head.offset;
         let begins = read.events.first().map_or(head + 1, |(offset, _)| *offset);
         if state.is_unknown() {
@@ -238,6 +250,10 @@ impl Topic {
         if state.ring.last() >= head {
             let doubts = if is(Mutant::LaterDoubtsSettled) { state.doubts } else { asked.doubts };
             state.settled = state.settled.max(doubts);
+            // What was told of before this was asked, and is not there, will not come.
+            if asked.seen == state.seen {
+                state.seen = None;
+            }
         }
         drop(state);
         self.changed.notify_waiters();
@@ -262,11 +278,7 @@ impl Topic {
         {
             let mut state = self.lock();
             let at = state.ring.last();
-            state.signals.push_back((at, message));
-            if state.signals.len() > MAX_SIGNALS {
-                state.signals.pop_front();
-                state.first_signal += 1;
-            }
+            state.signals.push(at, message);
         }
         self.changed.notify_waiters();
     }
@@ -290,12 +302,14 @@ impl State {
         &self.ring
     }
 
-    pub(crate) fn ring_mut(&mut self) -> &mut Ring {
-        &mut self.ring
+    fn asked(&self) -> Asked {
+        Asked { at: self.position(), doubts: self.doubts, seen: self.seen }
     }
 
-    fn asked(&self) -> Asked {
-        Asked { at: self.position(), doubts: self.doubts }
+    /// Whether a log that ends there is one of the past.
+    fn is_past(&self, asked: &Asked, head: &Position) -> bool {
+        let is_shorter = head.epoch == self.epoch && head.offset < asked.at.offset;
+        is_shorter || self.left.contains(&head.epoch)
     }
 
     pub(crate) fn is_behind(&self) -> bool {
@@ -340,8 +354,7 @@ impl State {
         }
         self.ring.restart(at.offset);
         self.epoch = at.epoch;
-        // Offsets of before mean nothing any more.
-        self.signals.iter_mut().for_each(|(sent, _)| *sent = 0);
+        self.signals.forget_offsets();
         self.resets += u64::from(!is(Mutant::ResetsUntold));
         self.gap = gap;
     }
@@ -355,16 +368,13 @@ impl State {
         event
     }
 
-    /// The oldest signal from this number on that was sent before anything after `offset`, with the number after it.
-    pub(crate) fn signal(&self, number: u64, offset: u64) -> Option<(Bytes, u64)> {
-        let number = number.max(self.first_signal);
-        let place = usize::try_from(number - self.first_signal).ok()?;
-        let (at, message) = self.signals.get(place)?;
-        (*at <= offset).then(|| (message.clone(), number + 1))
+    pub(crate) fn signals(&self) -> &Signals {
+        &self.signals
     }
 
-    /// The number of the next signal to come.
-    pub(crate) fn next_signal(&self) -> u64 {
-        self.first_signal + self.signals.len() as u64
+    /// Lets go what is kept for who is slow or comes back, and not where the log is.
+    pub(crate) fn forget(&mut self) {
+        self.ring.clear();
+        self.signals.clear();
     }
 }

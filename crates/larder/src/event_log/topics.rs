@@ -102,7 +102,7 @@ impl Topics {
             if idle < EVENT_HISTORY_TTL {
                 return true;
             }
-            state.ring_mut().clear();
+            state.forget();
             used || kept == Kept::Here && idle < EVENT_LOG_TTL
         });
     }

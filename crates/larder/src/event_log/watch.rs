@@ -52,7 +52,7 @@ impl Watch {
         topic.watches.fetch_add(1, Ordering::Relaxed);
         let cursor = {
             let state = topic.lock();
-            Cursor { at: state.position(), resets: state.resets, signal: state.next_signal() }
+            Cursor { at: state.position(), resets: state.resets, signal: state.signals().next() }
         };
         Self { topic, cursor, ending }
     }
@@ -110,7 +110,7 @@ impl Cursor {
             self.at = state.position();
             return Some(WatchNext::Reset { head: self.at.clone(), gap });
         }
-        if let Some((message, next)) = state.signal(self.signal, self.at.offset) {
+        if let Some((message, next)) = state.signals().get(self.signal, self.at.offset) {
             self.signal = next;
             return Some(WatchNext::Signal(message));
         }

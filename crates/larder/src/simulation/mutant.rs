@@ -156,8 +156,10 @@ pub enum Mutant {
     EpochsOfLogsIgnored,
     /// A message of another epoch of a log is followed, be that of the past or not.
     MessagesLead,
-    /// An epoch that a log has left is taken again, where the server has gone back.
+    /// A log of the past is taken for what it is now, where the server has gone back.
     LeftLogsTaken,
+    /// A log of the past is never believed, however long it is the only one there is.
+    NeverBelieved,
     /// A message of another epoch of a log says nothing.
     OtherEpochsIgnored,
     /// Attempts to put the same events into the log name the same new epoch.
@@ -253,6 +255,7 @@ impl Mutant {
         Self::EpochsOfLogsIgnored,
         Self::MessagesLead,
         Self::LeftLogsTaken,
+        Self::NeverBelieved,
         Self::OtherEpochsIgnored,
         Self::EpochNamedTwice,
         Self::EventsSkipped,
