@@ -34,6 +34,7 @@ pub(super) const ALL: &[Schedule] = &[
         play!(log_lost, false),
     ),
     Schedule::new("also if the message of that is lost", play!(log_lost, true)),
+    Schedule::new("and of what it begins with", play!(begun_with)),
     Schedule::new("a message of a log that has ended comes late", play!(ended, 1)),
     Schedule::new("and one of a log that ended as soon as it began", play!(ended, 2)),
     Schedule::new("a server goes back to a log that has ended, and nobody follows", play!(gone_back)),
@@ -334,6 +335,15 @@ async fn log_lost(stage: Arc<Stage>, untold: bool) -> Seen {
     let _other = follow(&third).await;
     let within = if untold { 12_000 } else { LEASE };
     (u64::from(until(&stage, &follower, "reset", within).await), 1)
+}
+
+async fn begun_with(stage: Arc<Stage>) -> Seen {
+    let (a, _b, follower) = followed(&stage).await;
+    stage.evict(":h:4:acme:");
+    say(&a, "second").await;
+    say(&a, "third").await;
+    until(&stage, &follower, "third", LEASE).await;
+    (u64::from(follower.told() == ["first", "reset", "second", "third"]), 1)
 }
 
 /// Messages were on their way when a read told of the epoch after so many more.

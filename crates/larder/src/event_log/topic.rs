@@ -69,6 +69,8 @@ pub(crate) struct State {
     signals: Signals,
     /// The last event of which the bus has told, if it could not be taken.
     seen: Option<u64>,
+    /// From where on the bus has told of another epoch.
+    heard_of: Option<Position>,
     /// How often something may have been missed, and how many of these times a read has settled that began after it.
     doubts: u64,
     settled: u64,
@@ -118,6 +120,7 @@ impl Topic {
             resets: 0,
             gap: Gap::Epoch,
             seen: None,
+            heard_of: None,
             doubts: 0,
             settled: 0,
             reading: false,
@@ -157,6 +160,7 @@ impl Topic {
         if state.epoch != run.epoch {
             // A read that is under way may have begun before this.
             state.doubts += u64::from(!is(Mutant::OtherEpochsIgnored));
+            state.hear_of(run);
             return true;
         }
         let last = run.first + run.events.len() as u64 - 1;
@@ -240,7 +244,9 @@ impl Topic {
         } else if read.head.epoch != state.epoch || head < asked.at.offset {
             // A log does not become shorter within its epoch: it is not the one that it says.
             *resets += 1;
-            state.renew(read.head, Gap::Epoch);
+            let at = state.begin_of(read.head);
+            state.renew(at, Gap::Epoch);
+            state.seen = (state.ring.last() < head).then_some(head);
         } else if begins > state.ring.last() + 1 {
             *resets += 1;
             state.renew(read.head, Gap::Window);
@@ -304,6 +310,21 @@ impl State {
 
     fn asked(&self) -> Asked {
         Asked { at: self.position(), doubts: self.doubts, seen: self.seen }
+    }
+
+    /// A message of an epoch that no read has brought yet.
+    fn hear_of(&mut self, run: &Run) {
+        if self.heard_of.as_ref().is_none_or(|heard| heard.epoch != run.epoch) {
+            self.heard_of = Some(Position::new(Arc::clone(&run.epoch), run.first - 1));
+        }
+    }
+
+    /// Where to begin in another epoch, which ends at `head`: those who watch are told of what they could have heard.
+    fn begin_of(&mut self, head: Position) -> Position {
+        match self.heard_of.take() {
+            Some(heard) if heard.epoch == head.epoch && heard.offset < head.offset => heard,
+            _ => head,
+        }
     }
 
     /// Whether a log that ends there is one of the past.
