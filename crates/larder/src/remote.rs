@@ -229,7 +229,7 @@ impl Remote {
                     self.lose_link(link, "it does not answer in time");
                 }
             }
-            // It was no primary for a moment, or is none any more.
+            // It was no primary for a moment, or is none any more; what else it may not write for can't be told from that.
             StoreErrorKind::Changed | StoreErrorKind::NotWritable => {
                 self.lose_history(link, &error.to_string());
             }
